@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Errors that carry the exit code of the command they end.
+
+Code below the CLI raises these and never calls ``sys.exit``; ``cli.main.main``
+is the one place that turns an error into a message and an exit code.
+"""
+
+from collections.abc import Sequence
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """Exit codes of ``ktcp-ops``, the same for every command."""
+
+    OK = 0
+    FAILED = 1
+    USAGE = 2
+    INVALID_MESH = 3
+    UNREACHABLE = 4
+    GATE = 5
+    DRIFT = 6
+    INTERRUPTED = 130
+
+
+class KtcpError(Exception):
+    """A failure said in one sentence (or one a line), with its exit code."""
+
+    exit_code: ExitCode = ExitCode.FAILED
+
+    def __init__(self, message: str, exit_code: ExitCode | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        if exit_code is not None:
+            self.exit_code = exit_code
+
+
+class UsageError(KtcpError):
+    """The command was called in a way that cannot work; nothing was done."""
+
+    exit_code = ExitCode.USAGE
+
+
+class InvalidMeshError(KtcpError):
+    """The mesh description is wrong; ``problems`` holds every error found."""
+
+    exit_code = ExitCode.INVALID_MESH
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = tuple(problems)
+
+
+class UnreachableError(KtcpError):
+    """A host did not answer; the others may have been changed."""
+
+    exit_code = ExitCode.UNREACHABLE
+
+
+class GateError(KtcpError):
+    """A health gate stopped the run before it could do harm."""
+
+    exit_code = ExitCode.GATE
+
+
+class DriftError(KtcpError):
+    """A host's state differs from what its configuration says."""
+
+    exit_code = ExitCode.DRIFT
+
+
+class InterruptedByUserError(KtcpError):
+    """The user stopped the command (Ctrl-C or SIGTERM)."""
+
+    exit_code = ExitCode.INTERRUPTED
