@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The phases of a test run: what each one executes and how long it may take."""
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+Command = tuple[str, ...]
+
+PYTEST: Command = (sys.executable, "-m", "pytest")
+HARNESS: Command = (sys.executable, "-m", "tests.harness")
+SHELLS = {b"sh", b"bash", b"dash"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phase:
+    """Commands that must all succeed within `minutes`, and the groups they belong to."""
+
+    name: str
+    groups: frozenset[str]
+    minutes: int
+    commands: tuple[Command, ...]
+
+
+def every(root: Path) -> list[Phase]:
+    """All phases of the checkout at `root`, in the order in which they run: quick ones first."""
+    return [
+        phase("lint", "fast", minutes=10, commands=lint_commands(root)),
+        phase("unit", "fast", minutes=5, commands=[(*PYTEST, "tests/unit", "--cov")]),
+        phase("contract", "fast", minutes=5, commands=[(*PYTEST, "tests/contract")]),
+        phase("kernel lint", "kernel", minutes=20, commands=[(*HARNESS, "lint")]),
+        *(
+            phase(
+                f"kernel {release}",
+                "kernel",
+                minutes=30,
+                commands=[(*HARNESS, "run", "--release", release)],
+            )
+            for release in ("bookworm", "trixie")
+        ),
+        phase("kernel debug", "kernel", minutes=45, commands=[(*HARNESS, "run", "--debug")]),
+        *(
+            phase(
+                f"molecule {scenario}",
+                "molecule",
+                minutes=30,
+                commands=[("molecule", "test", "--scenario-name", scenario)],
+            )
+            for scenario in ("default", "relay_pair")
+        ),
+    ]
+
+
+def phase(name: str, *groups: str, minutes: int, commands: Sequence[Command]) -> Phase:
+    """A phase, written as it reads best in a list of them."""
+    return Phase(name=name, groups=frozenset(groups), minutes=minutes, commands=tuple(commands))
+
+
+def lint_commands(root: Path) -> list[Command]:
+    """The checks that read the sources and run nothing."""
+    return [
+        ("ruff", "check"),
+        ("ruff", "format", "--check"),
+        ("mypy",),
+        ("lint-imports", "--no-cache"),
+        ("yamllint", "--strict", "."),
+        ("shellcheck", *shell_scripts(root)),
+        ("ansible-lint", "--offline"),
+    ]
+
+
+def shell_scripts(root: Path) -> list[str]:
+    """The shell scripts of the checkout, committed or not, relative to `root`."""
+    listing = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=root,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    names = sorted({name for name in listing.stdout.split("\0") if name})
+    return [name for name in names if is_shell_script(root / name)]
+
+
+def is_shell_script(path: Path) -> bool:
+    """True for a file whose first line names a POSIX shell."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        words = file.readline(128).split(b"/")[-1].split()
+        file.seek(0)
+        return file.read(2) == b"#!" and bool(words) and words[-1] in SHELLS
+
+
+def choose(phases: Sequence[Phase], words: Sequence[str]) -> list[Phase]:
+    """The phases that `words` call by name, by group or by `all`, in the order of running.
+
+    Raises:
+        ValueError: A word calls nothing; the message lists what there is.
+    """
+    known = {"all"}.union(*({p.name, *p.groups} for p in phases))
+    unknown = [word for word in words if word not in known]
+    if unknown:
+        raise ValueError(f"no phase {unknown[0]!r}; there are: {', '.join(sorted(known))}")
+    return [p for p in phases if {"all", p.name, *p.groups} & set(words)]

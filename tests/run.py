@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Runs the tests phase by phase and reports how each one ended and how long it took.
+
+`./dev test` calls this once the Python environment is in place. A failed phase does not
+stop those after it: one run tells everything that is wrong.
+"""
+
+import argparse
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import IO
+
+from tests import phases
+from tests.phases import Command, Phase
+
+ROOT = Path(__file__).resolve().parent.parent
+# An interrupted phase may need this long to bring its virtual machines down.
+GRACE_S = 90.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a phase ended: `failures` holds a sentence for each command that failed."""
+
+    phase: Phase
+    seconds: float
+    failures: tuple[str, ...]
+
+
+def run_phase(phase: Phase, *, root: Path, logs: Path) -> Outcome:
+    """Run all commands of a phase in `root`; their output is shown and kept in `logs`."""
+    logs.mkdir(parents=True, exist_ok=True)
+    started = time.monotonic()
+    deadline = started + phase.minutes * 60
+    failures = []
+    with (logs / f"{phase.name.replace(' ', '-')}.log").open("wb") as log:
+        for command in phase.commands:
+            failure = run_command(command, root=root, log=log, deadline=deadline)
+            if failure:
+                failures.append(failure)
+    return Outcome(phase, time.monotonic() - started, tuple(failures))
+
+
+def run_command(command: Command, *, root: Path, log: IO[bytes], deadline: float) -> str:
+    """Run one command until `deadline` on the monotonic clock; return why it failed, or ''."""
+    shown = shorten(command)
+    say(f"--- {shown}")
+    try:
+        # A session of its own, so that one signal reaches all that the command started.
+        process = subprocess.Popen(
+            command,
+            cwd=root,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    except OSError as error:
+        return f"{shown}: {error.strerror}"
+    # A daemon thread: something left behind that holds the pipe open cannot hold us.
+    copier = threading.Thread(target=copy_output, args=(process.stdout, log), daemon=True)
+    copier.start()
+    try:
+        code = process.wait(timeout=max(deadline - time.monotonic(), 0))
+    except subprocess.TimeoutExpired:
+        return f"{shown}: not done when the time of the phase was up"
+    finally:
+        stop(process)
+        copier.join(timeout=5)
+    return f"{shown}: exit code {code}" if code else ""
+
+
+def copy_output(source: IO[bytes], log: IO[bytes]) -> None:
+    """Copy what a command prints, as it comes, to the terminal and to `log`."""
+    while chunk := os.read(source.fileno(), 65536):
+        log.write(chunk)
+        sys.stdout.buffer.write(chunk)
+        sys.stdout.buffer.flush()
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """End a command that still runs: politely, and after `GRACE_S` with force."""
+    for signal_number in (signal.SIGINT, signal.SIGKILL):
+        if process.poll() is not None:
+            return
+        os.killpg(process.pid, signal_number)
+        try:
+            process.wait(timeout=GRACE_S)
+        except subprocess.TimeoutExpired:
+            continue
+
+
+def shorten(command: Command) -> str:
+    """A command as a person would type it: no interpreter path, no long list of files."""
+    words = ["python" if word == sys.executable else word for word in command]
+    return shlex.join(words if len(words) <= 7 else [*words[:6], "..."])
+
+
+def say(line: str) -> None:
+    """Print a line of our own between the lines of the commands."""
+    print(line, flush=True)
+
+
+def report(outcomes: Sequence[Outcome], *, logs: Path) -> None:
+    """Print a line a phase and, last, how many passed and failed."""
+    say("")
+    for outcome in outcomes:
+        verdict = "FAILED" if outcome.failures else "passed"
+        say(f"{verdict}  {outcome.phase.name:<20} {clock(outcome.seconds):>8}")
+        for failure in outcome.failures:
+            say(f"        {failure}")
+    failed = sum(bool(outcome.failures) for outcome in outcomes)
+    total = sum(outcome.seconds for outcome in outcomes)
+    say(f"Phases took {clock(total)}; their output is in {logs}")
+    say(f"{len(outcomes) - failed} passed, {failed} failed")
+
+
+def clock(seconds: float) -> str:
+    """A duration as minutes and seconds."""
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d} min"
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(prog="./dev test", description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "phase",
+        nargs="*",
+        default=["all"],
+        help="a phase, or a group: fast, kernel, molecule, all (the default)",
+    )
+    parser.add_argument("--list", action="store_true", help="name the phases and end")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the phases that the command line names; 0 when all passed."""
+    options = parse(arguments)
+    try:
+        chosen = phases.choose(phases.every(ROOT), options.phase)
+    except ValueError as error:
+        print(f"./dev test: {error}", file=sys.stderr)
+        return 2
+    if options.list:
+        for phase in chosen:
+            say(f"{phase.name:<20} {', '.join(sorted(phase.groups))}")
+        return 0
+
+    logs = ROOT / "build" / "tests"
+    outcomes = []
+    for number, phase in enumerate(chosen, start=1):
+        say(f"=== {number}/{len(chosen)} {phase.name}")
+        outcomes.append(run_phase(phase, root=ROOT, logs=logs))
+    report(outcomes, logs=logs)
+    return int(any(outcome.failures for outcome in outcomes))
+
+
+def interrupt(_signal: int, _frame: FrameType | None) -> None:
+    """Treat SIGTERM as Ctrl-C: both stop the running phase and end with its clean-up."""
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, interrupt)
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        print("./dev test: interrupted", file=sys.stderr)
+        sys.exit(130)
