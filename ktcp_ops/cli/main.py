@@ -1,19 +1,36 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The ``ktcp-ops`` program: its sub-commands, and errors turned into exit codes."""
 
+import signal
 import sys
-from typing import Annotated
+from types import FrameType
+from typing import Annotated, Any
 
-import click
 import typer
+from typer.core import TyperGroup
 
 from ktcp_ops import __version__, console
 from ktcp_ops.cli import lab, mesh
-from ktcp_ops.errors import ExitCode, KtcpError
+from ktcp_ops.errors import ExitCode, InterruptedByUserError, KtcpError
+
+
+class Program(TyperGroup):
+    """The top-level command; Ctrl-C anywhere below it is an error like any other."""
+
+    # The context's class differs between versions of typer, hence Any.
+    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401
+        """Run the chosen sub-command."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as interrupt:
+            raise InterruptedByUserError("interrupted") from interrupt
+
 
 app = typer.Typer(
     name="ktcp-ops",
+    cls=Program,
     no_args_is_help=True,
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
     help="Run a mesh of KTCP relays: describe it, roll it out, look at it, try it in a lab.",
     epilog="Exit codes: 0 ok, 1 failed, 2 usage, 3 invalid mesh, 4 unreachable, "
@@ -43,19 +60,21 @@ def options(
 def run(arguments: list[str]) -> int:
     """Run the program with ``arguments`` (without its name); return its exit code."""
     try:
-        result = app(arguments, standalone_mode=False)
+        app(arguments)
     except KtcpError as error:
         console.print_error(error.message)
         return int(error.exit_code)
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except (KeyboardInterrupt, click.Abort):
-        console.print_error("interrupted")
-        return int(ExitCode.INTERRUPTED)
-    return result if isinstance(result, int) else int(ExitCode.OK)
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(ExitCode.OK)
+    return int(ExitCode.OK)
+
+
+def terminate(_number: int, _frame: FrameType | None) -> None:
+    """Take SIGTERM as Ctrl-C, so that both leave by the same clean-up."""
+    raise KeyboardInterrupt
 
 
 def main() -> None:
     """Entry point of the console script."""
+    signal.signal(signal.SIGTERM, terminate)
     sys.exit(run(sys.argv[1:]))

@@ -1,0 +1,434 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Whether the parts of a mesh fit together.
+
+Each check yields problems and never stops at the first. A part that could not be read
+is in ``Doubts``: nothing is said twice, and nothing is said that only follows from it.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from ipaddress import ip_address, ip_network
+from itertools import pairwise
+from urllib.parse import urlsplit
+
+from ktcp_ops.mesh import acl
+from ktcp_ops.mesh.description import key_path
+from ktcp_ops.mesh.model import MAX_HOPS, Mesh, Path, Relay
+from ktcp_ops.mesh.values import ALL_PORTS, Network, PortRange
+
+NEVER_A_TARGET = tuple(
+    ip_network(text)
+    for text in ("127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4", "::1/128", "fe80::/10", "ff00::/8")
+)
+"""What a relay never connects to, whatever its exit list says."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something wrong: the path of the key, then what it is and how to put it right."""
+
+    key: str
+    text: str
+
+
+@dataclass
+class Doubts:
+    """The parts that could not be read, and were left out of the mesh under check."""
+
+    sections: set[str] = field(default_factory=set)
+    path_fields: dict[int, set[str]] = field(default_factory=dict)
+    relays: set[str] = field(default_factory=set)
+    exits: set[str] = field(default_factory=set)
+    keys: set[str] = field(default_factory=set)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A mesh under check. ``paths`` carry their place in the description."""
+
+    mesh: Mesh
+    hosts: frozenset[str]
+    doubts: Doubts
+    paths: tuple[tuple[int, Path], ...]
+
+    def sound_paths(self) -> Iterator[tuple[int, Path]]:
+        """Give the paths whose relays all exist."""
+        for number, path in self.paths:
+            if all(relay in self.mesh.relays for relay in path.relays):
+                yield number, path
+
+
+def at(*parts: str | int) -> str:
+    """Spell a key path below ``ktcp_mesh``."""
+    return key_path("ktcp_mesh", *parts)
+
+
+def not_a_relay(name: str, mesh: Mesh) -> str:
+    """Say that a name is no relay's, with the nearest that is."""
+    near = get_close_matches(name, mesh.relays, n=1) or list(mesh.relays)[:3]
+    return (
+        f"{name!r} is not a relay; write {' or '.join(near) or 'the name of a relay'}, "
+        f"or add the host to group {mesh.relays_group}"
+    )
+
+
+def ports_differ(subject: Subject) -> Iterator[Problem]:
+    """Two listeners cannot share a port."""
+    ports = subject.mesh.ports
+    if ports.client == ports.relay:
+        yield Problem(at("ports"), f"client and relay are both {ports.client}; change one of them")
+
+
+def group_has_relays(subject: Subject) -> Iterator[Problem]:
+    """A mesh has relays."""
+    if not subject.mesh.relays:
+        group = subject.mesh.relays_group
+        yield Problem(
+            at("relays_group"),
+            f"the inventory has no host in group {group}; add the relays to it or name another",
+        )
+
+
+def pairs_are_relays(subject: Subject) -> Iterator[Problem]:
+    """Each pair names two different relays, and none is written twice."""
+    seen: set[frozenset[str]] = set()
+    for number, pair in enumerate(subject.mesh.pairs or ()):
+        for place, name in enumerate(pair):
+            if subject.mesh.relays and name not in subject.mesh.relays:
+                yield Problem(at("pairs", number, place), not_a_relay(name, subject.mesh))
+        if pair[0] == pair[1]:
+            yield Problem(
+                at("pairs", number), f"{pair[0]!r} is paired with itself; remove the pair"
+            )
+        elif frozenset(pair) in seen:
+            yield Problem(at("pairs", number), "the pair is there already; remove one of the two")
+        seen.add(frozenset(pair))
+
+
+def relays_have_addresses(subject: Subject) -> Iterator[Problem]:
+    """A relay that others connect to, or where flows enter, has an address, and its own."""
+    needed = {name for _, path in subject.paths for name in path.relays}
+    needed |= {name for pair in subject.mesh.pairs or () for name in pair}
+    if subject.mesh.pairs is None and len(subject.mesh.relays) > 1:
+        needed |= set(subject.mesh.relays)
+    owners: dict[object, str] = {}
+    for name, relay in sorted(subject.mesh.relays.items()):
+        own = [address for address in (relay.ktcp_address, relay.ktcp_address6) if address]
+        if not own and name in needed and name not in subject.doubts.relays:
+            yield Problem(
+                key_path("hostvars", name, "ktcp_address"),
+                "is missing; set it to the address on which the other relays reach this one",
+            )
+        for address in own:
+            variable = "ktcp_address" if address.version == 4 else "ktcp_address6"
+            if address in owners:
+                yield Problem(
+                    key_path("hostvars", name, variable),
+                    f"{address} is also the address of {owners[address]}; give each relay its own",
+                )
+            owners.setdefault(address, name)
+
+
+def legs_share_a_family(subject: Subject) -> Iterator[Problem]:
+    """Two paired relays can speak IPv4 or IPv6 with each other."""
+    mesh = subject.mesh
+    known = {
+        name: relay
+        for name, relay in sorted(mesh.relays.items())
+        if name not in subject.doubts.relays and (relay.ktcp_address or relay.ktcp_address6)
+    }
+    if mesh.pairs is None:
+        only4 = [relay for relay in known.values() if not relay.ktcp_address6]
+        only6 = [relay for relay in known.values() if not relay.ktcp_address]
+        strangers = [(only4[0], relay) for relay in only6] if only4 else []
+    else:
+        strangers = [
+            (known[one], known[other])
+            for one, other in mesh.pairs
+            if one in known and other in known and not known[one].leg_to(known[other])
+        ]
+    for one, other in strangers:
+        yield family_problem(one, other)
+
+
+def family_problem(one: Relay, other: Relay) -> Problem:
+    """Say that two relays have no family in common."""
+    lacking = "ktcp_address" if one.ktcp_address else "ktcp_address6"
+    family = "IPv4" if one.ktcp_address else "IPv6"
+    return Problem(
+        key_path("hostvars", other.name, lacking),
+        f"is missing, and {one.name} has only {family} to reach this relay; set it",
+    )
+
+
+def names_are_unique(subject: Subject) -> Iterator[Problem]:
+    """Reports and chains name paths; a name stands for one."""
+    seen: dict[str, int] = {}
+    for number, path in subject.paths:
+        if path.name in seen:
+            yield Problem(
+                at("paths", number, "name"),
+                f"{path.name!r} is also the name of {at('paths', seen[path.name])}; rename one",
+            )
+        seen.setdefault(path.name, number)
+
+
+def paths_are_relays(subject: Subject) -> Iterator[Problem]:
+    """A path goes over relays."""
+    if not subject.mesh.relays:
+        return
+    for number, path in subject.paths:
+        if path.ingress not in subject.mesh.relays:
+            yield Problem(at("paths", number, "ingress"), not_a_relay(path.ingress, subject.mesh))
+        for place, name in enumerate(path.via):
+            if name not in subject.mesh.relays:
+                yield Problem(at("paths", number, "via", place), not_a_relay(name, subject.mesh))
+
+
+def paths_end(subject: Subject) -> Iterator[Problem]:
+    """A path visits no relay twice and fits into the wire format."""
+    for number, path in subject.paths:
+        if len(path.via) > MAX_HOPS:
+            yield Problem(
+                at("paths", number, "via"),
+                f"{len(path.via)} hops are more than the {MAX_HOPS} a path may have; shorten it",
+            )
+        for place, name in enumerate(path.via):
+            if name in path.relays[: place + 1]:
+                yield Problem(
+                    at("paths", number, "via", place),
+                    f"the path comes to {name!r} a second time; remove it here or before",
+                )
+
+
+def pairs_cover_paths(subject: Subject) -> Iterator[Problem]:
+    """Consecutive relays of a path keep connections to each other."""
+    for number, path in subject.sound_paths():
+        for place, (one, other) in enumerate(pairwise(path.relays)):
+            if one != other and not subject.mesh.are_paired(one, other):
+                yield Problem(
+                    at("paths", number, "via", place),
+                    f"{one} and {other} are not paired; add [{one}, {other}] to ktcp_mesh.pairs",
+                )
+
+
+def paths_have_destinations(subject: Subject) -> Iterator[Problem]:
+    """A path without destinations takes no flow."""
+    for number, path in subject.paths:
+        doubtful = subject.doubts.path_fields.get(number, set())
+        if not path.destinations and not {"destinations", "ports"} & doubtful:
+            yield Problem(
+                at("paths", number, "destinations"),
+                "is empty; list the prefixes whose traffic takes this path",
+            )
+
+
+def destinations_are_targets(subject: Subject) -> Iterator[Problem]:
+    """No relay connects to loopback, link-local or multicast addresses."""
+    for number, path in subject.paths:
+        for place, network in enumerate(path.destinations):
+            if any(covers(never, network) for never in NEVER_A_TARGET):
+                yield Problem(
+                    at("paths", number, "destinations", place),
+                    f"{network} is loopback, link-local or multicast, which no relay connects to; "
+                    "remove it",
+                )
+
+
+def covers(outer: Network, inner: Network) -> bool:
+    """Tell whether all of ``inner`` lies in ``outer``."""
+    return (
+        outer.version == inner.version
+        and int(outer.network_address) <= int(inner.network_address)
+        and int(inner.broadcast_address) <= int(outer.broadcast_address)
+    )
+
+
+def destinations_are_disjoint(subject: Subject) -> Iterator[Problem]:
+    """One flow of an ingress belongs to one path."""
+    by_ingress: dict[str, list[Destination]] = {}
+    for number, path in subject.paths:
+        entries = by_ingress.setdefault(path.ingress, [])
+        entries += [Destination(net, number, i, path) for i, net in enumerate(path.destinations)]
+    for entries in by_ingress.values():
+        yield from overlaps(entries)
+
+
+@dataclass(frozen=True)
+class Destination:
+    """A destination, and where in which path it stands."""
+
+    network: Network
+    number: int
+    place: int
+    path: Path
+
+
+def overlaps(entries: list[Destination]) -> Iterator[Problem]:
+    """Find destinations that share a flow.
+
+    Prefixes nest or are disjoint, so in sorted order only the enclosing ones matter.
+    """
+
+    def order(entry: Destination) -> tuple[int, int, int, int]:
+        net = entry.network
+        return net.version, int(net.network_address), net.prefixlen, entry.number
+
+    enclosing: list[Destination] = []
+    for entry in sorted(entries, key=order):
+        while enclosing and not covers(enclosing[-1].network, entry.network):
+            enclosing.pop()
+        for other in enclosing:
+            if ports_overlap(entry.path.ports, other.path.ports):
+                same = other.number == entry.number
+                yield Problem(
+                    at("paths", entry.number, "destinations", entry.place),
+                    f"{entry.network} overlaps {other.network} of "
+                    f"{'this path' if same else f'path {other.path.name!r}'} of the same ingress; "
+                    "keep it in one, or give them different ports",
+                )
+                break
+        enclosing.append(entry)
+
+
+def ports_overlap(one: tuple[PortRange, ...] | None, other: tuple[PortRange, ...] | None) -> bool:
+    """Tell whether two lists of ports have one in common; None means all ports."""
+    return any(
+        a.first <= b.last and b.first <= a.last
+        for a in one or (ALL_PORTS,)
+        for b in other or (ALL_PORTS,)
+    )
+
+
+def marks_name_routes(subject: Subject) -> Iterator[Problem]:
+    """At one ingress a mark stands for one way through the relays, and a way has one mark."""
+    ways: dict[tuple[str, int], Path] = {}
+    marks: dict[tuple[str, tuple[str, ...]], Path] = {}
+    for number, path in subject.paths:
+        if path.mark is None:
+            continue
+        other = ways.setdefault((path.ingress, path.mark), path)
+        if other.via != path.via:
+            yield Problem(
+                at("paths", number, "mark"),
+                f"{path.mark:#x} is also the mark of path {other.name!r}, which takes another way; "
+                "change one, or leave both out",
+            )
+        other = marks.setdefault((path.ingress, path.via), path)
+        if other.mark != path.mark:
+            yield Problem(
+                at("paths", number, "mark"),
+                f"path {other.name!r} takes the same way with mark {other.mark:#x}; "
+                "give both the same, or leave both out",
+            )
+
+
+def exits_are_relays(subject: Subject) -> Iterator[Problem]:
+    """Exit lists belong to relays."""
+    for name in sorted(set(subject.mesh.exits) | subject.doubts.exits):
+        if subject.mesh.relays and name not in subject.mesh.relays:
+            yield Problem(at("exits", name), not_a_relay(name, subject.mesh))
+
+
+def exits_allow_paths(subject: Subject) -> Iterator[Problem]:
+    """A path's own exit lets its flows out; without a list a relay lets nothing out."""
+    if "exits" in subject.doubts.sections:
+        return
+    for number, path in subject.sound_paths():
+        if path.exit in subject.doubts.exits or not path.destinations:
+            continue
+        if subject.mesh.exits.get(path.exit):
+            yield from exit_allows_path(subject.mesh, number, path)
+        else:
+            wanted = ", ".join(f"{{allow: {network}}}" for network in path.destinations)
+            yield Problem(
+                at("exits", path.exit),
+                f"has no rule, and without one path {path.name!r} cannot leave here; "
+                f"add [{wanted}]",
+            )
+
+
+def exit_allows_path(mesh: Mesh, number: int, path: Path) -> Iterator[Problem]:
+    """Each destination passes the list of the path's exit as a whole."""
+    for place, network in enumerate(path.destinations):
+        found = acl.refusal(mesh.exits[path.exit], network, path.ports)
+        if found is None:
+            continue
+        if found.rule is None:
+            yield Problem(
+                at("exits", path.exit),
+                f"does not allow all of {network}, {at('paths', number, 'destinations', place)}; "
+                f"add {{allow: {network}}}",
+            )
+        else:
+            yield Problem(
+                at("exits", path.exit, found.rule),
+                f"denies {network} of path {path.name!r}, which leaves here; "
+                "put an allow before it, or drop the destination",
+            )
+
+
+def key_exists(subject: Subject) -> Iterator[Problem]:
+    """Relays authenticate with a key that all of them have."""
+    key = subject.mesh.key
+    if {"key", "keys"} & subject.doubts.sections or str(key) in subject.doubts.keys:
+        return
+    if len(subject.mesh.relays) > 1 and key not in subject.mesh.keys:
+        known = ", ".join(map(str, sorted(subject.mesh.keys)))
+        have = f"only {known}" if known else "nothing"
+        yield Problem(
+            key_path("ktcp_keys", str(key)),
+            f"is missing: ktcp_mesh.key names it and ktcp_keys has {have}; "
+            "add it, made with `openssl rand -hex 32`",
+        )
+
+
+def probes_fit(subject: Subject) -> Iterator[Problem]:
+    """A probe starts at a host of the inventory and its URL belongs to its path."""
+    for number, path in subject.paths:
+        if path.probe is None:
+            continue
+        if path.probe.host not in subject.hosts:
+            yield Problem(
+                at("paths", number, "probe", "from"),
+                f"{path.probe.host!r} is not a host of the inventory; name one whose traffic "
+                f"passes {path.ingress}",
+            )
+        parts = urlsplit(path.probe.url)
+        target = ip_network(str(ip_address(parts.hostname or "")))
+        port = PortRange(parts.port or 80, parts.port or 80)
+        inside = any(covers(network, target) for network in path.destinations)
+        if not inside or not ports_overlap((port,), path.ports):
+            yield Problem(
+                at("paths", number, "probe", "url"),
+                f"{path.probe.url} is not among the path's destinations and ports; "
+                "fetch something that is",
+            )
+
+
+CHECKS: tuple[Callable[[Subject], Iterator[Problem]], ...] = (
+    ports_differ,
+    group_has_relays,
+    pairs_are_relays,
+    relays_have_addresses,
+    legs_share_a_family,
+    names_are_unique,
+    paths_are_relays,
+    paths_end,
+    pairs_cover_paths,
+    paths_have_destinations,
+    destinations_are_targets,
+    destinations_are_disjoint,
+    marks_name_routes,
+    exits_are_relays,
+    exits_allow_paths,
+    key_exists,
+    probes_fit,
+)
+
+
+def problems(subject: Subject) -> Iterator[Problem]:
+    """Run every check."""
+    for check in CHECKS:
+        yield from check(subject)

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What an inventory says about a mesh, unchecked, and where it says so.
+
+Built by the inventory plugin; carried as JSON to ``ktcp-ops`` so that both judge
+the very same data. Nothing here knows Ansible, and nothing here validates.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+RELAY_VARIABLES = ("ktcp_address", "ktcp_address6")
+"""The host variables of a relay that the mesh needs; others are Ansible's business."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Description:
+    """One mesh as found in an inventory.
+
+    Attributes:
+        mesh: the variable ``ktcp_mesh``, or None where no group or host sets it.
+        keys: the variable ``ktcp_keys`` (secret), or None.
+        relays: the hosts of the relays' group, each with its ``RELAY_VARIABLES`` that are set.
+        hosts: the name of every host of the inventory.
+        source: the inventory, as the user named it.
+        origins: key path -> ``file`` or ``file:line``, as far as known.
+    """
+
+    mesh: Any
+    keys: Any = field(repr=False)
+    relays: Mapping[str, Mapping[str, Any]]
+    hosts: tuple[str, ...]
+    source: str
+    origins: Mapping[str, str] = field(default_factory=dict)
+
+    def where(self, key: str) -> str:
+        """Tell the file (and line) of a key path: its own, or its nearest known parent's."""
+        while key:
+            if key in self.origins:
+                return self.origins[key]
+            cut = max(key.rfind("."), key.rfind("["))
+            key = key[: max(cut, 0)]
+        return self.source
+
+    def to_json(self) -> str:
+        """Serialise, for the way from Ansible's process to ours."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> "Description":
+        """Restore what ``to_json`` wrote."""
+        data = json.loads(text)
+        return cls(**{**data, "hosts": tuple(data["hosts"])})
+
+
+def key_path(*parts: str | int) -> str:
+    """Spell a path into nested data, like ``ktcp_mesh.paths[0].via``."""
+    text = ""
+    for part in parts:
+        if isinstance(part, int):
+            text += f"[{part}]"
+        else:
+            text += f".{part}" if text else part
+    return text

@@ -1,0 +1,239 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What each relay has to hold: a pure function from the mesh to one node per relay.
+
+A node is plain data, final and sorted, and the roles only write it down. In a full mesh
+every relay's list of peers has the same lines but its own, so the lines are made once
+and shared: a thousand relays take a thousand lines and not a million.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from ipaddress import IPv4Address, IPv6Address
+from itertools import pairwise
+from typing import TypedDict
+
+from ktcp_ops.mesh.model import Mesh, Path, Relay, Settings
+from ktcp_ops.mesh.values import PortRange
+
+FIRST_MARK = 0x101
+CHAIN_LENGTH = 28
+"""The longest name of a chain that iptables takes."""
+MULTIPORT_SLOTS = 15
+"""How many ports one multiport match takes; a range counts as two."""
+
+
+class Rule(TypedDict):
+    """Flows to steer: a destination and the ports, as iptables writes them; none means all."""
+
+    destination: str
+    ports: list[int | str]
+
+
+class Chain(TypedDict):
+    """One iptables chain: the flows of one way from here."""
+
+    chain: str
+    mark: str
+    client_port: int
+    rules4: list[Rule]
+    rules6: list[Rule]
+
+
+class Node(TypedDict):
+    """Everything a relay's configuration is made of (variable ``ktcp_node``)."""
+
+    name: str
+    conf: dict[str, list[str]]
+    keys: dict[int, str]
+    steering: list[Chain]
+    relay_port: int
+    peers_addresses: list[str]
+
+
+Way = tuple[str, ...]
+
+
+def plan(mesh: Mesh) -> dict[str, Node]:
+    """Compute the node of every relay, by name. The mesh must be a checked one."""
+    neighbours = Neighbours(mesh)
+    paths: dict[str, list[Path]] = {name: [] for name in mesh.relays}
+    for path in mesh.paths:
+        paths[path.ingress].append(path)
+    return {name: node(mesh, name, paths[name], neighbours) for name in sorted(mesh.relays)}
+
+
+def node(mesh: Mesh, name: str, paths: Sequence[Path], neighbours: "Neighbours") -> Node:
+    """Compute the node of one relay, where ``paths`` begin."""
+    marks = assign_marks(paths)
+    peers, addresses = neighbours.of(name)
+    listeners = [f"add relay {mesh.ports.relay}"] if peers else []
+    if paths:
+        listeners.insert(0, f"add client {mesh.ports.client}")
+    return {
+        "name": name,
+        "conf": {
+            "settings": settings_lines(mesh.settings),
+            "thread_pool": thread_pool_lines(mesh),
+            "listeners": listeners,
+            "peers": peers,
+            "routes": [route_line(mesh, name, way, mark) for way, mark in marks.items()],
+            "exits": exit_lines(mesh, name),
+        },
+        "keys": {number: mesh.keys[number] for number in sorted(mesh.keys)},
+        "steering": [
+            chain(mesh, name, way, mark, [path for path in paths if path.via == way])
+            for way, mark in marks.items()
+        ],
+        "relay_port": mesh.ports.relay,
+        "peers_addresses": addresses,
+    }
+
+
+def assign_marks(paths: Sequence[Path]) -> dict[Way, int]:
+    """Give each way of an ingress its mark, in the order of the marks.
+
+    A way keeps its mark when paths are added behind it; who needs more writes marks down.
+    """
+    marks = {path.via: path.mark for path in paths if path.mark is not None}
+    taken = set(marks.values())
+    free = FIRST_MARK
+    for path in paths:
+        if path.via in marks:
+            continue
+        while free in taken:
+            free += 1
+        marks[path.via] = free
+        taken.add(free)
+    return dict(sorted(marks.items(), key=lambda item: item[1]))
+
+
+class Neighbours:
+    """The peers of each relay: their lines for the module, and their addresses."""
+
+    def __init__(self, mesh: Mesh) -> None:
+        self.mesh = mesh
+        self.listed: dict[str, set[str]] = {name: set() for name in mesh.relays}
+        for one, other in mesh.pairs or ():
+            self.listed[one].add(other)
+            self.listed[other].add(one)
+        self.order = [mesh.relays[name] for name in sorted(mesh.relays)]
+        self.lines4 = {r.name: self.line(r.ktcp_address) for r in self.order if r.ktcp_address}
+        self.lines6 = {r.name: self.line(r.ktcp_address6) for r in self.order if r.ktcp_address6}
+        self.texts4 = {r.name: str(r.ktcp_address) for r in self.order if r.ktcp_address}
+        self.texts6 = {r.name: str(r.ktcp_address6) for r in self.order if r.ktcp_address6}
+
+    def line(self, address: IPv4Address | IPv6Address) -> str:
+        """Write the line that makes a relay a peer."""
+        pool = self.mesh.pool
+        peer = endpoint(address, self.mesh.ports.relay)
+        return f"add {peer} low {pool.low} high {pool.high} key {self.mesh.key}"
+
+    def of(self, name: str) -> tuple[list[str], list[str]]:
+        """Give the peer lines of a relay and the addresses of these peers, by name of the peer."""
+        own4 = name in self.lines4
+        if self.mesh.pairs is None:
+            others = [relay.name for relay in self.order if relay.name != name]
+        else:
+            others = sorted(self.listed[name])
+        lines, texts = [], []
+        for other in others:
+            over4 = own4 and other in self.lines4
+            lines.append((self.lines4 if over4 else self.lines6)[other])
+            texts.append((self.texts4 if over4 else self.texts6)[other])
+        return lines, texts
+
+
+def endpoint(address: IPv4Address | IPv6Address, port: int) -> str:
+    """Write an address and a port as procfs does, IPv6 in brackets."""
+    return f"[{address}]:{port}" if address.version == 6 else f"{address}:{port}"
+
+
+def settings_lines(settings: Settings) -> list[str]:
+    """Write the settings that the mesh sets, in the order of the module's list."""
+    words = {True: "on", False: "off"}
+    return [
+        f"{name} {words[value] if isinstance(value, bool) else value}"
+        for name, value in settings
+        if value is not None
+    ]
+
+
+def thread_pool_lines(mesh: Mesh) -> list[str]:
+    """Write the thread pool's watermarks, if the mesh sets them."""
+    pool = mesh.thread_pool
+    return [f"low {pool.low}", f"high {pool.high}"] if pool else []
+
+
+def legs(mesh: Mesh, way: Sequence[str]) -> Iterator[str]:
+    """Write the endpoint of each relay of a way, as the relay before it knows it."""
+    for one, other in pairwise(mesh.relays[name] for name in way):
+        address = leg(one, other)
+        yield endpoint(address, mesh.ports.relay)
+
+
+def leg(one: Relay, other: Relay) -> IPv4Address | IPv6Address:
+    """Give the address on which one relay reaches another; a checked mesh has it."""
+    address = one.leg_to(other)
+    if address is None:
+        raise ValueError(f"{one.name} and {other.name} have no address family in common")
+    return address
+
+
+def route_line(mesh: Mesh, ingress: str, way: Way, mark: int) -> str:
+    """Write the route of a mark."""
+    hops = ",".join(legs(mesh, (ingress, *way)))
+    return f"add mark {mark:#x} " + (f"via {hops}" if hops else "direct")
+
+
+def exit_lines(mesh: Mesh, name: str) -> list[str]:
+    """Write a relay's exit list in its order; one line for each range of ports."""
+    lines = []
+    for rule in mesh.exits.get(name, ()):
+        target = f"{rule.action} {rule.prefix}"
+        lines += [f"{target} port {some}" for some in rule.ports] if rule.ports else [target]
+    return lines
+
+
+def chain_name(ingress: str, way: Way) -> str:
+    """Name a chain after its relays; a name too long for iptables ends in a digest."""
+    full = "-".join(("KTCP", ingress, *(way or ("direct",))))
+    if len(full) <= CHAIN_LENGTH:
+        return full
+    digest = hashlib.sha256(full.encode()).hexdigest()[:8]
+    return f"{full[: CHAIN_LENGTH - 9]}-{digest}"
+
+
+def chain(mesh: Mesh, ingress: str, way: Way, mark: int, paths: Sequence[Path]) -> Chain:
+    """Compute the chain of one way and all paths that take it."""
+    found: dict[int, list[tuple[int, int, Rule]]] = {4: [], 6: []}
+    for path in paths:
+        for network in path.destinations:
+            for slots in multiports(path.ports):
+                rule: Rule = {"destination": str(network), "ports": slots}
+                place = (int(network.network_address), network.prefixlen, rule)
+                found[network.version].append(place)
+    # The sort is stable: of one destination, the ports keep their order.
+    rules = {
+        version: [rule for _, _, rule in sorted(places, key=lambda p: p[:2])]
+        for version, places in found.items()
+    }
+    return {
+        "chain": chain_name(ingress, way),
+        "mark": f"{mark:#x}",
+        "client_port": mesh.ports.client,
+        "rules4": rules[4],
+        "rules6": rules[6],
+    }
+
+
+def multiports(ports: tuple[PortRange, ...] | None) -> Iterator[list[int | str]]:
+    """Split ports into lists that each fit one multiport match; one empty list for all ports."""
+    places: list[int | str] = []
+    used = 0
+    for some in ports or ():
+        if used + some.slots > MULTIPORT_SLOTS:
+            yield places
+            places, used = [], 0
+        places.append(some.first if some.slots == 1 else some.spell(":"))
+        used += some.slots
+    yield places

@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""From a description to a mesh, or to every error in it, each a sentence.
+
+A value that cannot be read is left out and remembered as a doubt; the rest is still
+checked, so that one run shows all there is to mend.
+"""
+
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from ktcp_ops.errors import InvalidMeshError
+from ktcp_ops.mesh import check
+from ktcp_ops.mesh.check import Doubts, Problem, Subject
+from ktcp_ops.mesh.description import Description, key_path
+from ktcp_ops.mesh.model import ExitRule, ListeningPorts, Mesh, Path, Probe, Settings, Watermarks
+
+INJECTED = {"relays", "keys"}
+"""Fields of the model that come from other variables than ``ktcp_mesh``."""
+
+Location = tuple[str | int, ...]
+
+
+def read(description: Description) -> Mesh:
+    """Check a description and give its mesh.
+
+    Raises:
+        InvalidMeshError: with one sentence for each problem: file, key, what is wrong, fix.
+    """
+    found: list[Problem] = []
+    doubts = Doubts()
+    raw = gather(description, found)
+    mesh = parse(raw, found, doubts)
+    left = [number for number in range(path_count(raw)) if not hopeless(number, doubts)]
+    subject = Subject(
+        mesh=mesh,
+        hosts=frozenset(description.hosts),
+        doubts=doubts,
+        paths=tuple(zip(left, mesh.paths, strict=True)),
+    )
+    if description.mesh is not None:
+        found += check.problems(subject)
+    if found:
+        sentences = (f"{description.where(p.key)}: {p.key}: {p.text}." for p in found)
+        raise InvalidMeshError(list(dict.fromkeys(sentences)))
+    return mesh
+
+
+def hopeless(number: int, doubts: Doubts) -> bool:
+    """Tell whether a path cannot even be followed: its relays or all of it are unreadable."""
+    needed = {"name", "ingress", "via", "*"}
+    return "paths" in doubts.sections or bool(needed & doubts.path_fields.get(number, set()))
+
+
+def path_count(raw: Mapping[str, Any]) -> int:
+    """Count the paths as described."""
+    paths = raw.get("paths")
+    return len(paths) if isinstance(paths, Sequence) and not isinstance(paths, str) else 0
+
+
+def gather(description: Description, found: list[Problem]) -> dict[str, Any]:
+    """Put the variables of an inventory together into what the model reads."""
+    raw: dict[str, Any] = {}
+    if description.mesh is None:
+        found.append(
+            Problem("ktcp_mesh", "is not set; describe the mesh in group_vars/all/mesh.yml")
+        )
+    elif isinstance(description.mesh, Mapping):
+        raw = dict(description.mesh)
+    else:
+        found.append(Problem("ktcp_mesh", "is not a mapping; write `name: value` lines below it"))
+    for name in sorted(INJECTED & set(raw)):
+        del raw[name]
+        found.append(Problem(key_path("ktcp_mesh", name), unknown(name, Mesh)))
+    raw["relays"] = {
+        name: {"name": name, **variables} for name, variables in description.relays.items()
+    }
+    raw["keys"] = {} if description.keys is None else description.keys
+    return raw
+
+
+def parse(raw: Mapping[str, Any], found: list[Problem], doubts: Doubts) -> Mesh:
+    """Make the model of whatever can be read; note the rest as problems and doubts."""
+    try:
+        return Mesh.model_validate(raw)
+    except ValidationError as errors:
+        # The context holds the parsers' own errors; the inputs may be keys and stay out.
+        details = errors.errors(include_url=False)
+    for detail in details:
+        location = detail["loc"]
+        found.append(Problem(spell(location), sentence(location, detail)))
+        doubt(location, doubts)
+    return Mesh.model_validate(prune(raw, doubts))
+
+
+def spell(location: Location) -> str:
+    """Spell where in the user's variables a location of the model is."""
+    parts = [part for part in location if part != "[key]"]
+    roots = {"relays": ["hostvars"], "keys": ["ktcp_keys"]}
+    start: list[str | int] = list(roots.get(str(parts[0]), ["ktcp_mesh", parts[0]]))
+    inner = [str(part) for part in parts[1:]] if parts[0] == "keys" else parts[1:]
+    return key_path(*start, *inner)
+
+
+def doubt(location: Location, doubts: Doubts) -> None:
+    """Remember the part of the mesh that a location makes unreadable."""
+    match location:
+        case ("paths", int(number), *inner):
+            doubts.path_fields.setdefault(number, set()).add(str(inner[0]) if inner else "*")
+        case ("relays", str(name), *_):
+            doubts.relays.add(name)
+        case ("exits", str(name), *_):
+            doubts.exits.add(name)
+        case ("keys", identity, *_):
+            doubts.keys.add(str(identity))
+        case _:
+            doubts.sections.add(str(location[0]))
+
+
+def prune(raw: Mapping[str, Any], doubts: Doubts) -> dict[str, Any]:
+    """Leave the doubtful parts out."""
+    kept = {name: value for name, value in raw.items() if name not in doubts.sections}
+    if "paths" in kept:
+        kept["paths"] = [
+            prune_path(path, doubts.path_fields.get(number, set()))
+            for number, path in enumerate(kept["paths"])
+            if not hopeless(number, doubts)
+        ]
+    if "exits" in kept:
+        kept["exits"] = without(kept["exits"], doubts.exits)
+    if "keys" in kept:
+        kept["keys"] = without(kept["keys"], doubts.keys)
+    kept["relays"] = {
+        name: {"name": name} if name in doubts.relays else relay
+        for name, relay in raw["relays"].items()
+    }
+    return kept
+
+
+def prune_path(path: Mapping[str, Any], fields: set[str]) -> dict[Any, Any]:
+    """Leave what cannot be read out of a path; which flows it takes stands or falls as one."""
+    matching = {"destinations", "ports"}
+    return without(path, fields | matching if fields & matching else fields)
+
+
+def without(items: Mapping[Any, Any], names: set[str]) -> dict[Any, Any]:
+    """Leave some entries of a mapping out."""
+    return {name: value for name, value in items.items() if str(name) not in names}
+
+
+def sentence(location: Location, detail: ErrorDetails) -> str:
+    """Say what is wrong with a value and how to put it right."""
+    kind = detail["type"]
+    if kind == "value_error":
+        return str(detail["ctx"]["error"])
+    if kind == "extra_forbidden":
+        return unknown(str(location[-1]), model_at(location[:-1]))
+    if kind == "literal_error":
+        return f"{detail['input']!r} is not known; write {detail['ctx']['expected']}"
+    return {
+        "missing": "is missing; add it",
+        "tuple_type": "is not a list; write [...] or lines that begin with a dash",
+        "dict_type": "is not a mapping; write `name: value` lines below it",
+        "model_type": "is not a mapping; write `name: value` lines below it",
+        "too_short": "is empty; write at least one",
+    }.get(kind, f"cannot be read ({detail['msg']}); see `ktcp-ops mesh validate --help`")
+
+
+def unknown(name: str, model: type[BaseModel]) -> str:
+    """Say that a key is not known, and which ones are."""
+    known = sorted({spec.alias or field for field, spec in model.model_fields.items()})
+    if model is Mesh:
+        known = [field for field in known if field not in INJECTED]
+    near = get_close_matches(name, known, n=1)
+    return f"is not known; write {near[0] if near else 'one of ' + ', '.join(known)}, or remove it"
+
+
+def model_at(location: Location) -> type[BaseModel]:
+    """Find the model whose keys stand at a location."""
+    models: dict[tuple[object, ...], type[BaseModel]] = {
+        ("ports",): ListeningPorts,
+        ("pool",): Watermarks,
+        ("thread_pool",): Watermarks,
+        ("settings",): Settings,
+        ("paths", "*"): Path,
+        ("paths", "*", "probe"): Probe,
+        ("exits", "*", "*"): ExitRule,
+    }
+    names = {"paths", "probe", "exits", "ports", "pool", "thread_pool", "settings"}
+    shape = tuple(
+        part if part in names and (place == 0 or part == "probe") else "*"
+        for place, part in enumerate(location)
+    )
+    return models.get(shape, Mesh)

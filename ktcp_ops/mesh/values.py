@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The single values of a mesh description: ports, marks, prefixes, keys, switches.
+
+Each parser takes what YAML or a template may give (``80`` or ``"80"``) and raises
+ValueError with what is wrong and how to put it right, as the second half of a sentence.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import BeforeValidator
+
+Network = IPv4Network | IPv6Network
+
+
+def whole(low: int, high: int) -> Callable[[object], int]:
+    """Make a parser of whole numbers from ``low`` to ``high``, decimal or 0x."""
+
+    def parse(value: object) -> int:
+        number = value
+        if isinstance(value, str) and re.fullmatch(r"\s*(\d+|0[xX][0-9a-fA-F]+)\s*", value):
+            number = int(value, 16 if "x" in value.lower() else 10)
+        if isinstance(number, bool) or not isinstance(number, int) or not low <= number <= high:
+            raise ValueError(f"{value!r} is not a whole number from {low} to {high}; write one")
+        return number
+
+    return parse
+
+
+def switch(value: object) -> bool:
+    """Parse ``on`` or ``off``, which YAML reads as true and false."""
+    words = {"on": True, "off": False}
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.lower() in words:
+        return words[value.lower()]
+    raise ValueError(f"{value!r} is not a switch; write on or off")
+
+
+def name(value: object) -> str:
+    """Parse the name of a host, a group or a path."""
+    if not isinstance(value, str) or not re.fullmatch(r"\S+", value):
+        raise ValueError(f"{value!r} is not a name; write one word")
+    return value
+
+
+def pair(value: object) -> tuple[str, str]:
+    """Parse two names of relays."""
+    if not isinstance(value, list | tuple) or len(value) != 2:
+        raise ValueError(f"{value!r} is not a pair; write two relays like [a, b]")
+    return name(value[0]), name(value[1])
+
+
+def prefix(value: object) -> Network:
+    """Parse an IPv4 or IPv6 prefix; a bare address is the prefix of that one address."""
+    text = value if isinstance(value, str) else ""
+    try:
+        correct = ip_network(text, strict=False)
+    except ValueError:
+        raise ValueError(
+            f"{value!r} is not a prefix; write one like 203.0.113.0/24 or 2001:db8::/48"
+        ) from None
+    if ip_network(text.partition("/")[0]).network_address != correct.network_address:
+        raise ValueError(f"{value!r} has bits set behind its length; write {correct}")
+    return correct
+
+
+def address4(value: object) -> IPv4Address:
+    """Parse an IPv4 address."""
+    parsed = address(value)
+    if isinstance(parsed, IPv4Address):
+        return parsed
+    raise ValueError(f"{value!r} is an IPv6 address; set ktcp_address6 to it instead")
+
+
+def address6(value: object) -> IPv6Address:
+    """Parse an IPv6 address."""
+    parsed = address(value)
+    if isinstance(parsed, IPv6Address):
+        return parsed
+    raise ValueError(f"{value!r} is an IPv4 address; set ktcp_address to it instead")
+
+
+def address(value: object) -> IPv4Address | IPv6Address:
+    """Parse an address that other hosts can reach."""
+    try:
+        parsed = ip_address(value if isinstance(value, str) else "")
+    except ValueError:
+        raise ValueError(f"{value!r} is not an address; write one like 203.0.113.5") from None
+    if parsed.is_loopback or parsed.is_link_local or parsed.is_multicast or parsed.is_unspecified:
+        raise ValueError(
+            f"{value!r} cannot be reached by other relays; "
+            "write an address that is routed between the relays"
+        )
+    return parsed
+
+
+def key(value: object) -> str:
+    """Parse a pre-shared key: 32 bytes as 64 hex digits. Messages never repeat it."""
+    advice = "make one with `openssl rand -hex 32`"
+    text = value if isinstance(value, str) else ""
+    if text == "":
+        raise ValueError(f"is not a text of 64 hex digits in quotes; {advice}")
+    if len(text) != 64:
+        raise ValueError(f"has {len(text)} characters instead of 64 hex digits; {advice}")
+    if not re.fullmatch(r"[0-9a-fA-F]{64}", text):
+        raise ValueError(f"has characters that are not hex digits; {advice}")
+    return text.lower()
+
+
+@dataclass(frozen=True, order=True)
+class PortRange:
+    """TCP ports from ``first`` to ``last``, both included."""
+
+    first: int
+    last: int
+
+    @property
+    def slots(self) -> int:
+        """How many of the 15 places of an iptables multiport match it takes."""
+        return 1 if self.first == self.last else 2
+
+    def spell(self, separator: str) -> str:
+        """Write the range, ``80`` or ``8000-8100``."""
+        return str(self.first) if self.first == self.last else f"{self.first}{separator}{self.last}"
+
+    def __str__(self) -> str:
+        return self.spell("-")
+
+
+ALL_PORTS = PortRange(1, 65535)
+
+
+def port_range(value: object) -> PortRange:
+    """Parse ``80`` or ``"8000-8100"``."""
+    if isinstance(value, PortRange):
+        return value
+    found = re.fullmatch(r"\s*(\d+)(?:\s*-\s*(\d+))?\s*", str(value))
+    if isinstance(value, bool) or not found:
+        raise ValueError(f"{value!r} is not a port; write one like 443, or a range like 8000-8100")
+    first, last = int(found[1]), int(found[2] or found[1])
+    if not 1 <= first <= last <= 65535:
+        raise ValueError(f"{value!r} is no range of ports; write low-high within 1-65535")
+    return PortRange(first, last)
+
+
+def ports(value: object) -> tuple[PortRange, ...]:
+    """Parse one port or range, or a list of them; overlapping ones are merged."""
+    items = value if isinstance(value, list | tuple) else [value]
+    if not items:
+        raise ValueError("is an empty list; leave it out to mean all ports")
+    merged: list[PortRange] = []
+    for item in sorted(port_range(item) for item in items):
+        if merged and item.first <= merged[-1].last + 1:
+            merged[-1] = PortRange(merged[-1].first, max(merged[-1].last, item.last))
+        else:
+            merged.append(item)
+    return tuple(merged)
+
+
+def probe_url(value: object) -> str:
+    """Parse the URL of a probe: plain http to a literal address, so that no name server matters."""
+    advice = "write one like http://203.0.113.5:8080/index.html"
+    try:
+        parts = urlsplit(value if isinstance(value, str) else "")
+        valid = parts.scheme == "http" and bool(parts.hostname) and parts.port != 0
+        ip_address(parts.hostname or "")
+    except ValueError:
+        valid = False
+    if not valid:
+        raise ValueError(f"{value!r} is not an http URL with a literal address; {advice}")
+    return str(value)
+
+
+Port = Annotated[int, BeforeValidator(whole(1, 65535))]
+Mark = Annotated[int, BeforeValidator(whole(1, 0xFFFFFFFF))]
+KeyId = Annotated[int, BeforeValidator(whole(1, 255))]
+Switch = Annotated[bool, BeforeValidator(switch)]
+Name = Annotated[str, BeforeValidator(name)]
+Pair = Annotated[tuple[str, str], BeforeValidator(pair)]
+Prefix = Annotated[Network, BeforeValidator(prefix)]
+Address4 = Annotated[IPv4Address, BeforeValidator(address4)]
+Address6 = Annotated[IPv6Address, BeforeValidator(address6)]
+Key = Annotated[str, BeforeValidator(key)]
+Ports = Annotated[tuple[PortRange, ...], BeforeValidator(ports)]
+ProbeUrl = Annotated[str, BeforeValidator(probe_url)]

@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Inventory plugin: from ``ktcp_mesh`` in the variables to ``ktcp_node`` on each relay.
+
+It only carries data between Ansible and ``ktcp_ops``, which knows what a mesh is.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleError, AnsibleParserError
+from ansible.inventory.helpers import get_group_vars
+from ansible.plugins.inventory import BaseInventoryPlugin
+from ansible.utils.vars import combine_vars
+from ansible.vars.plugins import get_vars_from_inventory_sources
+
+try:
+    import ktcp_ops  # noqa: F401 - found out here, used below
+except ImportError:  # a checkout that nobody installed: the package is beside the plugins
+    sys.path.append(str(Path(__file__).resolve().parents[2]))
+
+try:
+    from ktcp_ops.errors import InvalidMeshError
+    from ktcp_ops.mesh.description import RELAY_VARIABLES, Description, key_path
+    from ktcp_ops.mesh.plan import plan
+    from ktcp_ops.mesh.reader import read
+except ImportError as error:
+    MISSING: ImportError | None = error
+else:
+    MISSING = None
+
+DOCUMENTATION = r"""
+name: ktcp_mesh
+short_description: Computes what each KTCP relay of a mesh has to hold
+description:
+  - Reads the variables C(ktcp_mesh) and C(ktcp_keys) and the relays' C(ktcp_address) and
+    C(ktcp_address6) from the inventory sources before it, checks them as a whole, and sets
+    C(ktcp_node) on each relay.
+  - Its file is the last one of an inventory and its name ends in C(ktcp.yml).
+options:
+  plugin:
+    description: Marks the file as this plugin's.
+    required: true
+    choices: [ktcp_mesh, pathway.ktcp.ktcp_mesh]
+  export:
+    description:
+      - Set C(ktcp_description) on group C(all), which holds what was found as JSON, secrets
+        included, instead of judging it. For C(ktcp-ops), which judges it itself.
+    type: bool
+    default: false
+    env:
+      - name: KTCP_MESH_EXPORT
+"""
+
+EXAMPLES = r"""
+# inventories/mine/mesh.ktcp.yml, beside hosts.yml and group_vars/all/mesh.yml
+plugin: ktcp_mesh
+"""
+
+
+class InventoryModule(BaseInventoryPlugin):  # type: ignore[misc]  # Ansible ships no types
+    """Adds no host and no group; the sources before it have them."""
+
+    NAME = "ktcp_mesh"
+
+    def verify_file(self, path: str) -> bool:
+        """Tell whether a file is this plugin's, by its name."""
+        return bool(super().verify_file(path)) and path.endswith(("ktcp.yml", "ktcp.yaml"))
+
+    def parse(self, inventory: Any, loader: Any, path: str, cache: bool = True) -> None:  # noqa: ANN401
+        """Set ``ktcp_node`` on each relay, or refuse the mesh with every error in it."""
+        super().parse(inventory, loader, path, cache=cache)
+        self._read_config_data(path)
+        if MISSING is not None:
+            raise AnsibleParserError(
+                f"{path}: {MISSING}; install ktcp-ops for {sys.executable}, which runs Ansible"
+            )
+        description = self.describe(path)
+        if self.get_option("export"):
+            inventory.set_variable("all", "ktcp_description", description.to_json())
+            return
+        try:
+            nodes = plan(read(description))
+        except InvalidMeshError as invalid:
+            raise AnsibleParserError(
+                "\n".join(("the mesh is invalid", *invalid.problems))
+            ) from None
+        for name, node in nodes.items():
+            inventory.set_variable(name, "ktcp_node", node)
+
+    def describe(self, path: str) -> Description:
+        """Collect what the sources so far say about the mesh."""
+        sources = [*self.inventory.processed_sources, path]
+        origins: dict[str, str] = {}
+        holder = self.find_mesh_holder(sources)
+        mesh, keys = (
+            self.final(holder, name, name, origins) for name in ("ktcp_mesh", "ktcp_keys")
+        )
+        name = mesh.get("relays_group", "relays") if isinstance(mesh, Mapping) else "relays"
+        group = self.inventory.groups.get(str(name))
+        relays: dict[str, dict[str, Any]] = {}
+        for host in sorted(group.get_hosts() if group else [], key=lambda host: str(host.name)):
+            variables = self.host_variables(host, sources)
+            relays[str(host.name)] = {
+                variable: self.final(
+                    variables, variable, key_path("hostvars", str(host.name), variable), origins
+                )
+                for variable in RELAY_VARIABLES
+                if variables.get(variable) is not None
+            }
+        return Description(
+            mesh=mesh,
+            keys=keys,
+            relays=relays,
+            hosts=tuple(sorted(str(host) for host in self.inventory.hosts)),
+            source=nearest(path),
+            origins=origins,
+        )
+
+    def find_mesh_holder(self, sources: Sequence[str]) -> Mapping[str, Any]:
+        """Give the variables that hold the mesh: those of all, else of the one group with it."""
+        groups = self.inventory.groups
+        holder = self.group_variables([groups["all"]], sources)
+        if "ktcp_mesh" in holder:
+            return holder
+        found = {
+            str(name): variables
+            for name, group in sorted(groups.items())
+            if "ktcp_mesh" in (variables := self.group_variables([group], sources))
+        }
+        if len(found) > 1:
+            raise AnsibleParserError(
+                f"groups {', '.join(found)} each set ktcp_mesh; keep one, best in group_vars/all"
+            )
+        return combine_vars(holder, *found.values()) if found else holder
+
+    def group_variables(self, groups: Iterable[Any], sources: Sequence[str]) -> dict[str, Any]:
+        """Merge the variables of groups, those of the inventory and of group_vars."""
+        own = get_group_vars(groups)
+        files = get_vars_from_inventory_sources(self.loader, sources, groups, "all")
+        return dict(combine_vars(own, files))
+
+    def host_variables(self, host: Any, sources: Sequence[str]) -> dict[str, Any]:  # noqa: ANN401
+        """Merge the variables of a host and its groups, the host's last."""
+        own = combine_vars(self.group_variables(host.get_groups(), sources), host.get_vars())
+        files = get_vars_from_inventory_sources(self.loader, sources, [host], "all")
+        return dict(combine_vars(own, files))
+
+    def final(
+        self, variables: Mapping[str, Any], name: str, key: str, origins: dict[str, str]
+    ) -> Any:  # noqa: ANN401 - what YAML holds
+        """Evaluate the templates in a variable and decrypt it; note where its parts come from."""
+        if name not in variables:
+            return None
+        note_origins(variables[name], key, origins)
+        self.templar.available_variables = variables
+        try:
+            return plain(self.templar.template(variables[name]))
+        except AnsibleError as error:
+            where = origins.get(key, "the inventory")
+            raise AnsibleParserError(f"{where}: {key}: cannot be evaluated: {error}") from error
+
+
+def note_origins(value: Any, key: str, origins: dict[str, str]) -> None:  # noqa: ANN401
+    """Remember file and line of a value and of all values in it."""
+    origin = origin_of(value)
+    if origin:
+        origins[key] = origin
+    if isinstance(value, Mapping):
+        for name, item in value.items():
+            note_origins(item, key_path(key, str(name)), origins)
+    elif isinstance(value, list | tuple):
+        for number, item in enumerate(value):
+            note_origins(item, f"{key}[{number}]", origins)
+
+
+def origin_of(value: Any) -> str | None:  # noqa: ANN401
+    """Give ``file:line`` of a value that Ansible's YAML loader made, if it left a trace."""
+    position = getattr(value, "ansible_pos", None)  # ansible-core up to 2.18
+    if isinstance(position, tuple) and len(position) == 3:
+        return f"{nearest(str(position[0]))}:{position[1]}"
+    try:  # ansible-core from 2.19 on has tags, with no public way to read this one
+        from ansible._internal._datatag._tags import Origin  # noqa: PLC0415
+    except ImportError:
+        return None
+    tag = Origin.get_tag(value)
+    if tag is None or not tag.path:
+        return None
+    return f"{nearest(tag.path)}:{tag.line_num}" if tag.line_num else nearest(tag.path)
+
+
+def nearest(path: str) -> str:
+    """Spell a path relative to the working directory where it lies below it."""
+    here, there = Path.cwd(), Path(path)
+    return str(there.relative_to(here)) if there.is_relative_to(here) else str(there)
+
+
+def plain(value: Any) -> Any:  # noqa: ANN401
+    """Copy nested data into plain Python objects, without Ansible's own kinds of text."""
+    if isinstance(value, Mapping):
+        return {plain(name): plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, bool) or value is None:
+        return value
+    for kind in (int, float):
+        if isinstance(value, kind):
+            return kind(value)
+    return "".join(str(value))
