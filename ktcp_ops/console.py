@@ -4,14 +4,149 @@
 The only module that imports rich.
 """
 
-from rich.console import Console
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+STYLES = {
+    "ok": "green",
+    "changed": "yellow",
+    "failed": "bold red",
+    "unreachable": "bold red",
+    "ignored": "magenta",
+    "skipped": "dim",
+}
+
+
+def stdout() -> Console:
+    """Give the console for data. Made at each use, so that redirected streams are honoured."""
+    return Console(file=sys.stdout, highlight=False, soft_wrap=True)
+
+
+def stderr() -> Console:
+    """Give the console for progress and errors."""
+    return Console(file=sys.stderr, highlight=False, soft_wrap=True)
 
 
 def print_error(message: str) -> None:
     """Print a failure on stderr, one line a problem."""
+    console = stderr()
     for line in message.splitlines() or [""]:
-        err.print("error:", style="bold red", end=" ")
-        err.print(line, markup=False)
+        console.print(Text.assemble(("error: ", "bold red"), line))
+
+
+def print_note(message: str) -> None:
+    """Print a remark on stderr."""
+    stderr().print(Text(message))
+
+
+def print_line(text: str, style: str = "") -> None:
+    """Print one line of data on stdout; ``style`` is a name of ``STYLES`` or nothing."""
+    stdout().print(Text(text, style=STYLES.get(style, "")))
+
+
+def print_json(data: Any) -> None:  # noqa: ANN401 - JSON is what it is
+    """Print data as JSON on stdout, the same way each time."""
+    sys.stdout.write(json.dumps(data, indent=2, sort_keys=True) + "\n")
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table on stdout: plain columns that a shell can cut, bold heads on a terminal."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for number, column in enumerate(columns):
+        numeric = bool(rows) and all(is_number(row[number]) for row in rows)
+        table.add_column(column, justify="right" if numeric else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*(Text(cell, style=STYLES.get(cell, "")) for cell in row))
+    console = stdout()
+    # Rows are never folded: where the terminal is too narrow, it wraps them itself.
+    width = max(console.width, console.measure(table).maximum)
+    console.print(table, width=width)
+
+
+def is_number(cell: str) -> bool:
+    """Tell whether a cell counts something; a dash stands for nothing to count."""
+    return cell == "-" or cell.replace(",", "").replace(".", "").isdigit()
+
+
+@dataclass
+class Line:
+    """What the progress of a host looks like."""
+
+    tasks: int = 0
+    changed: int = 0
+    outcome: str = ""
+    message: str = ""
+
+
+class Progress:
+    """Shows a run (a ``run.reporter.Reporter``): a line a host, or plain lines in a log."""
+
+    def __init__(self) -> None:
+        self.console = stderr()
+        self.live: Live | None = None
+        self.title = ""
+        self.total: int | None = None
+        self.number = 0
+        self.name = ""
+        self.hosts: dict[str, Line] = {}
+
+    def started(self, *, title: str, tasks: int | None) -> None:
+        """A run begins."""
+        self.title, self.total = title, tasks
+        self.number, self.name = 0, ""
+        self.hosts = {}
+        if self.console.is_terminal:
+            self.live = Live(console=self.console, get_renderable=self.render, transient=True)
+            self.live.start()
+        else:
+            self.console.print(Text(f"{title}: begins"))
+
+    def task(self, *, number: int, name: str) -> None:
+        """A task begins."""
+        self.number, self.name = number, name
+        if self.live is None:
+            self.console.print(Text(f"{self.title}: {self.place()} {name}"))
+
+    def host(self, *, host: str, outcome: str, message: str) -> None:
+        """A host is through with a task."""
+        line = self.hosts.setdefault(host, Line())
+        line.tasks += 1
+        line.changed += outcome == "changed"
+        if line.outcome not in ("failed", "unreachable"):
+            line.outcome, line.message = outcome, message
+        if self.live is None and outcome not in ("ok", "skipped"):
+            tail = f": {message}" if message else ""
+            self.console.print(Text(f"{self.title}: {self.place()} {host} {outcome}{tail}"))
+
+    def finished(self) -> None:
+        """The run is over."""
+        if self.live is not None:
+            self.live.stop()
+            self.live = None
+
+    def place(self) -> str:
+        """Say how far the run is; an estimate of the total that proved too low is not shown."""
+        if self.total and self.number <= self.total:
+            return f"[{self.number}/{self.total}]"
+        return f"[{self.number}]"
+
+    def render(self) -> Group:
+        """Draw the present state for a terminal."""
+        head = Text.assemble((self.title, "bold"), " ", self.place(), " ", self.name)
+        lines = [
+            Text.assemble(
+                f"  {name:<20} {line.tasks:>3} tasks  {line.changed:>3} changed  ",
+                (line.outcome, STYLES.get(line.outcome, "")),
+                f" {line.message}" if line.message else "",
+            )
+            for name, line in sorted(self.hosts.items())
+        ]
+        return Group(head, *lines[: max(self.console.height - 2, 1)])

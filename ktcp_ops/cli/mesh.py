@@ -1,11 +1,294 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """``ktcp-ops mesh``: the commands about a mesh of relays."""
 
+from enum import StrEnum
+from typing import Annotated, Any
+
 import typer
 
-app = typer.Typer(no_args_is_help=True, help="Describe, roll out, check and remove a mesh.")
+from ktcp_ops import console
+from ktcp_ops.errors import ExitCode, InterruptedByUserError, InvalidMeshError
+from ktcp_ops.mesh import inventory, rollout, status, verify
+from ktcp_ops.mesh.model import Mesh
+from ktcp_ops.mesh.plan import Node, plan
+from ktcp_ops.run.engine import Engine, LocalEngine
+from ktcp_ops.run.result import RunResult
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="""Describe, roll out, look at, check and remove a mesh.
+
+    The mesh is data in an Ansible inventory: a group of relays, each with ktcp_address (the
+    address on which the other relays reach it); ktcp_mesh and ktcp_keys in group_vars/all;
+    and a file mesh.ktcp.yml with the line `plugin: ktcp_mesh`. See inventories/example.
+
+    Vault passwords come as Ansible wants them, from ansible.cfg or ANSIBLE_VAULT_PASSWORD_FILE.
+    """,
+)
 
 
-@app.callback()
-def group() -> None:
-    """Describe, roll out, check and remove a mesh."""
+class Output(StrEnum):
+    """How data is written on stdout."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+Inventories = Annotated[
+    list[str],
+    typer.Option(
+        "--inventory",
+        "-i",
+        help="Ansible inventory: a file, or a directory with hosts, group_vars and mesh.ktcp.yml. "
+        "Can be given several times.",
+    ),
+]
+Limit = Annotated[
+    str | None,
+    typer.Option("--limit", help="Only these hosts: an Ansible pattern like rc or 'relays:!rs'."),
+]
+Check = Annotated[
+    bool, typer.Option("--check", help="Change nothing; report what would be changed.")
+]
+OutputOption = Annotated[
+    Output, typer.Option("--output", "-o", help="What to write on stdout: text or json.")
+]
+
+
+def make_engine() -> Engine:
+    """Choose what runs Ansible."""
+    return LocalEngine()
+
+
+def load(inventories: list[str], output: Output) -> Mesh:
+    """Read the mesh; an invalid one is told as data too, for who asked for data."""
+    try:
+        return inventory.load(inventories)
+    except InvalidMeshError as error:
+        if output is Output.JSON:
+            problems = list(error.problems)
+            console.print_json(
+                {"exit_code": int(error.exit_code), "valid": False, "problems": problems}
+            )
+        raise
+
+
+@app.command()
+def validate(inventory_names: Inventories, output: OutputOption = Output.TEXT) -> None:
+    """Check a mesh without touching any host.
+
+    Every error is reported at once, a line each: the file, the key in it, what is wrong and
+    how to put it right. Exit code 3 if there is any.
+    """
+    mesh = load(inventory_names, output)
+    counts = {"relays": len(mesh.relays), "pairs": pair_count(mesh), "paths": len(mesh.paths)}
+    if output is Output.JSON:
+        console.print_json({"exit_code": 0, "valid": True, "problems": [], **counts})
+        return
+    said = ", ".join(f"{number} {word}" for word, number in counts.items())
+    console.print_line(f"{', '.join(inventory_names)}: the mesh is valid: {said}")
+
+
+def pair_count(mesh: Mesh) -> int:
+    """Count the pairs of relays that keep connections to each other."""
+    relays = len(mesh.relays)
+    return relays * (relays - 1) // 2 if mesh.pairs is None else len(mesh.pair_set)
+
+
+@app.command(name="plan")
+def show_plan(
+    inventory_names: Inventories, limit: Limit = None, output: OutputOption = Output.TEXT
+) -> None:
+    """Show what each relay has to hold: the lines of its /proc/net/ktcp and its steering.
+
+    Computed from the description alone; no host is asked. Keys are shown by number only.
+    """
+    nodes = plan(load(inventory_names, output))
+    wanted = set(nodes) if limit is None else set(limit.split(","))
+    shown = {name: without_secrets(node) for name, node in nodes.items() if name in wanted}
+    if output is Output.JSON:
+        console.print_json({"exit_code": 0, "relays": shown})
+        return
+    for name, node in shown.items():
+        print_node(name, node)
+
+
+def without_secrets(node: Node) -> dict[str, Any]:
+    """Give a node for showing."""
+    return {**node, "keys": sorted(node["keys"])}
+
+
+def print_node(name: str, node: dict[str, Any]) -> None:
+    """Print a node, a line for each line that its relay will hold."""
+    console.print_line(name)
+    for number in node["keys"]:
+        console.print_line(f"  {'keys':<12} add {number} (secret)")
+    for file, lines in node["conf"].items():
+        for line in lines:
+            console.print_line(f"  {file:<12} {line}")
+    for chain in node["steering"]:
+        for rule in (*chain["rules4"], *chain["rules6"]):
+            ports = ",".join(map(str, rule["ports"])) or "all ports"
+            console.print_line(
+                f"  {'steering':<12} {chain['chain']} mark {chain['mark']} "
+                f"to {rule['destination']} {ports}"
+            )
+
+
+@app.command(name="rollout")
+def roll_out(
+    inventory_names: Inventories,
+    limit: Limit = None,
+    check: Check = False,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Bring the mesh to its hosts: module, configuration, steering.
+
+    Runs playbooks/site.yml, as ansible-playbook would. Running it again changes only what
+    differs. With --check nothing is changed and the report says what would be.
+
+    The report has a line for each host: ok, changed, failed or unreachable, with the task
+    that failed and why. Exit code 1 if a host failed, 4 if one was unreachable, 3 if the mesh
+    is invalid (then no host was touched).
+    """
+    run_action("rollout", inventory_names, limit=limit, check=check, output=output)
+
+
+@app.command()
+def remove(
+    inventory_names: Inventories,
+    limit: Limit = None,
+    check: Check = False,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Take KTCP off the hosts: steering first, then the module, then every file.
+
+    Runs playbooks/teardown.yml. Traffic goes on by plain routing; open splits are reset.
+    """
+    run_action("remove", inventory_names, limit=limit, check=check, output=output)
+
+
+def run_action(
+    action: str, inventory_names: list[str], *, limit: str | None, check: bool, output: Output
+) -> None:
+    """Run an action's playbook, print its report and end with its exit code."""
+    result = rollout.run(
+        action,
+        engine=make_engine(),
+        reporter=console.Progress(),
+        mesh=load(inventory_names, output),
+        inventories=inventory_names,
+        limit=limit,
+        check=check,
+    )
+    if output is Output.JSON:
+        console.print_json({"command": action, "check": check, **result.to_data()})
+    else:
+        print_result(result)
+    end_with(result)
+
+
+def print_result(result: RunResult) -> None:
+    """Print a run's hosts, a line each."""
+    if result.hosts:
+        console.print_table(
+            ("HOST", "STATE", "OK", "CHANGED", "FAILED TASK", "MESSAGE"),
+            [
+                (
+                    host.host,
+                    str(host.state),
+                    str(host.ok),
+                    str(host.changed),
+                    host.failed_task or "-",
+                    one_line(host.message or "-"),
+                )
+                for host in result.hosts
+            ],
+        )
+
+
+def one_line(text: str) -> str:
+    """Fold a message into one line, so that a line stays a host."""
+    return " ".join(text.split())
+
+
+def end_with(result: RunResult, *, failed: bool = False) -> None:
+    """End with the exit code of a run; ``failed`` is for what the run itself cannot know."""
+    if result.complaint:
+        console.print_error(result.complaint)
+    if result.complete and not result.hosts:
+        console.print_error("no host was selected; see --limit and the inventory")
+        raise typer.Exit(int(ExitCode.FAILED))
+    code = result.exit_code
+    if code is ExitCode.INTERRUPTED:
+        raise InterruptedByUserError("interrupted; hosts keep what was done so far, run it again")
+    if code is ExitCode.OK and failed:
+        code = ExitCode.FAILED
+    if code is not ExitCode.OK:
+        raise typer.Exit(int(code))
+
+
+@app.command(name="status")
+def show_status(
+    inventory_names: Inventories, limit: Limit = None, output: OutputOption = Output.TEXT
+) -> None:
+    """Show the state of the relays, read from their /proc/net/ktcp in one run.
+
+    A line for each relay: module version, listeners, peers, connections to peers that are
+    ready and connecting, splits now, splits opened and failed since the module was loaded,
+    pool hits and misses, bytes towards the targets and back. Exit code 1 if a relay has no
+    module, 4 if one is unreachable.
+    """
+    mesh = load(inventory_names, output)
+    result, relays = status.fetch(
+        engine=make_engine(),
+        reporter=console.Progress(),
+        mesh=mesh,
+        inventories=inventory_names,
+        limit=limit,
+    )
+    if output is Output.JSON:
+        data = {relay.relay: status.to_data(relay) for relay in relays}
+        console.print_json({"exit_code": int(result.exit_code), "relays": data})
+    elif relays:
+        console.print_table(status.COLUMNS, [status.row(relay) for relay in relays])
+    end_with(result, failed=any(relay.state is None for relay in relays))
+
+
+@app.command(name="verify")
+def verify_paths(inventory_names: Inventories, output: OutputOption = Output.TEXT) -> None:
+    """Check every host, then download through each path and say which hop fails.
+
+    Runs playbooks/verify.yml, then fetches the probe of each path that has one:
+    `probe: {from: HOST, url: "http://ADDRESS/FILE"}`, downloaded by that host of the
+    inventory. A path is fine when the download is complete and every relay of the path split
+    it; else the first hop that explains it is named: the ingress, a relay, the exit or the
+    target. Exit code 1 if a host or a path fails, 4 if a host is unreachable.
+    """
+    mesh = load(inventory_names, output)
+    engine, reporter = make_engine(), console.Progress()
+    checked = rollout.run(
+        "verify", engine=engine, reporter=reporter, mesh=mesh, inventories=inventory_names
+    )
+    if checked.canceled:
+        end_with(checked)
+    fetched, verdicts = verify.fetch(
+        engine=engine, reporter=reporter, mesh=mesh, inventories=inventory_names
+    )
+    failed = any(not verdict.ok for verdict in verdicts)
+    if output is Output.JSON:
+        codes = [int(checked.exit_code), int(fetched.exit_code), int(failed)]
+        console.print_json(
+            {
+                "exit_code": max(codes),
+                "checks": checked.to_data(),
+                "downloads": fetched.to_data(),
+                "paths": {verdict.path: verify.to_data(verdict) for verdict in verdicts},
+            }
+        )
+    else:
+        print_result(checked)
+        console.print_table(verify.COLUMNS, [verify.row(verdict) for verdict in verdicts])
+    end_with(fetched, failed=failed)
+    end_with(checked)

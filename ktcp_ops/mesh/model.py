@@ -49,8 +49,8 @@ class ListeningPorts(Frozen):
 class Watermarks(Frozen):
     """How many of something are kept ready: refilled below ``low``, shrunk above ``high``."""
 
-    low: Annotated[int, BeforeValidator(whole(0, 4096))]
-    high: Annotated[int, BeforeValidator(whole(0, 4096))]
+    low: int
+    high: int
 
     @model_validator(mode="after")
     def low_is_not_above_high(self) -> Self:
@@ -58,6 +58,20 @@ class Watermarks(Frozen):
         if self.low > self.high:
             raise ValueError(f"low {self.low} is above high {self.high}; lower low or raise high")
         return self
+
+
+class ThreadPool(Watermarks):
+    """Watermarks of a relay's kernel threads."""
+
+    low: Annotated[int, BeforeValidator(whole(1, 65536))]
+    high: Annotated[int, BeforeValidator(whole(1, 65536))]
+
+
+class ConnectionPool(Watermarks):
+    """Watermarks of a relay's connections to one peer."""
+
+    low: Annotated[int, BeforeValidator(whole(0, 4096))]
+    high: Annotated[int, BeforeValidator(whole(0, 4096))]
 
 
 class Settings(Frozen):
@@ -71,11 +85,11 @@ class Settings(Frozen):
     datapath: Literal["copy", "zerocopy"] | None = None
     buffer_bytes: Annotated[int | None, BeforeValidator(whole(4096, 1 << 20))] = None
     turbo_cwnd: Annotated[int | None, BeforeValidator(whole(10, 65535))] = None
-    relay_buffer_bytes: Annotated[int | None, BeforeValidator(whole(65536, 1 << 30))] = None
-    early_syn_max: Annotated[int | None, BeforeValidator(whole(0, 1 << 20))] = None
-    handshake_timeout_ms: Annotated[int | None, BeforeValidator(whole(100, 600_000))] = None
-    connect_timeout_ms: Annotated[int | None, BeforeValidator(whole(100, 600_000))] = None
-    idle_timeout_s: Annotated[int | None, BeforeValidator(whole(0, 1 << 20))] = None
+    relay_buffer_bytes: Annotated[int | None, BeforeValidator(whole(65536, 256 << 20))] = None
+    early_syn_max: Annotated[int | None, BeforeValidator(whole(1, 1 << 20))] = None
+    handshake_timeout_ms: Annotated[int | None, BeforeValidator(whole(100, 60_000))] = None
+    connect_timeout_ms: Annotated[int | None, BeforeValidator(whole(100, 120_000))] = None
+    idle_timeout_s: Annotated[int | None, BeforeValidator(whole(1, 30 * 86400))] = None
     max_splits: Annotated[int | None, BeforeValidator(whole(1, 1 << 20))] = None
 
 
@@ -169,8 +183,8 @@ class Mesh(Frozen):
     relays_group: Name = "relays"
     ports: ListeningPorts = ListeningPorts()
     pairs: Annotated[tuple[Pair, ...] | None, BeforeValidator(full_mesh_or_list)] = None
-    thread_pool: Watermarks | None = None
-    pool: Watermarks = Watermarks(low=16, high=64)
+    thread_pool: ThreadPool | None = None
+    pool: ConnectionPool = ConnectionPool(low=16, high=64)
     settings: Settings = Settings()
     key: KeyId = 1
     paths: tuple[Path, ...] = ()

@@ -186,11 +186,15 @@ def route_line(mesh: Mesh, ingress: str, way: Way, mark: int) -> str:
 
 
 def exit_lines(mesh: Mesh, name: str) -> list[str]:
-    """Write a relay's exit list in its order; one line for each range of ports."""
+    """Write a relay's exit list in its order; one line for each range, as procfs reads back."""
     lines = []
     for rule in mesh.exits.get(name, ()):
         target = f"{rule.action} {rule.prefix}"
-        lines += [f"{target} port {some}" for some in rule.ports] if rule.ports else [target]
+        lines += (
+            [f"{target} port {some.first}-{some.last}" for some in rule.ports]
+            if rule.ports
+            else [target]
+        )
     return lines
 
 

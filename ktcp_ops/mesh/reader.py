@@ -16,7 +16,16 @@ from ktcp_ops.errors import InvalidMeshError
 from ktcp_ops.mesh import check
 from ktcp_ops.mesh.check import Doubts, Problem, Subject
 from ktcp_ops.mesh.description import Description, key_path
-from ktcp_ops.mesh.model import ExitRule, ListeningPorts, Mesh, Path, Probe, Settings, Watermarks
+from ktcp_ops.mesh.model import (
+    ConnectionPool,
+    ExitRule,
+    ListeningPorts,
+    Mesh,
+    Path,
+    Probe,
+    Settings,
+    ThreadPool,
+)
 
 INJECTED = {"relays", "keys"}
 """Fields of the model that come from other variables than ``ktcp_mesh``."""
@@ -182,8 +191,8 @@ def model_at(location: Location) -> type[BaseModel]:
     """Find the model whose keys stand at a location."""
     models: dict[tuple[object, ...], type[BaseModel]] = {
         ("ports",): ListeningPorts,
-        ("pool",): Watermarks,
-        ("thread_pool",): Watermarks,
+        ("pool",): ConnectionPool,
+        ("thread_pool",): ThreadPool,
         ("settings",): Settings,
         ("paths", "*"): Path,
         ("paths", "*", "probe"): Probe,

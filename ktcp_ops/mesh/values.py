@@ -177,8 +177,8 @@ def probe_url(value: object) -> str:
 
 
 Port = Annotated[int, BeforeValidator(whole(1, 65535))]
-Mark = Annotated[int, BeforeValidator(whole(1, 0xFFFFFFFF))]
-KeyId = Annotated[int, BeforeValidator(whole(1, 255))]
+Mark = Annotated[int, BeforeValidator(whole(1, 0x7FFFFFFF))]
+KeyId = Annotated[int, BeforeValidator(whole(1, 65535))]
 Switch = Annotated[bool, BeforeValidator(switch)]
 Name = Annotated[str, BeforeValidator(name)]
 Pair = Annotated[tuple[str, str], BeforeValidator(pair)]

@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""From the inventories that a user names to a checked mesh."""
+
+from collections.abc import Sequence
+
+from ktcp_ops.errors import InvalidMeshError
+from ktcp_ops.mesh.description import Description
+from ktcp_ops.mesh.model import Mesh
+from ktcp_ops.mesh.reader import read
+from ktcp_ops.run import inventory
+
+
+def load(inventories: Sequence[str]) -> Mesh:
+    """Read inventories with Ansible and give their mesh.
+
+    Raises:
+        UsageError: for an inventory that does not exist.
+        InvalidMeshError: when it cannot be read, describes no mesh, or an invalid one.
+    """
+    exported = inventory.export(inventories).get("ktcp_description")
+    if exported is None:
+        named = ", ".join(inventories)
+        raise InvalidMeshError(
+            [f"{named}: mesh.ktcp.yml: is missing; add it with the line `plugin: ktcp_mesh`."]
+        )
+    return read(Description.from_json(exported))

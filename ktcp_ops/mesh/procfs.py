@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Reading ``/proc/net/ktcp/``: its texts as typed records.
+
+A newer module may say more; what is not known here is passed over. What is known must
+have its form, else it is an error: half-understood state is worse than none.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from ktcp_ops.errors import KtcpError
+
+DIRECTORY = "/proc/net/ktcp"
+
+FILES = (
+    "version",
+    "settings",
+    "thread_pool",
+    "listeners",
+    "peers",
+    "routes",
+    "exits",
+    "drain",
+    "splits",
+    "stats",
+    "last_error",
+)
+"""The files that can be read. ``keys`` can only be written."""
+
+
+class ProcfsError(KtcpError):
+    """A text that is not what the module writes."""
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A peer and the state of its pool of connections."""
+
+    endpoint: str
+    low: int
+    high: int
+    key: int
+    ready: int = 0
+    connecting: int = 0
+    hits: int = 0
+    misses: int = 0
+    failures: int = 0
+
+
+@dataclass(frozen=True)
+class Route:
+    """Where the flows of a mark go: through relays, or (no ``via``) straight on."""
+
+    mark: int
+    via: tuple[str, ...] = ()
+    target: str | None = None
+
+
+@dataclass(frozen=True)
+class Exit:
+    """A rule of the exit list, and how often it has decided."""
+
+    rule: str
+    hits: int | None = None
+
+
+@dataclass(frozen=True)
+class Split:
+    """One connection in two halves; bytes each way, age in seconds."""
+
+    client: str
+    target: str
+    fields: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class State:
+    """Everything that a relay's module tells."""
+
+    version: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, str] = field(default_factory=dict)
+    thread_pool: Mapping[str, int] = field(default_factory=dict)
+    listeners: Mapping[str, int] = field(default_factory=dict)
+    peers: tuple[Peer, ...] = ()
+    routes: tuple[Route, ...] = ()
+    exits: tuple[Exit, ...] = ()
+    draining: bool = False
+    splits: tuple[Split, ...] = ()
+    stats: Mapping[str, int] = field(default_factory=dict)
+    last_error: str = ""
+
+
+def parse(texts: Mapping[str, str]) -> State:
+    """Make the state of the texts of the files, by file name; files may be missing.
+
+    Raises:
+        ProcfsError: naming the file and the line that cannot be understood.
+    """
+    return State(
+        version=dict(pairs("version", texts)),
+        settings=dict(pairs("settings", texts)),
+        thread_pool=numbers("thread_pool", texts, comments=True),
+        listeners=parse_listeners(texts),
+        peers=parse_peers(texts),
+        routes=tuple(parse_routes(texts)),
+        exits=parse_exits(texts),
+        draining=next((line == "on" for line in lines("drain", texts)), False),
+        splits=tuple(parse_splits(texts)),
+        stats=numbers("stats", texts),
+        last_error=texts.get("last_error", "").strip(),
+    )
+
+
+def split_files(output: str) -> dict[str, str]:
+    """Take the output of ``grep -H "" /proc/net/ktcp/*`` apart into the texts of the files."""
+    texts: dict[str, str] = {}
+    for line in output.splitlines():
+        path, _, text = line.partition(":")
+        directory, _, name = path.rpartition("/")
+        if directory == DIRECTORY:
+            texts[name] = texts.get(name, "") + text + "\n"
+    return texts
+
+
+def lines(name: str, texts: Mapping[str, str], *, comments: bool = False) -> Iterator[str]:
+    """Give the lines of a file that say something: the commands, or the comments without #."""
+    for line in texts.get(name, "").splitlines():
+        text = line.strip()
+        if text.startswith("#") == comments and text:
+            yield text.lstrip("# ")
+
+
+def pairs(name: str, texts: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Read a file of ``name value`` lines."""
+    for line in lines(name, texts):
+        word, _, value = line.partition(" ")
+        if not value:
+            raise misunderstood(name, line)
+        yield word, value.strip()
+
+
+def numbers(name: str, texts: Mapping[str, str], *, comments: bool = False) -> dict[str, int]:
+    """Read a file of ``name number`` lines, and such comments too if asked."""
+    found = {}
+    for line in [*lines(name, texts), *(lines(name, texts, comments=True) if comments else ())]:
+        match = re.fullmatch(r"(\w+) (\d+)", line)
+        if not match:
+            raise misunderstood(name, line)
+        found[match[1]] = int(match[2])
+    return found
+
+
+def parse_listeners(texts: Mapping[str, str]) -> dict[str, int]:
+    """Read ``add client PORT`` and ``add relay PORT``."""
+    found = {}
+    for line in lines("listeners", texts):
+        match = re.fullmatch(r"add (\w+) (\d+)", line)
+        if not match:
+            raise misunderstood("listeners", line)
+        found[match[1]] = int(match[2])
+    return found
+
+
+def parse_peers(texts: Mapping[str, str]) -> tuple[Peer, ...]:
+    """Read the peers, and the counters of each from its comment."""
+    counters = {}
+    for line in lines("peers", texts, comments=True):
+        endpoint, *words = line.split()
+        counters[endpoint] = named_numbers("peers", line, words)
+    found = []
+    for line in lines("peers", texts):
+        match = re.fullmatch(r"add (\S+)((?: \w+ \d+)*)", line)
+        if not match:
+            raise misunderstood("peers", line)
+        values = named_numbers("peers", line, match[2].split())
+        values |= counters.get(match[1], {})
+        known = {name: value for name, value in values.items() if name in Peer.__annotations__}
+        if not {"low", "high", "key"} <= known.keys():
+            raise misunderstood("peers", line)
+        found.append(Peer(endpoint=match[1], **known))
+    return tuple(found)
+
+
+def named_numbers(name: str, line: str, words: list[str]) -> dict[str, int]:
+    """Read ``name number name number ...``."""
+    values = words[1::2]
+    if len(words) % 2 or not all(value.isdigit() for value in values):
+        raise misunderstood(name, line)
+    return dict(zip(words[::2], map(int, values), strict=True))
+
+
+def parse_routes(texts: Mapping[str, str]) -> Iterator[Route]:
+    """Read ``add mark M via A,B [target T]`` and ``add mark M direct``."""
+    form = re.compile(r"add mark (0x[0-9a-fA-F]+|\d+) (?:via (\S+)|direct)(?: target (\S+))?")
+    for line in lines("routes", texts):
+        match = form.fullmatch(line)
+        if not match:
+            raise misunderstood("routes", line)
+        via = tuple(match[2].split(",")) if match[2] else ()
+        yield Route(mark=int(match[1], 0), via=via, target=match[3])
+
+
+def parse_exits(texts: Mapping[str, str]) -> tuple[Exit, ...]:
+    """Read the exit list in its order, with the hits from the comments."""
+    hits = {}
+    for line in lines("exits", texts, comments=True):
+        rule, word, count = line.rpartition(" hits ")
+        if not word or not count.isdigit():
+            raise misunderstood("exits", line)
+        hits[rule] = int(count)
+    return tuple(Exit(rule=line, hits=hits.get(line)) for line in lines("exits", texts))
+
+
+def parse_splits(texts: Mapping[str, str]) -> Iterator[Split]:
+    """Read ``CLIENT -> TARGET name value name value ...``."""
+    for line in lines("splits", texts):
+        client, arrow, rest = line.partition(" -> ")
+        target, *words = rest.split() or [""]
+        if not arrow or not target or len(words) % 2:
+            raise misunderstood("splits", line)
+        yield Split(client, target, dict(zip(words[::2], words[1::2], strict=True)))
+
+
+def misunderstood(name: str, line: str) -> ProcfsError:
+    """Say which line of which file has not the form it should have."""
+    return ProcfsError(
+        f"{DIRECTORY}/{name}: {line!r} is not understood; use the ktcp-ops of the module's version"
+    )

@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What the relays say of themselves, fetched in one run and summed up a line a relay."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ktcp_ops.mesh import procfs
+from ktcp_ops.mesh.model import Mesh
+from ktcp_ops.run.engine import Engine, Job
+from ktcp_ops.run.environment import playbook
+from ktcp_ops.run.inventory import resolve
+from ktcp_ops.run.reporter import Reporter
+from ktcp_ops.run.result import HostState, RunResult
+
+READ_TASK = "Read /proc/net/ktcp"
+"""The task of ``playbooks/tasks/procfs.yml`` whose output is the state; a moment follows."""
+
+READ_FILES = tuple(name for name in procfs.FILES if name != "splits")
+"""Without the splits: a busy relay has ten thousand, and ``stats`` counts them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RelayStatus:
+    """One relay: its state, or why there is none."""
+
+    relay: str
+    state: procfs.State | None
+    reason: str = ""
+
+    @property
+    def ready(self) -> int:
+        """Connections to all peers that wait to be used."""
+        return sum(peer.ready for peer in self.state.peers) if self.state else 0
+
+    @property
+    def connecting(self) -> int:
+        """Connections to all peers that are being made."""
+        return sum(peer.connecting for peer in self.state.peers) if self.state else 0
+
+
+def fetch(
+    *, engine: Engine, reporter: Reporter, mesh: Mesh, inventories: Sequence[str], limit: str | None
+) -> tuple[RunResult, tuple[RelayStatus, ...]]:
+    """Read the state of every relay, or of those within ``limit``."""
+    job = Job(
+        title="status",
+        playbook=playbook("status.yml"),
+        inventories=resolve(inventories),
+        limit=limit,
+        variables=variables(mesh),
+        keep=frozenset({f"{READ_TASK} now"}),
+    )
+    result = engine.run(job, reporter)
+    return result, statuses(mesh, result, "now")
+
+
+def variables(mesh: Mesh) -> dict[str, Any]:
+    """Give the extra variables that our playbooks about a mesh take."""
+    return {"ktcp_relays_group": mesh.relays_group, "ktcp_procfs_files": list(READ_FILES)}
+
+
+def statuses(mesh: Mesh, result: RunResult, moment: str) -> tuple[RelayStatus, ...]:
+    """Take the states at a moment out of a run; a relay that took no part is left out."""
+    outputs = result.outputs.get(f"{READ_TASK} {moment}", {})
+    return tuple(
+        relay_status(host.host, host.state, host.message, outputs.get(host.host))
+        for host in result.hosts
+        if host.host in mesh.relays
+    )
+
+
+def relay_status(
+    name: str, state: HostState, message: str | None, output: Mapping[str, Any] | None
+) -> RelayStatus:
+    """Make the status of a relay of what reading it gave."""
+    if state is HostState.UNREACHABLE or output is None or "stdout" not in output:
+        return RelayStatus(relay=name, state=None, reason=message or "it could not be asked")
+    texts = procfs.split_files(str(output["stdout"]))
+    if not texts:
+        return RelayStatus(relay=name, state=None, reason="the module is not loaded")
+    try:
+        return RelayStatus(relay=name, state=procfs.parse(texts))
+    except procfs.ProcfsError as error:
+        return RelayStatus(relay=name, state=None, reason=error.message)
+
+
+COLUMNS = (
+    "RELAY",
+    "MODULE",
+    "LISTENERS",
+    "PEERS",
+    "READY",
+    "CONNECTING",
+    "SPLITS",
+    "OPENED",
+    "FAILED",
+    "HITS",
+    "MISSES",
+    "UP",
+    "DOWN",
+    "NOTE",
+)
+
+
+def row(status: RelayStatus) -> list[str]:
+    """Write a relay's line of the table; bytes are whole, up is towards the target."""
+    state = status.state
+    if state is None:
+        return [status.relay, *["-"] * (len(COLUMNS) - 2), status.reason]
+    notes = ["draining"] if state.draining else []
+    notes += [state.last_error] if state.last_error else []
+    listeners = ",".join(f"{kind}:{port}" for kind, port in sorted(state.listeners.items()))
+    counts = [
+        state.stats.get(name, 0)
+        for name in (
+            "splits_active",
+            "splits_opened_total",
+            "splits_failed_total",
+            "pool_hits_total",
+            "pool_misses_total",
+            "bytes_up_total",
+            "bytes_down_total",
+        )
+    ]
+    return [
+        status.relay,
+        state.version.get("module", "?"),
+        listeners or "-",
+        str(len(state.peers)),
+        str(status.ready),
+        str(status.connecting),
+        *map(str, counts),
+        "; ".join(notes),
+    ]
+
+
+def to_data(status: RelayStatus) -> dict[str, Any]:
+    """Give a relay's status as JSON data."""
+    state = status.state
+    if state is None:
+        return {"state": None, "reason": status.reason}
+    return {
+        "state": {
+            "version": dict(state.version),
+            "settings": dict(state.settings),
+            "thread_pool": dict(state.thread_pool),
+            "listeners": dict(state.listeners),
+            "peers": [vars(peer) for peer in state.peers],
+            "routes": [vars(route) for route in state.routes],
+            "exits": [vars(rule) for rule in state.exits],
+            "draining": state.draining,
+            "stats": dict(state.stats),
+            "last_error": state.last_error or None,
+        },
+        "ready": status.ready,
+        "connecting": status.connecting,
+        "reason": None,
+    }

@@ -1,0 +1,242 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Whether each path works, and if not, which hop is to blame.
+
+The relays are looked at, the probes are downloaded, and the relays are looked at again.
+``judge`` walks a path in the order of its bytes and stops at the first thing that explains
+the outcome: first what is not set up, then what the counters say happened meanwhile.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from ktcp_ops.mesh.model import Mesh, Path
+from ktcp_ops.mesh.plan import assign_marks, endpoint, exit_lines, leg
+from ktcp_ops.mesh.procfs import State
+from ktcp_ops.mesh.status import READ_TASK, RelayStatus, statuses, variables
+from ktcp_ops.run.engine import Engine, Job
+from ktcp_ops.run.environment import playbook
+from ktcp_ops.run.inventory import resolve
+from ktcp_ops.run.reporter import Reporter
+from ktcp_ops.run.result import RunResult
+
+FETCH_TASK = "Fetch the probes"
+PROBE_TIMEOUT_S = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Download:
+    """How the download of a probe went; times in seconds."""
+
+    url: str
+    status: int | None
+    error: str | None
+    bytes: int
+    first_byte_s: float | None
+    total_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """A path's outcome: fine, or the hop that fails and why."""
+
+    path: str
+    ok: bool
+    hop: str = ""
+    reason: str = ""
+    download: Download | None = None
+
+
+@dataclass(frozen=True)
+class Blame:
+    """The first hop that explains why a path does not work."""
+
+    hop: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The relays before and after the downloads, by name."""
+
+    before: Mapping[str, RelayStatus]
+    after: Mapping[str, RelayStatus]
+
+    def state(self, relay: str) -> State | None:
+        """Give what a relay said last."""
+        return self.after[relay].state if relay in self.after else None
+
+    def grown(self, relay: str, counter: str) -> int:
+        """Give by how much a counter grew meanwhile."""
+        now, then = self.state(relay), self.before.get(relay)
+        old = then.state.stats.get(counter, 0) if then and then.state else 0
+        return now.stats.get(counter, 0) - old if now else 0
+
+
+def fetch(
+    *, engine: Engine, reporter: Reporter, mesh: Mesh, inventories: Sequence[str]
+) -> tuple[RunResult, tuple[Verdict, ...]]:
+    """Download every probe and judge every path."""
+    moments = ("before", "after")
+    job = Job(
+        title="verify: downloads",
+        playbook=playbook("fetch.yml"),
+        inventories=resolve(inventories),
+        variables={
+            **variables(mesh),
+            "ktcp_probes": probes(mesh),
+            "ktcp_probe_timeout": PROBE_TIMEOUT_S,
+        },
+        keep=frozenset({FETCH_TASK, *(f"{READ_TASK} {moment}" for moment in moments)}),
+    )
+    result = engine.run(job, reporter)
+    before, after = ({s.relay: s for s in statuses(mesh, result, moment)} for moment in moments)
+    found = downloads(result.outputs.get(FETCH_TASK, {}))
+    evidence = Evidence(before, after)
+    return result, tuple(judge(mesh, path, evidence, found) for path in mesh.paths)
+
+
+def probes(mesh: Mesh) -> dict[str, list[str]]:
+    """Give the URLs that each host is to download, in the order of the paths."""
+    wanted: dict[str, list[str]] = {}
+    for path in mesh.paths:
+        if path.probe:
+            wanted.setdefault(path.probe.host, []).append(path.probe.url)
+    return wanted
+
+
+def downloads(outputs: Mapping[str, Mapping[str, Any]]) -> dict[tuple[str, str], Download]:
+    """Read what the probes printed, by host and URL."""
+    found = {}
+    for host, output in outputs.items():
+        for item in json.loads(str(output.get("stdout") or "[]")):
+            known = {name: item.get(name) for name in Download.__annotations__}
+            found[host, str(item["url"])] = Download(**known)
+    return found
+
+
+def judge(
+    mesh: Mesh, path: Path, evidence: Evidence, found: Mapping[tuple[str, str], Download]
+) -> Verdict:
+    """Give the verdict on one path."""
+    download = found.get((path.probe.host, path.probe.url)) if path.probe else None
+    blame = next(setup_faults(mesh, path, evidence), None)
+    if blame is None and path.probe:
+        blame = next(traffic_faults(path, path.probe.host, evidence, download), None)
+    return Verdict(
+        path=path.name,
+        ok=blame is None,
+        hop=blame.hop if blame else "",
+        reason=blame.reason if blame else "" if path.probe else "set up; it has no probe to fetch",
+        download=download,
+    )
+
+
+def setup_faults(mesh: Mesh, path: Path, evidence: Evidence) -> Iterator[Blame]:
+    """Find what is not as the plan has it, from the ingress to the exit."""
+    for place, name in enumerate(path.relays):
+        state = evidence.state(name)
+        if state is None:
+            reason = evidence.after[name].reason if name in evidence.after else "it was not asked"
+            yield Blame(name, reason)
+            continue
+        kind, port = ("relay", mesh.ports.relay) if place else ("client", mesh.ports.client)
+        if state.listeners.get(kind) != port:
+            yield Blame(name, f"the {kind} listener on port {port} is not up")
+        if state.draining:
+            yield Blame(name, "it is draining and takes no new split")
+        if not place:
+            yield from route_faults(mesh, path, state)
+        if name != path.exit:
+            peer = leg_text(mesh, name, path.relays[place + 1])
+            if peer not in {known.endpoint for known in state.peers}:
+                yield Blame(name, f"{path.relays[place + 1]} ({peer}) is not among its peers")
+        elif not set(exit_lines(mesh, name)) <= {rule.rule for rule in state.exits}:
+            yield Blame(name, "its exit list is not the mesh's")
+
+
+def route_faults(mesh: Mesh, path: Path, state: State) -> Iterator[Blame]:
+    """Find out whether the ingress knows the way of the path."""
+    marks = assign_marks([other for other in mesh.paths if other.ingress == path.ingress])
+    wanted = tuple(leg_text(mesh, one, other) for one, other in pairwise(path.relays))
+    mark = marks[path.via]
+    known = {route.mark: route.via for route in state.routes}
+    if mark not in known:
+        yield Blame(path.ingress, f"it has no route for mark {mark:#x}")
+    elif known[mark] != wanted:
+        yield Blame(path.ingress, f"its route for mark {mark:#x} goes another way")
+
+
+def leg_text(mesh: Mesh, one: str, other: str) -> str:
+    """Write the endpoint of a relay as the one before it knows it."""
+    return endpoint(leg(mesh.relays[one], mesh.relays[other]), mesh.ports.relay)
+
+
+def traffic_faults(
+    path: Path, host: str, evidence: Evidence, download: Download | None
+) -> Iterator[Blame]:
+    """Explain a download that failed, or one that came another way than through the relays."""
+    if download is None:
+        yield Blame(host, "it could not run the download")
+    elif download.error is None:
+        for name in path.relays:
+            if evidence.grown(name, "splits_opened_total") == 0:
+                yield Blame(name, "the download was routed past it and not split; see its steering")
+    else:
+        yield from leg_faults(path, evidence)
+        yield from exit_faults(path, evidence, download.error)
+
+
+def leg_faults(path: Path, evidence: Evidence) -> Iterator[Blame]:
+    """Find what failed between two relays while the download went wrong."""
+    for one, other in pairwise(path.relays):
+        if any(evidence.grown(name, "handshake_failures_total") for name in (one, other)):
+            yield Blame(
+                other, f"the handshake between {one} and {other} failed; compare their keys"
+            )
+        if evidence.grown(one, "connect_failures_total"):
+            yield Blame(other, f"{one} could not connect to it; see the firewalls between them")
+        if evidence.grown(other, "open_rejected_total"):
+            yield Blame(other, "it refused to open the connection; see its peers and keys")
+
+
+def exit_faults(path: Path, evidence: Evidence, error: str) -> Iterator[Blame]:
+    """Find what failed at the exit, or how far the download came at all."""
+    if evidence.grown(path.exit, "exit_denied_total"):
+        yield Blame(path.exit, "its exit list denied the target")
+    if evidence.grown(path.exit, "connect_failures_total"):
+        yield Blame("target", f"{path.exit} could not connect to it: {error}")
+    for name in path.relays:
+        if not any(evidence.grown(name, f"splits_{word}_total") for word in ("opened", "failed")):
+            yield Blame(name, f"the download did not arrive here: {error}")
+    yield Blame("target", error)
+
+
+COLUMNS = ("PATH", "STATE", "FIRST BYTE", "TOTAL", "BYTES", "HOP", "REASON")
+
+
+def row(verdict: Verdict) -> list[str]:
+    """Write a path's line of the table; times are seconds."""
+    download = verdict.download
+    first = download.first_byte_s if download else None
+    return [
+        verdict.path,
+        "ok" if verdict.ok else "failed",
+        "-" if first is None else f"{first:.4f}",
+        f"{download.total_s:.4f}" if download else "-",
+        str(download.bytes) if download else "-",
+        verdict.hop or "-",
+        verdict.reason or "-",
+    ]
+
+
+def to_data(verdict: Verdict) -> dict[str, Any]:
+    """Give a verdict as JSON data."""
+    return {
+        "ok": verdict.ok,
+        "hop": verdict.hop or None,
+        "reason": verdict.reason or None,
+        "download": vars(verdict.download) if verdict.download else None,
+    }

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Running a playbook: the ``Engine`` interface, and the one that runs it on this host."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any, Protocol
+
+import ansible_runner
+
+from ktcp_ops.run.environment import ansible_environment
+from ktcp_ops.run.events import Tally
+from ktcp_ops.run.reporter import Reporter
+from ktcp_ops.run.result import RunResult
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One run of a playbook.
+
+    Attributes:
+        title: what to call it while it runs.
+        playbook: its file.
+        inventories: absolute paths of the inventories, or lists of hosts.
+        limit: Ansible's pattern for the hosts to take, or None for all.
+        check: only find out what would change.
+        variables: extra variables; no secrets, Ansible may show them.
+        keep: names of the tasks whose results are wanted in ``RunResult.outputs``.
+    """
+
+    title: str
+    playbook: Path
+    inventories: tuple[str, ...]
+    limit: str | None = None
+    check: bool = False
+    variables: Mapping[str, Any] = field(default_factory=dict)
+    keep: frozenset[str] = frozenset()
+
+
+class Engine(Protocol):
+    """Whatever can run a job: this host, or later a mesh of execution nodes."""
+
+    def run(self, job: Job, reporter: Reporter) -> RunResult:
+        """Run a job to its end, or until the user interrupts it."""
+
+
+class LocalEngine:
+    """Runs jobs by ansible-runner on this host."""
+
+    def run(self, job: Job, reporter: Reporter) -> RunResult:
+        """Run a job; Ctrl-C and SIGTERM end it within a second and give a canceled result."""
+        tally = Tally(reporter, job.keep)
+        canceled = threading.Event()
+
+        def take(event: dict[str, Any]) -> bool:
+            tally.feed(event)
+            return False  # no copy of the event on disk
+
+        reporter.started(title=job.title, tasks=count_tasks(job))
+        try:
+            with private_directory() as directory, interrupts_set(canceled):
+                ansible_runner.run(
+                    private_data_dir=str(directory),
+                    # Ansible finds the user's ansible.cfg in its working directory.
+                    project_dir=str(Path.cwd()),
+                    playbook=str(job.playbook),
+                    inventory=list(job.inventories),
+                    limit=job.limit,
+                    cmdline="--check --diff" if job.check else None,
+                    extravars=dict(job.variables),
+                    envvars=ansible_environment(),
+                    settings={"pexpect_timeout": 1, "suppress_ansible_output": True},
+                    suppress_env_files=True,
+                    quiet=True,
+                    event_handler=take,
+                    # With one set, the runner leaves the process's signal handlers alone.
+                    cancel_callback=canceled.is_set,
+                )
+        finally:
+            reporter.finished()
+        return tally.result(canceled=canceled.is_set())
+
+
+@contextmanager
+def private_directory() -> Iterator[Path]:
+    """Give a fresh directory that only we can read: the runner keeps the environment there."""
+    with tempfile.TemporaryDirectory(prefix="ktcp-run-", ignore_cleanup_errors=True) as name:
+        yield Path(name)
+
+
+@contextmanager
+def interrupts_set(flag: threading.Event) -> Iterator[None]:
+    """Turn SIGINT and SIGTERM into a flag while a run lasts; only the main thread can."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def note(_number: int, _frame: FrameType | None) -> None:
+        flag.set()
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def count_tasks(job: Job) -> int | None:
+    """Ask Ansible how many tasks a playbook has; None where it cannot tell."""
+    command = [sys.executable, "-m", "ansible", "playbook", "--list-tasks", "-i", "localhost,"]
+    done = subprocess.run(
+        [*command, str(job.playbook)],
+        env={**os.environ, **ansible_environment()},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    lines = done.stdout.splitlines() if done.returncode == 0 else []
+    return (
+        sum("TAGS: [" in line and not line.lstrip().startswith("play #") for line in lines) or None
+    )

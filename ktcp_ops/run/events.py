@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""From Ansible's events to results: a tally that is fed one event after the other.
+
+It holds one small record a host and the outputs that were asked for, and nothing of the
+rest, so that a run over many hosts needs no memory that grows with its tasks.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ktcp_ops.run.reporter import Reporter
+from ktcp_ops.run.result import HostResult, HostState, RunResult
+
+Event = Mapping[str, Any]
+
+OUTCOMES = {
+    "runner_on_ok": "ok",
+    "runner_on_skipped": "skipped",
+    "runner_on_failed": "failed",
+    "runner_on_unreachable": "unreachable",
+}
+COMPLAINT_LINES = 12
+
+
+@dataclass
+class HostTally:
+    """What is known of a host so far."""
+
+    ok: int = 0
+    changed: int = 0
+    failed: bool = False
+    unreachable: bool = False
+    failed_task: str | None = None
+    message: str | None = None
+    item_message: str | None = None
+
+
+class Tally:
+    """Follows a run by its events and tells a reporter."""
+
+    def __init__(self, reporter: Reporter, keep: frozenset[str] = frozenset()) -> None:
+        self.reporter = reporter
+        self.keep = keep
+        self.hosts: dict[str, HostTally] = {}
+        self.outputs: dict[str, dict[str, Mapping[str, Any]]] = {name: {} for name in sorted(keep)}
+        self.tasks = 0
+        self.complete = False
+        self.said: list[str] = []
+
+    def feed(self, event: Event) -> None:
+        """Take one event, of any kind; kinds that tell nothing here are passed over."""
+        kind = str(event.get("event", ""))
+        data: Event = event.get("event_data") or {}
+        if kind in ("playbook_on_task_start", "playbook_on_handler_task_start"):
+            self.tasks += 1
+            self.reporter.task(number=self.tasks, name=str(data.get("task") or data.get("name")))
+        elif kind in OUTCOMES:
+            self.outcome(OUTCOMES[kind], data)
+        elif kind == "runner_item_on_failed":
+            self.host(data).item_message = message_of(data.get("res") or {})
+        elif kind == "playbook_on_stats":
+            self.settle(data)
+        elif kind in ("error", "warning", "verbose", "deprecated"):
+            self.said += [
+                line for line in str(event.get("stdout", "")).splitlines() if line.strip()
+            ]
+            del self.said[:-COMPLAINT_LINES]
+
+    def host(self, data: Event) -> HostTally:
+        """Give the tally of the event's host."""
+        return self.hosts.setdefault(str(data.get("host")), HostTally())
+
+    def outcome(self, outcome: str, data: Event) -> None:
+        """Take a host's outcome of a task."""
+        tally = self.host(data)
+        result: Mapping[str, Any] = data.get("res") or {}
+        task = str(data.get("task"))
+        message = ""
+        if outcome in ("failed", "unreachable"):
+            message = tally.item_message or message_of(result)
+            if outcome == "failed" and data.get("ignore_errors"):
+                outcome = "ignored"
+            else:
+                tally.failed = tally.failed or outcome == "failed"
+                tally.unreachable = tally.unreachable or outcome == "unreachable"
+                tally.failed_task, tally.message = task, message
+        tally.item_message = None
+        if outcome == "ok":
+            tally.ok += 1
+            if result.get("changed"):
+                tally.changed += 1
+                outcome = "changed"
+        if task in self.keep:
+            self.outputs[task][str(data.get("host"))] = dict(result)
+        self.reporter.host(host=str(data.get("host")), outcome=outcome, message=message)
+
+    def settle(self, data: Event) -> None:
+        """Take the final counts: only they know which failures were rescued."""
+        self.complete = True
+        for name in data.get("processed") or {}:
+            self.hosts.setdefault(str(name), HostTally())
+        for name, tally in self.hosts.items():
+            tally.failed = bool((data.get("failures") or {}).get(name))
+            tally.unreachable = bool((data.get("dark") or {}).get(name))
+            tally.ok = int((data.get("ok") or {}).get(name, tally.ok))
+            tally.changed = int((data.get("changed") or {}).get(name, tally.changed))
+
+    def result(self, *, canceled: bool) -> RunResult:
+        """Give the outcome of the run, as far as it went."""
+        hosts = tuple(host_result(name, tally) for name, tally in sorted(self.hosts.items()))
+        silent = self.complete or canceled
+        return RunResult(
+            hosts=hosts,
+            complete=self.complete,
+            canceled=canceled,
+            complaint="" if silent else "\n".join(self.said) or "Ansible ended without a reason",
+            outputs=self.outputs,
+        )
+
+
+def host_result(name: str, tally: HostTally) -> HostResult:
+    """Sum a host up."""
+    if tally.unreachable:
+        state = HostState.UNREACHABLE
+    elif tally.failed:
+        state = HostState.FAILED
+    else:
+        state = HostState.CHANGED if tally.changed else HostState.OK
+    bad = tally.unreachable or tally.failed
+    return HostResult(
+        host=name,
+        state=state,
+        ok=tally.ok,
+        changed=tally.changed,
+        failed_task=tally.failed_task if bad else None,
+        message=tally.message if bad else None,
+    )
+
+
+def message_of(result: Mapping[str, Any]) -> str:
+    """Say in one paragraph why a task failed: its message, and what the program said last."""
+    if "censored" in result:
+        return str(result["censored"])
+    message = result.get("msg", "")
+    text = "; ".join(map(str, message)) if isinstance(message, list) else str(message)
+    said = str(result.get("stderr") or result.get("module_stderr") or "").strip().splitlines()
+    return ": ".join(part for part in (text.strip(), *said[-1:]) if part) or "no reason given"

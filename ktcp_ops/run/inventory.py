@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Reading an inventory by Ansible's own program, so that vault, clouds and scripts all work."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ktcp_ops.errors import InvalidMeshError, UsageError
+from ktcp_ops.run.environment import ansible_environment
+
+
+def resolve(inventories: Sequence[str]) -> tuple[str, ...]:
+    """Make the paths of inventories absolute; a list of hosts (``a,b,``) stays as it is.
+
+    Raises:
+        UsageError: for one that does not exist.
+    """
+    missing = [name for name in inventories if "," not in name and not Path(name).exists()]
+    if missing:
+        raise UsageError("\n".join(f"{name}: there is no such inventory" for name in missing))
+    return tuple(name if "," in name else str(Path(name).resolve()) for name in inventories)
+
+
+def export(inventories: Sequence[str]) -> dict[str, Any]:
+    """Give all variables of group ``all`` after the plugin ``ktcp_mesh`` has exported its part.
+
+    Secrets pass through a pipe only and are never written to a file.
+
+    Raises:
+        UsageError: for an inventory that does not exist.
+        InvalidMeshError: when Ansible cannot read it.
+    """
+    arguments = [part for name in resolve(inventories) for part in ("-i", name)]
+    done = subprocess.run(
+        [sys.executable, "-m", "ansible", "inventory", "--list", "--export", *arguments],
+        env={**os.environ, **ansible_environment(), "KTCP_MESH_EXPORT": "true"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise InvalidMeshError(complaints(", ".join(inventories), done.stderr))
+    listing = json.loads(done.stdout)
+    variables = listing.get("all", {}).get("vars", {})
+    return dict(variables)
+
+
+def complaints(inventory: str, stderr: str) -> list[str]:
+    """Make sentences of what Ansible said about an inventory that it cannot read."""
+    # The other plugins that try the same file say only that it is not theirs.
+    noise = re.compile(r"Failed to parse inventory with '(ini|yaml|toml|host_list|script)'")
+    found = [
+        text.strip()
+        for text in re.split(r"^\[(?:WARNING|ERROR)\]: ", stderr, flags=re.MULTILINE)
+        if text.strip() and not noise.match(text)
+    ]
+    # The first paragraph says it all; the rest repeats it with the way it came.
+    texts = [" ".join(text.split("\n\n")[0].split()) for text in found] or [
+        "Ansible gave no reason"
+    ]
+    return [f"{inventory}: cannot be read: {text}" for text in dict.fromkeys(texts)]

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What came of a run of Ansible, as data."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from ktcp_ops.errors import ExitCode
+
+
+class HostState(StrEnum):
+    """How a host came out of a run."""
+
+    OK = "ok"
+    CHANGED = "changed"
+    FAILED = "failed"
+    UNREACHABLE = "unreachable"
+
+
+@dataclass(frozen=True, kw_only=True)
+class HostResult:
+    """One host's outcome; counts are tasks."""
+
+    host: str
+    state: HostState
+    ok: int = 0
+    changed: int = 0
+    failed_task: str | None = None
+    message: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunResult:
+    """The outcome of one run.
+
+    Attributes:
+        hosts: every host that took part, sorted by name.
+        complete: whether Ansible came to its end, whatever the hosts' outcomes.
+        canceled: whether the user stopped it.
+        complaint: what Ansible said when it ended before its end.
+        outputs: task name -> host -> what the module returned, for the tasks asked for.
+    """
+
+    hosts: tuple[HostResult, ...]
+    complete: bool
+    canceled: bool = False
+    complaint: str = ""
+    outputs: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """The exit code of a command whose work this run was.
+
+        Unreachable wins over failed: a host that fails often does so for want of the other.
+        """
+        states = {host.state for host in self.hosts}
+        if self.canceled:
+            return ExitCode.INTERRUPTED
+        if HostState.UNREACHABLE in states:
+            return ExitCode.UNREACHABLE
+        if HostState.FAILED in states or not self.complete:
+            return ExitCode.FAILED
+        return ExitCode.OK
+
+    def to_data(self) -> dict[str, Any]:
+        """Give the run as JSON data, without the outputs."""
+        return {
+            "exit_code": int(self.exit_code),
+            "complete": self.complete,
+            "canceled": self.canceled,
+            "complaint": self.complaint or None,
+            "hosts": {
+                host.host: {
+                    "state": str(host.state),
+                    "ok": host.ok,
+                    "changed": host.changed,
+                    "failed_task": host.failed_task,
+                    "message": host.message,
+                }
+                for host in self.hosts
+            },
+        }
