@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Socket features that not every supported kernel has. */
+#ifndef KTCP_COMPAT_SOCK_H
+#define KTCP_COMPAT_SOCK_H
+
+#include <net/net_namespace.h>
+#include <net/sock.h>
+
+/**
+ * ktcp_compat_sk_hold_net() - Give a kernel socket a reference to its namespace
+ * @sk: socket without one, made by the kernel or accepted by such a socket
+ *
+ * Without the reference tcp_close() stops the retransmit timer, and what is
+ * not acknowledged yet is lost.
+ *
+ * Context: process context, before the socket is locked or seen by others.
+ */
+static inline void ktcp_compat_sk_hold_net(struct sock *sk)
+{
+#ifdef KTCP_HAVE_SK_NET_REFCNT_UPGRADE
+	sk_net_refcnt_upgrade(sk);
+#else
+	struct net *net = sock_net(sk);
+
+	sk->sk_net_refcnt = 1;
+	get_net_track(net, &sk->ns_tracker, GFP_KERNEL);
+	sock_inuse_add(net, 1);
+#endif
+}
+
+#endif /* KTCP_COMPAT_SOCK_H */

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The flow behind an accepted connection, from conntrack: the only one who
+ * knows it after REDIRECT.
+ */
+
+#include "flow.h"
+#include "socket.h"
+
+#include <net/netfilter/nf_conntrack.h>
+#include <net/netfilter/nf_conntrack_core.h>
+#include <net/netfilter/nf_conntrack_zones.h>
+
+static void set_ip(union nf_inet_addr *to, const union ktcp_addr *from)
+{
+	if (from->sa.sa_family == AF_INET6)
+		to->in6 = from->in6.sin6_addr;
+	else
+		to->ip = from->in.sin_addr.s_addr;
+}
+
+/* As the relay's own packets of the connection look. */
+static void reply_tuple(const union ktcp_addr *local,
+			const union ktcp_addr *remote,
+			struct nf_conntrack_tuple *tuple)
+{
+	memset(tuple, 0, sizeof(*tuple));
+	tuple->src.l3num = local->sa.sa_family;
+	tuple->dst.protonum = IPPROTO_TCP;
+	set_ip(&tuple->src.u3, local);
+	tuple->src.u.tcp.port = ktcp_addr_port(local);
+	set_ip(&tuple->dst.u3, remote);
+	tuple->dst.u.tcp.port = ktcp_addr_port(remote);
+}
+
+static void original_target(const struct nf_conn *ct, union ktcp_addr *target)
+{
+	const struct nf_conntrack_tuple *tuple =
+		&ct->tuplehash[IP_CT_DIR_ORIGINAL].tuple;
+
+	ktcp_addr_set(target, tuple->src.l3num, &tuple->dst.u3,
+		      tuple->dst.u.tcp.port);
+}
+
+/**
+ * ktcp_flow_of() - Find the flow of an accepted connection
+ * @sock: the connection
+ * @flow: set on success
+ *
+ * Context: may sleep.
+ * Return: 0, -ENOENT for a connection that the gate did not send here, or
+ * -ENOTCONN for one that has ended already.
+ */
+int ktcp_flow_of(struct socket *sock, struct ktcp_flow *flow)
+{
+	struct nf_conntrack_tuple_hash *hash;
+	struct nf_conntrack_tuple tuple;
+	union ktcp_addr local;
+	struct nf_conn *ct;
+	int err;
+
+	err = ktcp_socket_local(sock, &local) ?:
+	      ktcp_socket_remote(sock, &flow->client);
+	if (err)
+		return err;
+	reply_tuple(&local, &flow->client, &tuple);
+	hash = nf_conntrack_find_get(sock_net(sock->sk), &nf_ct_zone_dflt,
+				     &tuple);
+	if (!hash)
+		return -ENOENT;
+	ct = nf_ct_tuplehash_to_ctrack(hash);
+	original_target(ct, &flow->target);
+	flow->mark = READ_ONCE(ct->mark);
+	err = ct->status & IPS_DST_NAT && flow->mark ? 0 : -ENOENT;
+	nf_ct_put(ct);
+	return err;
+}

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* What a client wanted, before its connection was turned to this relay. */
+#ifndef KTCP_FLOW_H
+#define KTCP_FLOW_H
+
+#include "address.h"
+
+struct socket;
+
+/**
+ * struct ktcp_flow - A client's connection
+ * @client: where it came from
+ * @target: where it was bound for
+ * @mark: of its route
+ */
+struct ktcp_flow {
+	union ktcp_addr client;
+	union ktcp_addr target;
+	u32 mark;
+};
+
+int ktcp_flow_of(struct socket *sock, struct ktcp_flow *flow);
+
+#endif /* KTCP_FLOW_H */

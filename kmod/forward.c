@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The engine "threads" with datapath "copy", as the paper has it: a thread
+ * for each direction, a buffer each (16 KiB: from there on it was level,
+ * section 3). A sender that is full blocks its direction's thread, so nothing
+ * is buffered beyond the two sockets and the one buffer.
+ *
+ * How a direction ends:
+ *  - FIN is passed on and the other direction goes on;
+ *  - an error of the side it reads from is passed on as RST, after what was
+ *    read from it has arrived;
+ *  - an error of the side it writes to is noticed by the other direction,
+ *    which reads from there;
+ *  - whoever ends last ends the split.
+ */
+
+#include "forward.h"
+#include "net.h"
+#include "socket.h"
+#include "split.h"
+#include "stats.h"
+#include "thread_pool.h"
+#include "trace.h"
+
+#include <linux/delay.h>
+#include <linux/slab.h>
+
+/* How long bytes in flight may hold up an RST. */
+#define FLUSH_MAX (10 * HZ)
+#define FLUSH_POLL_MAX_MS 20
+
+static const enum ktcp_counter byte_counter[KTCP_SIDES] = {
+	[KTCP_NEAR] = KTCP_BYTES_UP,
+	[KTCP_FAR] = KTCP_BYTES_DOWN,
+};
+
+static enum ktcp_side other(enum ktcp_side side)
+{
+	return side == KTCP_NEAR ? KTCP_FAR : KTCP_NEAR;
+}
+
+/* Wait until the other end has all that was sent, or cannot get it. */
+static void flush(struct ktcp_split *split, struct socket *sock)
+{
+	unsigned long deadline = jiffies + FLUSH_MAX;
+	unsigned int pause = 1;
+
+	while (!ktcp_socket_is_sent(sock) && !READ_ONCE(split->dead) &&
+	       time_before(jiffies, deadline)) {
+		msleep(pause);
+		pause = min(pause * 2, FLUSH_POLL_MAX_MS);
+	}
+}
+
+static bool is_idle(struct ktcp_split *split)
+{
+	unsigned long limit = READ_ONCE(split->ktcp->settings.idle_timeout_s);
+
+	return time_after_eq(jiffies, READ_ONCE(split->active) + limit * HZ);
+}
+
+static void account(struct ktcp_split *split, enum ktcp_side from, int bytes)
+{
+	WRITE_ONCE(split->bytes[from], split->bytes[from] + bytes);
+	WRITE_ONCE(split->active, jiffies);
+	ktcp_stats_add(split->ktcp, byte_counter[from], bytes);
+}
+
+enum ending {
+	ENDED_BY_FIN,
+	ENDED_BY_READ_ERROR,
+	ENDED_BY_WRITE_ERROR,
+	ENDED_BY_IDLE,
+};
+
+static enum ending pump(struct ktcp_split *split, enum ktcp_side from,
+			void *buffer, size_t size)
+{
+	struct socket *source = split->sock[from];
+	struct socket *sink = split->sock[other(from)];
+	int n;
+
+	for (;;) {
+		n = ktcp_socket_recv(source, buffer, size);
+		if (!n)
+			return ENDED_BY_FIN;
+		if (n == -EAGAIN) {
+			/* The other direction may be busy meanwhile. */
+			if (is_idle(split))
+				return ENDED_BY_IDLE;
+			continue;
+		}
+		if (n < 0)
+			return ENDED_BY_READ_ERROR;
+		if (ktcp_socket_send(sink, buffer, n))
+			return ENDED_BY_WRITE_ERROR;
+		account(split, from, n);
+	}
+}
+
+static void end_direction(struct ktcp_split *split, enum ktcp_side from,
+			  enum ending ending)
+{
+	struct socket *sink = split->sock[other(from)];
+
+	WRITE_ONCE(split->state, KTCP_SPLIT_CLOSING);
+	switch (ending) {
+	case ENDED_BY_FIN:
+		ktcp_count(split->ktcp, KTCP_HALF_CLOSES);
+		trace_ktcp_half_close(split, from);
+		ktcp_socket_end(sink);
+		break;
+	case ENDED_BY_READ_ERROR:
+		WRITE_ONCE(split->broken, true);
+		flush(split, sink);
+		ktcp_socket_abort(sink);
+		break;
+	case ENDED_BY_WRITE_ERROR:
+		WRITE_ONCE(split->broken, true);
+		/* Dead already, unless it only took nothing for too long. */
+		ktcp_socket_abort(sink);
+		break;
+	case ENDED_BY_IDLE:
+		ktcp_count(split->ktcp, KTCP_IDLE_TIMEOUTS);
+		ktcp_split_abort(split);
+		break;
+	}
+
+	if (!atomic_dec_and_test(&split->directions) ||
+	    !READ_ONCE(split->broken))
+		return;
+	flush(split, split->sock[KTCP_NEAR]);
+	flush(split, split->sock[KTCP_FAR]);
+	ktcp_split_abort(split);
+}
+
+/* One direction from its start to its end; takes over a reference. */
+static void run_direction(struct ktcp_split *split, enum ktcp_side from)
+{
+	size_t size = READ_ONCE(split->ktcp->settings.buffer_bytes);
+	void *buffer = kvmalloc(size, GFP_KERNEL);
+
+	if (buffer)
+		end_direction(split, from, pump(split, from, buffer, size));
+	else
+		ktcp_split_abort(split);
+	kvfree(buffer);
+	ktcp_split_put(split);
+}
+
+static void run_down(void *arg)
+{
+	run_direction(arg, KTCP_FAR);
+}
+
+/**
+ * ktcp_forward_run() - Forward until both directions have ended
+ * @split: with both sides connected; a reference is taken over
+ *
+ * Context: a thread of its own, may sleep for the life of the split.
+ */
+void ktcp_forward_run(struct ktcp_split *split)
+{
+	struct ktcp_net *ktcp = split->ktcp;
+	long idle = READ_ONCE(ktcp->settings.idle_timeout_s) * HZ;
+	bool pooled = READ_ONCE(ktcp->settings.thread_pool);
+	unsigned int side;
+
+	for (side = 0; side < KTCP_SIDES; side++)
+		ktcp_socket_set_timeout(split->sock[side], idle);
+	atomic_set(&split->directions, KTCP_SIDES);
+	WRITE_ONCE(split->state, KTCP_SPLIT_OPEN);
+	trace_ktcp_open(split);
+
+	ktcp_split_get(split);
+	if (ktcp_thread_pool_run(pooled, run_down, split)) {
+		ktcp_count(ktcp, KTCP_THREADS_MISSING);
+		ktcp_split_abort(split);
+		ktcp_split_put(split);
+	}
+	run_direction(split, KTCP_NEAR);
+}

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KTCP: splits TCP connections at relays. Loading it changes nothing; each
+ * network namespace does what its /proc/net/ktcp is told.
+ */
+
+#include "listener.h"
+#include "net.h"
+#include "procfs.h"
+#include "split.h"
+#include "stats.h"
+#include "table.h"
+#include "thread_pool.h"
+#include "version.h"
+
+#include <linux/module.h>
+#include <net/netns/generic.h>
+
+static unsigned int net_id;
+
+/**
+ * ktcp_net_of() - KTCP's part of a namespace
+ * @net: the namespace
+ *
+ * Context: any, while the namespace is there.
+ */
+struct ktcp_net *ktcp_net_of(struct net *net)
+{
+	return net_generic(net, net_id);
+}
+
+static int __net_init net_init(struct net *net)
+{
+	struct ktcp_net *ktcp = ktcp_net_of(net);
+	int err;
+
+	ktcp->net = net;
+	mutex_init(&ktcp->config_lock);
+	spin_lock_init(&ktcp->splits_lock);
+	INIT_LIST_HEAD(&ktcp->splits);
+	ktcp_settings_init(&ktcp->settings);
+	err = ktcp_stats_init(ktcp);
+	if (err)
+		return err;
+	err = ktcp_procfs_init(ktcp);
+	if (err)
+		goto free_stats;
+	return 0;
+
+free_stats:
+	ktcp_stats_exit(ktcp);
+	return err;
+}
+
+/*
+ * No writer, then no new flow, then no split, and then nobody reads the
+ * tables. A namespace that dies has no splits: they hold it.
+ */
+static void __net_exit net_exit(struct net *net)
+{
+	struct ktcp_net *ktcp = ktcp_net_of(net);
+
+	ktcp_procfs_exit(ktcp);
+	mutex_lock(&ktcp->config_lock);
+	ktcp_listener_close_all(ktcp);
+	ktcp_split_abort_all(ktcp);
+	ktcp_table_publish(&ktcp->routes, NULL);
+	ktcp_table_publish(&ktcp->exits, NULL);
+	ktcp_table_publish(&ktcp->peers, NULL);
+	ktcp_table_publish(&ktcp->keys, NULL);
+	mutex_unlock(&ktcp->config_lock);
+	ktcp_stats_exit(ktcp);
+	mutex_destroy(&ktcp->config_lock);
+}
+
+static struct pernet_operations net_ops = {
+	.init = net_init,
+	.exit = net_exit,
+	.id = &net_id,
+	.size = sizeof(struct ktcp_net),
+};
+
+static int __init ktcp_init(void)
+{
+	int err;
+
+	err = ktcp_thread_pool_init();
+	if (err)
+		return err;
+	err = ktcp_listener_init();
+	if (err)
+		goto exit_thread_pool;
+	err = register_pernet_subsys(&net_ops);
+	if (err)
+		goto exit_listener;
+	return 0;
+
+exit_listener:
+	ktcp_listener_exit();
+exit_thread_pool:
+	ktcp_thread_pool_exit();
+	return err;
+}
+
+static void __exit ktcp_exit(void)
+{
+	unregister_pernet_subsys(&net_ops);
+	ktcp_listener_exit();
+	ktcp_thread_pool_exit();
+}
+
+module_init(ktcp_init);
+module_exit(ktcp_exit);
+
+MODULE_DESCRIPTION("TCP split at cloud relays");
+MODULE_AUTHOR("The KTCP authors");
+MODULE_LICENSE("GPL");
+MODULE_VERSION(KTCP_MODULE_VERSION);
+MODULE_SOFTDEP("pre: hmac sha256");

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* What can be switched in a namespace at run time. */
+#ifndef KTCP_SETTINGS_H
+#define KTCP_SETTINGS_H
+
+#include <linux/types.h>
+
+struct ktcp_proc_file;
+
+enum ktcp_engine {
+	KTCP_ENGINE_THREADS,
+	KTCP_ENGINE_EVENT,
+};
+
+enum ktcp_datapath {
+	KTCP_DATAPATH_COPY,
+	KTCP_DATAPATH_ZEROCOPY,
+};
+
+/**
+ * struct ktcp_settings - Values in force; read them with READ_ONCE()
+ * @early_syn: start the far leg at the client's SYN
+ * @thread_pool: take threads from the pool, else make one for each leg
+ * @conn_pool: take relay legs from pre-established connections
+ * @turbo: large windows on relay legs from the first byte
+ * @engine: enum ktcp_engine
+ * @datapath: enum ktcp_datapath
+ * @buffer_bytes: forwarding buffer of one direction, bytes
+ * @turbo_cwnd: initial congestion window of relay legs, segments
+ * @relay_buffer_bytes: socket buffers of relay legs, bytes
+ * @early_syn_max: most halves that wait for their other half
+ * @handshake_timeout_ms: bound of one handshake between relays
+ * @connect_timeout_ms: bound of one connect
+ * @idle_timeout_s: a split that moves no byte for so long is closed
+ * @max_splits: most splits of the namespace
+ */
+struct ktcp_settings {
+	u32 early_syn;
+	u32 thread_pool;
+	u32 conn_pool;
+	u32 turbo;
+	u32 engine;
+	u32 datapath;
+	u32 buffer_bytes;
+	u32 turbo_cwnd;
+	u32 relay_buffer_bytes;
+	u32 early_syn_max;
+	u32 handshake_timeout_ms;
+	u32 connect_timeout_ms;
+	u32 idle_timeout_s;
+	u32 max_splits;
+};
+
+void ktcp_settings_init(struct ktcp_settings *settings);
+
+extern const struct ktcp_proc_file ktcp_settings_file;
+
+#endif /* KTCP_SETTINGS_H */

@@ -1,0 +1,308 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Making, using and ending TCP sockets of the kernel.
+ *
+ * Context of all: process context, may sleep, no lock held.
+ */
+
+#include "socket.h"
+#include "compat/sock.h"
+
+#include <linux/net.h>
+#include <linux/tcp.h>
+#include <net/tcp.h>
+
+#define BACKLOG 4096
+#define KEEPALIVE_IDLE_S 20
+#define KEEPALIVE_INTERVAL_S 5
+#define KEEPALIVE_PROBES 3
+
+/*
+ * The sockets of splits hold their namespace, listeners do not: else a
+ * namespace with a listener would never go.
+ */
+static int hold_net(struct socket *sock)
+{
+	struct net *net = sock_net(sock->sk);
+
+	if (!maybe_get_net(net))
+		return -ENETDOWN;
+	ktcp_compat_sk_hold_net(sock->sk);
+	put_net(net);
+	return 0;
+}
+
+static int adopt(struct socket *sock, struct socket **out)
+{
+	int err = hold_net(sock);
+
+	if (err) {
+		sock_release(sock);
+		return err;
+	}
+	/* A relay adds no delay of its own, on any leg. */
+	tcp_sock_set_nodelay(sock->sk);
+	*out = sock;
+	return 0;
+}
+
+/**
+ * ktcp_socket_create() - A socket to connect with
+ * @net: its namespace
+ * @family: AF_INET or AF_INET6
+ * @out: set on success; ktcp_socket_release() it
+ *
+ * Return: 0, -ENETDOWN when the namespace is going, or another error.
+ */
+int ktcp_socket_create(struct net *net, sa_family_t family,
+		       struct socket **out)
+{
+	struct socket *sock;
+	int err;
+
+	err = sock_create_kern(net, family, SOCK_STREAM, IPPROTO_TCP, &sock);
+	return err ?: adopt(sock, out);
+}
+
+/**
+ * ktcp_socket_listen() - A listener on all addresses of a family
+ * @net: its namespace
+ * @family: AF_INET or AF_INET6; one of the latter takes IPv6 only
+ * @port: port
+ * @out: set on success
+ *
+ * Return: 0, -EADDRINUSE, -EAFNOSUPPORT, or another error.
+ */
+int ktcp_socket_listen(struct net *net, sa_family_t family, u16 port,
+		       struct socket **out)
+{
+	static const struct in6_addr any = IN6ADDR_ANY_INIT;
+	union ktcp_addr addr;
+	struct socket *sock;
+	int err;
+
+	err = sock_create_kern(net, family, SOCK_STREAM, IPPROTO_TCP, &sock);
+	if (err)
+		return err;
+	sock_set_reuseaddr(sock->sk);
+	if (family == AF_INET6)
+		sock->sk->sk_ipv6only = 1;
+	ktcp_addr_set(&addr, family, &any, htons(port));
+	err = kernel_bind(sock, &addr.sa, ktcp_addr_length(&addr)) ?:
+	      kernel_listen(sock, BACKLOG);
+	if (err)
+		sock_release(sock);
+	else
+		*out = sock;
+	return err;
+}
+
+/**
+ * ktcp_socket_accept() - The next connection of a listener
+ * @listener: the listener
+ * @out: set on success
+ *
+ * Return: 0, -EAGAIN when there is none, or another error.
+ */
+int ktcp_socket_accept(struct socket *listener, struct socket **out)
+{
+	struct socket *sock;
+	int err = kernel_accept(listener, &sock, O_NONBLOCK);
+
+	return err ?: adopt(sock, out);
+}
+
+/**
+ * ktcp_socket_set_timeout() - Bound how long a call may block
+ * @sock: the socket
+ * @jiffies_max: for receiving, sending and connecting, jiffies
+ */
+void ktcp_socket_set_timeout(struct socket *sock, long jiffies_max)
+{
+	WRITE_ONCE(sock->sk->sk_rcvtimeo, jiffies_max);
+	WRITE_ONCE(sock->sk->sk_sndtimeo, jiffies_max);
+}
+
+/**
+ * ktcp_socket_connect() - Connect and wait
+ * @sock: the socket
+ * @to: where to
+ * @timeout_ms: bound, milliseconds
+ *
+ * Return: 0, -ETIMEDOUT, or what connect(2) says.
+ */
+int ktcp_socket_connect(struct socket *sock, const union ktcp_addr *to,
+			u32 timeout_ms)
+{
+	union ktcp_addr addr = *to;
+	int err;
+
+	ktcp_socket_set_timeout(sock, msecs_to_jiffies(timeout_ms));
+	err = kernel_connect(sock, &addr.sa, ktcp_addr_length(&addr), 0);
+	/* What a timed-out connect(2) says: still under way. */
+	return err == -EINPROGRESS ? -ETIMEDOUT : err;
+}
+
+/**
+ * ktcp_socket_relay_options() - Set up a connection between relays
+ * @sock: the socket
+ *
+ * A dead relay is noticed within KEEPALIVE_IDLE_S + KEEPALIVE_INTERVAL_S *
+ * KEEPALIVE_PROBES seconds, also where nothing is sent.
+ */
+void ktcp_socket_relay_options(struct socket *sock)
+{
+	sock_set_keepalive(sock->sk);
+	tcp_sock_set_keepidle(sock->sk, KEEPALIVE_IDLE_S);
+	tcp_sock_set_keepintvl(sock->sk, KEEPALIVE_INTERVAL_S);
+	tcp_sock_set_keepcnt(sock->sk, KEEPALIVE_PROBES);
+}
+
+/**
+ * ktcp_socket_local() - Own address of a connection
+ * @sock: the socket
+ * @addr: set on success
+ *
+ * Return: 0 or -ENOTCONN.
+ */
+int ktcp_socket_local(struct socket *sock, union ktcp_addr *addr)
+{
+	struct sockaddr_storage storage = {};
+	int len = kernel_getsockname(sock, (struct sockaddr *)&storage);
+
+	if (len < 0)
+		return len;
+	memcpy(addr, &storage, sizeof(*addr));
+	return 0;
+}
+
+/**
+ * ktcp_socket_remote() - The other end's address
+ * @sock: the socket
+ * @addr: set on success
+ *
+ * Return: 0, or -ENOTCONN where the connection has ended already.
+ */
+int ktcp_socket_remote(struct socket *sock, union ktcp_addr *addr)
+{
+	struct sockaddr_storage storage = {};
+	int len = kernel_getpeername(sock, (struct sockaddr *)&storage);
+
+	if (len < 0)
+		return len;
+	memcpy(addr, &storage, sizeof(*addr));
+	return 0;
+}
+
+static int recv_flags(struct socket *sock, void *buffer, size_t size,
+		      int flags)
+{
+	struct kvec vec = { .iov_base = buffer, .iov_len = size };
+	struct msghdr msg = {};
+	int n = kernel_recvmsg(sock, &msg, &vec, 1, size, flags);
+
+	/*
+	 * 0 stands for FIN, but also for a reset whose error somebody else was
+	 * told already. tcp_fin() alone sets SOCK_DONE.
+	 */
+	if (!n && !sock_flag(sock->sk, SOCK_DONE))
+		return -ECONNRESET;
+	return n;
+}
+
+/**
+ * ktcp_socket_recv() - Receive what there is, wait where there is nothing
+ * @sock: the socket
+ * @buffer: filled
+ * @size: of @buffer, bytes
+ *
+ * Return: bytes; 0 after FIN; -EAGAIN after the socket's timeout; or an error.
+ */
+int ktcp_socket_recv(struct socket *sock, void *buffer, size_t size)
+{
+	return recv_flags(sock, buffer, size, 0);
+}
+
+/**
+ * ktcp_socket_recv_all() - Receive all of a record
+ * @sock: the socket
+ * @buffer: filled
+ * @size: of the record, bytes
+ *
+ * Return: 0, -EPIPE when FIN comes first, -ETIMEDOUT after the socket's
+ * timeout, or another error.
+ */
+int ktcp_socket_recv_all(struct socket *sock, void *buffer, size_t size)
+{
+	int n = recv_flags(sock, buffer, size, MSG_WAITALL);
+
+	if (n == (int)size)
+		return 0;
+	if (n < 0 && n != -EAGAIN)
+		return n;
+	return n && !sock_flag(sock->sk, SOCK_DONE) ? -ETIMEDOUT : -EPIPE;
+}
+
+/**
+ * ktcp_socket_send() - Queue all of a buffer, wait where the queue is full
+ * @sock: the socket
+ * @buffer: bytes
+ * @size: how many
+ *
+ * Return: 0, -ETIMEDOUT when nothing moved for the socket's timeout, or
+ * another error.
+ */
+int ktcp_socket_send(struct socket *sock, const void *buffer, size_t size)
+{
+	while (size) {
+		struct kvec vec = { .iov_base = (void *)buffer,
+				    .iov_len = size };
+		struct msghdr msg = { .msg_flags = MSG_NOSIGNAL };
+		int n = kernel_sendmsg(sock, &msg, &vec, 1, size);
+
+		if (n <= 0)
+			return n == -EAGAIN || !n ? -ETIMEDOUT : n;
+		buffer += n;
+		size -= n;
+	}
+	return 0;
+}
+
+/**
+ * ktcp_socket_end() - Send FIN after what is queued; receiving goes on
+ * @sock: the socket
+ */
+void ktcp_socket_end(struct socket *sock)
+{
+	kernel_sock_shutdown(sock, SHUT_WR);
+}
+
+/**
+ * ktcp_socket_is_sent() - Has the other end acknowledged all, or never will?
+ * @sock: the socket
+ */
+bool ktcp_socket_is_sent(struct socket *sock)
+{
+	const struct tcp_sock *tp = tcp_sk(sock->sk);
+
+	return READ_ONCE(sock->sk->sk_state) == TCP_CLOSE ||
+	       READ_ONCE(tp->snd_una) == READ_ONCE(tp->write_seq);
+}
+
+/**
+ * ktcp_socket_abort() - Send RST; who waits on the socket wakes with an error
+ * @sock: the socket; still to be released
+ */
+void ktcp_socket_abort(struct socket *sock)
+{
+	tcp_abort(sock->sk, ECONNABORTED);
+}
+
+/**
+ * ktcp_socket_release() - Close; what is queued is still sent, in background
+ * @sock: the socket, gone after this
+ */
+void ktcp_socket_release(struct socket *sock)
+{
+	sock_release(sock);
+}

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Kernel sockets as a relay needs them. Nobody else touches their options. */
+#ifndef KTCP_SOCKET_H
+#define KTCP_SOCKET_H
+
+#include "address.h"
+
+struct net;
+struct socket;
+
+int ktcp_socket_create(struct net *net, sa_family_t family,
+		       struct socket **out);
+int ktcp_socket_listen(struct net *net, sa_family_t family, u16 port,
+		       struct socket **out);
+int ktcp_socket_accept(struct socket *listener, struct socket **out);
+int ktcp_socket_connect(struct socket *sock, const union ktcp_addr *to,
+			u32 timeout_ms);
+void ktcp_socket_relay_options(struct socket *sock);
+void ktcp_socket_set_timeout(struct socket *sock, long jiffies_max);
+
+int ktcp_socket_local(struct socket *sock, union ktcp_addr *addr);
+int ktcp_socket_remote(struct socket *sock, union ktcp_addr *addr);
+
+int ktcp_socket_recv(struct socket *sock, void *buffer, size_t size);
+int ktcp_socket_recv_all(struct socket *sock, void *buffer, size_t size);
+int ktcp_socket_send(struct socket *sock, const void *buffer, size_t size);
+
+void ktcp_socket_end(struct socket *sock);
+bool ktcp_socket_is_sent(struct socket *sock);
+void ktcp_socket_abort(struct socket *sock);
+void ktcp_socket_release(struct socket *sock);
+
+#endif /* KTCP_SOCKET_H */

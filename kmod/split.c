@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The life of a split and the list of them. Who works on a split holds a
+ * reference; the last one to go closes the connections. What works on it is
+ * in session.c (until both sides are connected) and forward.c (from then on).
+ */
+
+#include "split.h"
+#include "net.h"
+#include "procfs.h"
+#include "socket.h"
+#include "stats.h"
+#include "trace.h"
+
+#include <linux/seq_file.h>
+#include <linux/slab.h>
+#include <linux/wait_bit.h>
+
+/**
+ * ktcp_split_create() - Begin a split
+ * @ktcp: its namespace
+ * @role: how it begins
+ *
+ * Context: may sleep.
+ * Return: the split with one reference, NULL without memory or when the
+ * namespace is closing.
+ */
+struct ktcp_split *ktcp_split_create(struct ktcp_net *ktcp,
+				     enum ktcp_role role)
+{
+	struct ktcp_split *split = kzalloc(sizeof(*split), GFP_KERNEL);
+	bool closing;
+
+	if (!split)
+		return NULL;
+	kref_init(&split->ref);
+	mutex_init(&split->lock);
+	split->ktcp = ktcp;
+	split->role = role;
+	split->begun = jiffies;
+	split->active = jiffies;
+
+	spin_lock_bh(&ktcp->splits_lock);
+	closing = ktcp->closing;
+	if (!closing) {
+		list_add_tail(&split->node, &ktcp->splits);
+		atomic_inc(&ktcp->split_count);
+	}
+	spin_unlock_bh(&ktcp->splits_lock);
+	if (closing) {
+		kfree(split);
+		return NULL;
+	}
+	ktcp_count(ktcp, KTCP_SPLITS_OPENED);
+	return split;
+}
+
+static void split_release(struct kref *ref)
+{
+	struct ktcp_split *split = container_of(ref, struct ktcp_split, ref);
+	struct ktcp_net *ktcp = split->ktcp;
+	unsigned int side;
+
+	trace_ktcp_close(split);
+	spin_lock_bh(&ktcp->splits_lock);
+	list_del(&split->node);
+	spin_unlock_bh(&ktcp->splits_lock);
+	for (side = 0; side < KTCP_SIDES; side++)
+		if (split->sock[side])
+			ktcp_socket_release(split->sock[side]);
+	ktcp_count(ktcp, KTCP_SPLITS_CLOSED);
+	mutex_destroy(&split->lock);
+	kfree(split);
+	/* The namespace may be gone once its count is 0. */
+	if (atomic_dec_and_test(&ktcp->split_count))
+		wake_up_var(&ktcp->split_count);
+}
+
+/**
+ * ktcp_split_get() - One more thread works on it
+ * @split: the split
+ *
+ * Context: any.
+ */
+void ktcp_split_get(struct ktcp_split *split)
+{
+	kref_get(&split->ref);
+}
+
+/**
+ * ktcp_split_put() - A thread is done with it
+ * @split: the split, may be gone after this
+ *
+ * Context: may sleep.
+ */
+void ktcp_split_put(struct ktcp_split *split)
+{
+	kref_put(&split->ref, split_release);
+}
+
+/**
+ * ktcp_split_attach() - Give it a connection, before the connection blocks
+ * @split: the split
+ * @side: which side
+ * @sock: goes over to the split, released on failure
+ *
+ * From here on ktcp_split_abort() wakes whoever waits on the connection.
+ *
+ * Context: may sleep.
+ * Return: 0, or -ECANCELED when the split was aborted.
+ */
+int ktcp_split_attach(struct ktcp_split *split, enum ktcp_side side,
+		      struct socket *sock)
+{
+	bool dead;
+
+	mutex_lock(&split->lock);
+	dead = split->dead;
+	if (!dead)
+		split->sock[side] = sock;
+	mutex_unlock(&split->lock);
+	if (!dead)
+		return 0;
+	ktcp_socket_release(sock);
+	return -ECANCELED;
+}
+
+/**
+ * ktcp_split_abort() - End both sides by RST
+ * @split: the split; who works on it finds out by an error
+ *
+ * Context: may sleep.
+ */
+void ktcp_split_abort(struct ktcp_split *split)
+{
+	unsigned int side;
+
+	mutex_lock(&split->lock);
+	if (!split->dead)
+		ktcp_count(split->ktcp, KTCP_RESETS);
+	WRITE_ONCE(split->dead, true);
+	WRITE_ONCE(split->broken, true);
+	for (side = 0; side < KTCP_SIDES; side++)
+		if (split->sock[side])
+			ktcp_socket_abort(split->sock[side]);
+	mutex_unlock(&split->lock);
+}
+
+/* One that is not aborted yet, moved behind those that are. */
+static struct ktcp_split *next_alive(struct ktcp_net *ktcp)
+{
+	struct ktcp_split *split, *found = NULL;
+
+	spin_lock_bh(&ktcp->splits_lock);
+	list_for_each_entry(split, &ktcp->splits, node) {
+		if (READ_ONCE(split->dead) ||
+		    !kref_get_unless_zero(&split->ref))
+			continue;
+		found = split;
+		break;
+	}
+	spin_unlock_bh(&ktcp->splits_lock);
+	return found;
+}
+
+/**
+ * ktcp_split_abort_all() - End all splits and wait until they are gone
+ * @ktcp: the namespace; it starts no split any more
+ *
+ * Context: may sleep. Ends because each thread of a split wakes up when its
+ * connections are aborted, and none of them gets a new one.
+ */
+void ktcp_split_abort_all(struct ktcp_net *ktcp)
+{
+	struct ktcp_split *split;
+
+	spin_lock_bh(&ktcp->splits_lock);
+	ktcp->closing = true;
+	spin_unlock_bh(&ktcp->splits_lock);
+	while ((split = next_alive(ktcp))) {
+		ktcp_split_abort(split);
+		ktcp_split_put(split);
+	}
+	wait_var_event(&ktcp->split_count, !atomic_read(&ktcp->split_count));
+}
+
+static void split_print(struct seq_file *seq, const struct ktcp_split *split)
+{
+	static const char *const states[] = {
+		[KTCP_SPLIT_OPENING] = "opening",
+		[KTCP_SPLIT_OPEN] = "open",
+		[KTCP_SPLIT_CLOSING] = "closing",
+	};
+
+	seq_printf(seq, "%pISpc -> %pISpc mark 0x%x role %s state %s",
+		   &split->flow.client, &split->flow.target, split->flow.mark,
+		   split->role == KTCP_ROLE_CLIENT ? "client" : "relay",
+		   states[READ_ONCE(split->state)]);
+	seq_printf(seq, " up %llu down %llu age_s %lu\n",
+		   READ_ONCE(split->bytes[KTCP_NEAR]),
+		   READ_ONCE(split->bytes[KTCP_FAR]),
+		   (jiffies - split->begun) / HZ);
+}
+
+static int splits_show(struct seq_file *seq, void *unused)
+{
+	struct ktcp_net *ktcp = seq->private;
+	struct ktcp_split *split;
+
+	spin_lock_bh(&ktcp->splits_lock);
+	list_for_each_entry(split, &ktcp->splits, node)
+		split_print(seq, split);
+	spin_unlock_bh(&ktcp->splits_lock);
+	return 0;
+}
+
+const struct ktcp_proc_file ktcp_splits_file = {
+	.name = "splits",
+	.mode = 0400,
+	.show = splits_show,
+};

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Counters of a namespace; they only ever grow. */
+#ifndef KTCP_STATS_H
+#define KTCP_STATS_H
+
+#include <linux/percpu.h>
+#include <linux/types.h>
+
+struct ktcp_net;
+struct ktcp_proc_file;
+
+/* The name of each in procfs is its own, in lower case, with "_total". */
+enum ktcp_counter {
+	KTCP_SPLITS_OPENED,
+	KTCP_SPLITS_CLOSED,
+	KTCP_SPLITS_FAILED,
+	KTCP_EARLY_SYN,
+	KTCP_POOL_HITS,
+	KTCP_POOL_MISSES,
+	KTCP_HANDSHAKE_FAILURES,
+	KTCP_OPEN_REJECTED,
+	KTCP_EXIT_DENIED,
+	KTCP_CONNECT_FAILURES,
+	KTCP_RESETS,
+	KTCP_HALF_CLOSES,
+	KTCP_IDLE_TIMEOUTS,
+	KTCP_LIMIT_PASSED,
+	KTCP_DRAIN_PASSED,
+	KTCP_NOT_REDIRECTED,
+	KTCP_THREADS_MISSING,
+	KTCP_BYTES_UP,
+	KTCP_BYTES_DOWN,
+	KTCP_COUNTERS,
+};
+
+struct ktcp_stats {
+	u64 counter[KTCP_COUNTERS];
+};
+
+int ktcp_stats_init(struct ktcp_net *ktcp);
+void ktcp_stats_exit(struct ktcp_net *ktcp);
+void ktcp_stats_add(struct ktcp_net *ktcp, enum ktcp_counter counter, u64 n);
+void ktcp_count(struct ktcp_net *ktcp, enum ktcp_counter counter);
+
+extern const struct ktcp_proc_file ktcp_stats_file;
+
+#endif /* KTCP_STATS_H */

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Records between relays, byte for byte as on the wire: docs/wire.md. */
+#ifndef KTCP_WIRE_H
+#define KTCP_WIRE_H
+
+#include "key.h"
+
+#include <linux/types.h>
+
+#define KTCP_WIRE_MAGIC 0x4b54 /* "KT" */
+#define KTCP_NONCE_BYTES 32
+
+enum ktcp_record {
+	KTCP_RECORD_HELLO = 1,
+	KTCP_RECORD_CHALLENGE = 2,
+	KTCP_RECORD_PROOF = 3,
+	KTCP_RECORD_OPEN = 4,
+};
+
+/**
+ * struct ktcp_wire_head - Before each record
+ * @magic: KTCP_WIRE_MAGIC
+ * @version: KTCP_WIRE_VERSION
+ * @type: enum ktcp_record
+ * @length: of the record with this head, bytes
+ * @key: number of the key; 0 in OPEN
+ */
+struct ktcp_wire_head {
+	__be16 magic;
+	u8 version;
+	u8 type;
+	__be16 length;
+	__be16 key;
+} __packed;
+
+struct ktcp_wire_hello {
+	struct ktcp_wire_head head;
+	u8 nonce[KTCP_NONCE_BYTES];
+} __packed;
+
+struct ktcp_wire_challenge {
+	struct ktcp_wire_head head;
+	u8 nonce[KTCP_NONCE_BYTES];
+	u8 mac[KTCP_MAC_BYTES];
+} __packed;
+
+struct ktcp_wire_proof {
+	struct ktcp_wire_head head;
+	u8 mac[KTCP_MAC_BYTES];
+} __packed;
+
+/**
+ * struct ktcp_wire_addr - An address
+ * @family: 4 or 6
+ * @reserved: 0
+ * @port: port
+ * @ip: 16 bytes; of IPv4 the first 4, the others 0
+ */
+struct ktcp_wire_addr {
+	u8 family;
+	u8 reserved;
+	__be16 port;
+	u8 ip[16];
+} __packed;
+
+/**
+ * struct ktcp_wire_open - OPEN
+ * @head: its length counts the hops
+ * @flags: 0 in this version
+ * @hops: relays that follow, at most KTCP_HOPS_MAX
+ * @reserved: 0
+ * @target: where the stream ends
+ * @source: who began it
+ * @hop: the relays, next one first
+ */
+struct ktcp_wire_open {
+	struct ktcp_wire_head head;
+	u8 flags;
+	u8 hops;
+	__be16 reserved;
+	struct ktcp_wire_addr target;
+	struct ktcp_wire_addr source;
+	struct ktcp_wire_addr hop[];
+} __packed;
+
+#endif /* KTCP_WIRE_H */
