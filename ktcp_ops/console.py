@@ -12,7 +12,6 @@ from typing import Any
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
 STYLES = {
@@ -58,17 +57,23 @@ def print_json(data: Any) -> None:  # noqa: ANN401 - JSON is what it is
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table on stdout: plain columns that a shell can cut, bold heads on a terminal."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for number, column in enumerate(columns):
-        numeric = bool(rows) and all(is_number(row[number]) for row in rows)
-        table.add_column(column, justify="right" if numeric else "left", no_wrap=True)
-    for row in rows:
-        table.add_row(*(Text(cell, style=STYLES.get(cell, "")) for cell in row))
+    """Print a table on stdout, one line a row whatever the width, for eyes and for awk."""
+    lines = [columns, *rows]
+    widths = [max(len(line[place]) for line in lines) for place in range(len(columns))]
+    numeric = [
+        bool(rows) and all(is_number(row[place]) for row in rows) for place in range(len(columns))
+    ]
     console = stdout()
-    # Rows are never folded: where the terminal is too narrow, it wraps them itself.
-    width = max(console.width, console.measure(table).maximum)
-    console.print(table, width=width)
+    for line in lines:
+        cells = [
+            Text(cell.rjust(width) if right else cell.ljust(width), style=STYLES.get(cell, ""))
+            for cell, width, right in zip(line, widths, numeric, strict=True)
+        ]
+        row = Text("  ").join(cells)
+        row.rstrip()
+        if line is columns:
+            row.stylize("bold")
+        console.print(row)
 
 
 def is_number(cell: str) -> bool:

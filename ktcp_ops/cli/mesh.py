@@ -86,7 +86,10 @@ def validate(inventory_names: Inventories, output: OutputOption = Output.TEXT) -
     if output is Output.JSON:
         console.print_json({"exit_code": 0, "valid": True, "problems": [], **counts})
         return
-    said = ", ".join(f"{number} {word}" for word, number in counts.items())
+    said = ", ".join(
+        f"{number} {word.removesuffix('s') if number == 1 else word}"
+        for word, number in counts.items()
+    )
     console.print_line(f"{', '.join(inventory_names)}: the mesh is valid: {said}")
 
 

@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What an inventory says about a mesh, unchecked, and where it says so.
 
-Built by the inventory plugin; carried as JSON to ``ktcp-ops`` so that both judge
+Built by the inventory plugin; carried as data to ``ktcp-ops`` so that both judge
 the very same data. Nothing here knows Ansible, and nothing here validates.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -43,14 +42,13 @@ class Description:
             key = key[: max(cut, 0)]
         return self.source
 
-    def to_json(self) -> str:
-        """Serialise, for the way from Ansible's process to ours."""
-        return json.dumps(asdict(self))
+    def to_data(self) -> dict[str, Any]:
+        """Give it as JSON data, for the way from Ansible's process to ours."""
+        return asdict(self)
 
     @classmethod
-    def from_json(cls, text: str) -> "Description":
-        """Restore what ``to_json`` wrote."""
-        data = json.loads(text)
+    def from_data(cls, data: Mapping[str, Any]) -> "Description":
+        """Restore what ``to_data`` gave; JSON has made lists of tuples."""
         return cls(**{**data, "hosts": tuple(data["hosts"])})
 
 

@@ -23,4 +23,4 @@ def load(inventories: Sequence[str]) -> Mesh:
         raise InvalidMeshError(
             [f"{named}: mesh.ktcp.yml: is missing; add it with the line `plugin: ktcp_mesh`."]
         )
-    return read(Description.from_json(exported))
+    return read(Description.from_data(exported))

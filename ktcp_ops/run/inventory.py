@@ -46,9 +46,14 @@ def export(inventories: Sequence[str]) -> dict[str, Any]:
     )
     if done.returncode != 0:
         raise InvalidMeshError(complaints(", ".join(inventories), done.stderr))
-    listing = json.loads(done.stdout)
+    listing = json.loads(done.stdout, object_hook=unwrap)
     variables = listing.get("all", {}).get("vars", {})
     return dict(variables)
+
+
+def unwrap(item: dict[str, Any]) -> Any:  # noqa: ANN401 - JSON is what it is
+    """Take the mark off a text that Ansible would not evaluate as a template."""
+    return item["__ansible_unsafe"] if item.keys() == {"__ansible_unsafe"} else item
 
 
 def complaints(inventory: str, stderr: str) -> list[str]:

@@ -47,7 +47,7 @@ options:
     choices: [ktcp_mesh, pathway.ktcp.ktcp_mesh]
   export:
     description:
-      - Set C(ktcp_description) on group C(all), which holds what was found as JSON, secrets
+      - Set C(ktcp_description) on group C(all), which holds what was found, secrets
         included, instead of judging it. For C(ktcp-ops), which judges it itself.
     type: bool
     default: false
@@ -80,7 +80,7 @@ class InventoryModule(BaseInventoryPlugin):  # type: ignore[misc]  # Ansible shi
             )
         description = self.describe(path)
         if self.get_option("export"):
-            inventory.set_variable("all", "ktcp_description", description.to_json())
+            inventory.set_variable("all", "ktcp_description", description.to_data())
             return
         try:
             nodes = plan(read(description))
