@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What theory says a download takes: no loss, no CPU time, links without a limit.
+
+Only round trips count: those of the handshakes, and those that slow start needs. All
+times are seconds, all round-trip times those of one leg of
+client -- rc -- rs -- server.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil
+
+# Linux's first congestion window, and the payload of a segment on an Ethernet
+# link with TCP timestamps.
+INITIAL_WINDOW = 10
+SEGMENT_BYTES = 1448
+# nginx's response header, which shares the first segment with the body.
+HEADER_BYTES = 240
+
+
+@dataclass(frozen=True, kw_only=True)
+class Legs:
+    """The round-trip times of the three legs, in seconds."""
+
+    client: float
+    relay: float
+    server: float
+
+    @property
+    def end_to_end(self) -> float:
+        """The round-trip time from the client to the server."""
+        return self.client + self.relay + self.server
+
+
+@dataclass(frozen=True, kw_only=True)
+class Improvements:
+    """Which of the improvements that save round trips a mesh has switched on.
+
+    The thread pool is not among them: it saves microseconds. `handshake_round_trips` is
+    what authenticating a fresh relay connection costs beyond TCP's own handshake; a
+    pooled connection has paid it before anyone waits.
+    """
+
+    early_syn: bool = False
+    conn_pool: bool = False
+    turbo: bool = False
+    handshake_round_trips: int = 0
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Seconds from the client's SYN to the first and to the last byte of the response."""
+
+    first_byte: float
+    total: float
+
+
+def routed(legs: Legs, size: int) -> Estimate:
+    """One TCP connection over the whole path: a handshake, a request, slow start."""
+    first_byte = 2 * legs.end_to_end
+    return Estimate(first_byte, first_byte + transfer([legs.end_to_end], size))
+
+
+def split(legs: Legs, size: int, improvements: Improvements) -> Estimate:
+    """Three TCP connections, each with slow start of its own, except a turbo relay leg."""
+    first_byte = split_first_byte(legs, improvements)
+    paced = [legs.server, *([] if improvements.turbo else [legs.relay]), legs.client]
+    return Estimate(first_byte, first_byte + transfer(paced, size))
+
+
+def split_first_byte(legs: Legs, improvements: Improvements) -> float:
+    """Follow the request through both relays; every moment counts from the client's SYN."""
+    request_at_rc = 1.5 * legs.client
+    leg_wanted = 0.5 * legs.client if improvements.early_syn else request_at_rc
+    fresh_leg = (1 + improvements.handshake_round_trips) * legs.relay
+    leg_ready = leg_wanted + (0.0 if improvements.conn_pool else fresh_leg)
+
+    target_at_rs = leg_ready + 0.5 * legs.relay
+    server_ready = target_at_rs + legs.server
+    request_at_rs = max(request_at_rc, leg_ready) + 0.5 * legs.relay
+    request_at_server = max(request_at_rs, server_ready) + 0.5 * legs.server
+    return request_at_server + 0.5 * legs.end_to_end
+
+
+def transfer(round_trips: Sequence[float], size: int) -> float:
+    """Seconds between a response's first and last byte behind legs in slow start.
+
+    The legs stand in the order in which the bytes cross them; a leg without slow start
+    delays first and last byte alike and is left out.
+    """
+    moments = [0.0] * ceil((size + HEADER_BYTES) / SEGMENT_BYTES)
+    for round_trip in round_trips:
+        moments = slow_start(moments, round_trip)
+    return moments[-1] - moments[0]
+
+
+def slow_start(arrivals: Sequence[float], round_trip: float) -> list[float]:
+    """When segments that reach a sender at `arrivals` reach the other end of its leg.
+
+    Each acknowledgement lets two more segments go. An idle start costs nothing: the
+    window is `INITIAL_WINDOW` segments when the first one comes.
+    """
+    sent: list[float] = []
+    for number, arrival in enumerate(arrivals):
+        acknowledged = ceil((number - INITIAL_WINDOW + 1) / 2)
+        allowed = sent[acknowledged - 1] + round_trip if acknowledged > 0 else 0.0
+        sent.append(max(arrival, allowed))
+    return [moment + round_trip / 2 for moment in sent]

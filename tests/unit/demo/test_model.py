@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The model against figures measured on otherwise idle paths with the paper's round trips."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ktcp_ops.demo.model import (
+    Improvements,
+    Legs,
+    routed,
+    slow_start,
+    split,
+    split_first_byte,
+)
+
+PAPER = Legs(client=0.0327, relay=0.215, server=0.026)
+ALL = Improvements(early_syn=True, conn_pool=True, turbo=True)
+SECONDS = st.floats(min_value=0, max_value=10)
+LEGS = st.builds(Legs, client=SECONDS, relay=SECONDS, server=SECONDS)
+IMPROVEMENTS = st.builds(
+    Improvements,
+    early_syn=st.booleans(),
+    conn_pool=st.booleans(),
+    turbo=st.booleans(),
+    handshake_round_trips=st.integers(min_value=0, max_value=2),
+)
+KILO, MEGA = 1024, 1024**2
+
+
+@pytest.mark.parametrize(
+    ("size", "total"),
+    [
+        (10 * KILO, 0.548),
+        (50 * KILO, 1.095),
+        (100 * KILO, 1.369),
+        (MEGA, 2.190),
+        (10 * MEGA, 3.013),
+    ],
+)
+def test_routed_is_what_was_measured(size: int, total: float) -> None:
+    estimate = routed(PAPER, size)
+    assert estimate.first_byte == pytest.approx(0.5477, rel=0.002)
+    assert estimate.total == pytest.approx(total, rel=0.002)
+
+
+@pytest.mark.parametrize(
+    ("size", "total"),
+    [
+        (10 * KILO, 0.549),
+        (50 * KILO, 0.979),
+        (100 * KILO, 1.194),
+        (MEGA, 1.839),
+        (10 * MEGA, 2.487),
+    ],
+)
+def test_basic_split_is_what_user_space_relays_do(size: int, total: float) -> None:
+    estimate = split(PAPER, size, Improvements())
+    assert estimate.first_byte == pytest.approx(0.5486, rel=0.003)
+    assert estimate.total == pytest.approx(total, rel=0.003)
+
+
+@pytest.mark.parametrize(
+    ("size", "total"),
+    [
+        (10 * KILO, 0.306),
+        (50 * KILO, 0.372),
+        (100 * KILO, 0.405),
+        (MEGA, 0.503),
+        (10 * MEGA, 0.601),
+    ],
+)
+def test_all_improvements_leave_only_the_short_legs(size: int, total: float) -> None:
+    estimate = split(PAPER, size, ALL)
+    assert estimate.first_byte == pytest.approx(0.3064)
+    assert estimate.total == pytest.approx(total, abs=0.001)
+
+
+def test_key_handshake_costs_fresh_connections_only() -> None:
+    fresh = Improvements(handshake_round_trips=1)
+    pooled = Improvements(conn_pool=True, handshake_round_trips=1)
+    without = split_first_byte(PAPER, Improvements())
+    assert split_first_byte(PAPER, fresh) == pytest.approx(without + PAPER.relay)
+    assert split_first_byte(PAPER, pooled) == split_first_byte(PAPER, Improvements(conn_pool=True))
+
+
+def test_turbo_moves_the_last_byte_only() -> None:
+    without = split(PAPER, MEGA, Improvements())
+    turbo = split(PAPER, MEGA, Improvements(turbo=True))
+    assert turbo.first_byte == without.first_byte
+    assert turbo.total < without.total - 1
+
+
+@given(legs=LEGS, improvements=IMPROVEMENTS)
+def test_nothing_beats_one_pass_over_the_path(legs: Legs, improvements: Improvements) -> None:
+    first_byte = split_first_byte(legs, improvements)
+    assert first_byte >= legs.client + legs.end_to_end - 1e-9
+    assert first_byte >= split_first_byte(legs, ALL) - 1e-9
+
+
+@given(
+    arrivals=st.lists(SECONDS, min_size=1, max_size=200).map(sorted),
+    round_trip=st.floats(min_value=0, max_value=1),
+)
+def test_slow_start_keeps_order_and_never_sends_early(
+    arrivals: list[float], round_trip: float
+) -> None:
+    moments = slow_start(arrivals, round_trip)
+    assert moments == sorted(moments)
+    assert all(
+        moment >= arrival + round_trip / 2
+        for moment, arrival in zip(moments, arrivals, strict=True)
+    )
+
+
+def test_slow_start_doubles_each_round_trip() -> None:
+    moments = slow_start([0.0] * 71, 1.0)
+    assert [moments.count(number + 0.5) for number in range(4)] == [10, 20, 40, 1]

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Tables, files and picture."""
+
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from ktcp_ops.demo.__main__ import present, write
+from ktcp_ops.demo.results import Results
+from ktcp_ops.demo.tables import tables
+from ktcp_ops.errors import KtcpError
+
+
+def test_a_row_a_size(results: Results) -> None:
+    first, last = tables(results)
+    assert first.title == "Time to first byte (seconds, median of 3)"
+    assert first.rows[0] == ("10 KB", "0.600", "0.547", "0.300", "0.547", "2.00")
+    assert last.rows[1] == ("1 MB", "1.200", "2.190", "0.600", "1.837", "2.00")
+    assert all(len(row) == len(first.columns) for row in first.rows + last.rows)
+
+
+def test_files_are_written_and_named(
+    results: Results, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = write(results, tmp_path / "build" / "demo")
+    assert [file.name for file in files] == ["results.json", "demo.svg", "demo.png"]
+    assert Results.model_validate_json(files[0].read_text(encoding="utf-8")) == results
+    assert ET.parse(files[1]).getroot().tag.endswith("svg")
+    assert files[2].read_bytes().startswith(b"\x89PNG")
+
+    present(results, files)
+    printed = capsys.readouterr().out
+    assert "Time to last byte" in printed
+    assert all(str(file) in printed.replace("\n", "") for file in files)
+
+
+def test_the_same_results_give_the_same_picture(results: Results, tmp_path: Path) -> None:
+    first = write(results, tmp_path / "a")[1]
+    second = write(results, tmp_path / "b")[1]
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_an_unwritable_directory_is_a_sentence(results: Results, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(KtcpError, match="the results could not be written"):
+        write(results, tmp_path / "file" / "demo")

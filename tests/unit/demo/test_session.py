@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The order of the demonstration's steps, and what it does not let pass."""
+
+from collections.abc import Callable, Sequence
+from ipaddress import IPv4Address
+from pathlib import Path
+
+import pytest
+
+from ktcp_ops.demo import process, session
+from ktcp_ops.demo.guests import Guests
+from ktcp_ops.demo.results import Download, Results, Way
+from ktcp_ops.demo.session import Session
+from ktcp_ops.errors import ExitCode, KtcpError
+
+SUM = "0f" * 32
+
+
+class FakeGuests(Guests):
+    """A lab that answers at once; the relays split what goes through KTCP."""
+
+    def __init__(self, *, splits_a_download: int = 1, server_sum: str = SUM) -> None:
+        super().__init__(Path("/nowhere"))
+        self.splits = 7
+        self.splits_a_download = splits_a_download
+        self.server_sum = server_sum
+
+    def ask(self, guest: str, command: str) -> str:
+        if command == "uname -r":
+            return "6.12.0-1-amd64\n"
+        assert command.startswith("ping")
+        return f"{guest}: time=100 ms"
+
+    def procfs(self, relay: str, name: str) -> dict[str, str]:
+        return {
+            "settings": {"turbo": "off", "early_syn": "off"},
+            "version": {"module": "1.2.3", "wire": "1", "srcversion": relay},
+            "stats": {"splits_opened_total": str(self.splits)},
+        }[name]
+
+    def checksums(self, server: str) -> dict[int, str]:
+        assert server == "server"
+        return {10_240: self.server_sum}
+
+    def fetch(
+        self, client: str, server: IPv4Address, *, runs: int, done: Callable[[Download], None]
+    ) -> list[Download]:
+        assert (client, str(server)) == ("client", "10.77.3.2")
+        self.splits += runs * self.splits_a_download
+        downloads = [
+            Download(run=run, way=way, size=10_240, first_byte=0.5, total=0.5, sha256=SUM)
+            for run in range(1, runs + 1)
+            for way in Way
+        ]
+        for download in downloads:
+            done(download)
+        return downloads
+
+
+@pytest.fixture
+def commands(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """The ktcp-ops commands that were run; none of them does anything."""
+    seen: list[list[str]] = []
+
+    def run(command: Sequence[str | Path], *, failure: str) -> None:
+        assert failure
+        seen.append([str(word) for word in command[3:]])
+
+    monkeypatch.setattr(process, "run", run)
+    return seen
+
+
+def demonstration(*, keep: bool = False) -> Session:
+    return Session(
+        checkout=Path("/checkout"), lab=Path("/lab"), release="trixie", runs=3, keep=keep
+    )
+
+
+def measure(monkeypatch: pytest.MonkeyPatch, guests: Guests, *, keep: bool = False) -> Results:
+    monkeypatch.setattr(session, "Guests", lambda _: guests)
+    return demonstration(keep=keep).measure()
+
+
+UP = ["lab", "up", "--release", "trixie", "--dir", "/lab"]
+ROLLOUT = ["mesh", "rollout", "-i", "/checkout/inventories/lab"]
+DOWN = ["lab", "down", "--dir", "/lab"]
+
+
+def test_steps_and_results(monkeypatch: pytest.MonkeyPatch, commands: list[list[str]]) -> None:
+    results = measure(monkeypatch, FakeGuests())
+    assert commands == [UP, ROLLOUT, DOWN]
+    assert results.runs == 3
+    assert len(results.downloads) == 6
+    assert results.versions.kernel == "6.12.0-1-amd64"
+    assert results.round_trips.relay.nominal == 0.215
+    assert results.round_trips.relay.measured == 0.1
+
+
+def test_a_kept_lab_is_not_taken_down(
+    monkeypatch: pytest.MonkeyPatch, commands: list[list[str]]
+) -> None:
+    measure(monkeypatch, FakeGuests(), keep=True)
+    assert commands == [UP, ROLLOUT]
+
+
+def test_unsplit_downloads_are_a_failure(
+    monkeypatch: pytest.MonkeyPatch, commands: list[list[str]]
+) -> None:
+    with pytest.raises(KtcpError, match="rc split 0 connections, not the 3"):
+        measure(monkeypatch, FakeGuests(splits_a_download=0))
+    assert commands[-1] == DOWN
+
+
+def test_changed_bytes_are_a_failure(
+    monkeypatch: pytest.MonkeyPatch, commands: list[list[str]]
+) -> None:
+    with pytest.raises(KtcpError, match="run 1: 10 KB routed: SHA-256 is 0f"):
+        measure(monkeypatch, FakeGuests(server_sum="aa" * 32))
+    assert commands[-1] == DOWN
+
+
+def test_a_failed_rollout_takes_the_lab_down(
+    monkeypatch: pytest.MonkeyPatch, commands: list[list[str]]
+) -> None:
+    record = process.run
+
+    def run(command: Sequence[str | Path], *, failure: str) -> None:
+        record(command, failure=failure)
+        if "rollout" in command:
+            process.check(ExitCode.UNREACHABLE, failure)
+
+    monkeypatch.setattr(process, "run", run)
+    with pytest.raises(KtcpError, match="the mesh could not be rolled out") as caught:
+        demonstration().measure()
+    assert caught.value.exit_code is ExitCode.UNREACHABLE
+    assert commands == [UP, ROLLOUT, DOWN]
