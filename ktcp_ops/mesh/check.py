@@ -372,7 +372,10 @@ def exit_allows_path(mesh: Mesh, number: int, path: Path) -> Iterator[Problem]:
 def key_exists(subject: Subject) -> Iterator[Problem]:
     """Relays authenticate with a key that all of them have."""
     key = subject.mesh.key
-    if {"key", "keys"} & subject.doubts.sections or str(key) in subject.doubts.keys:
+    doubtful = subject.doubts.keys
+    if {"key", "keys"} & subject.doubts.sections or str(key) in doubtful:
+        return
+    if any(not number.isdigit() for number in doubtful):  # one of them may be the one meant
         return
     if len(subject.mesh.relays) > 1 and key not in subject.mesh.keys:
         known = ", ".join(map(str, sorted(subject.mesh.keys)))
@@ -395,16 +398,21 @@ def probes_fit(subject: Subject) -> Iterator[Problem]:
                 f"{path.probe.host!r} is not a host of the inventory; name one whose traffic "
                 f"passes {path.ingress}",
             )
-        parts = urlsplit(path.probe.url)
-        target = ip_network(str(ip_address(parts.hostname or "")))
-        port = PortRange(parts.port or 80, parts.port or 80)
-        inside = any(covers(network, target) for network in path.destinations)
-        if not inside or not ports_overlap((port,), path.ports):
+        if path.destinations and not takes(path, path.probe.url):
             yield Problem(
                 at("paths", number, "probe", "url"),
                 f"{path.probe.url} is not among the path's destinations and ports; "
                 "fetch something that is",
             )
+
+
+def takes(path: Path, url: str) -> bool:
+    """Tell whether a download belongs to the flows of a path."""
+    parts = urlsplit(url)
+    target = ip_network(str(ip_address(parts.hostname or "")))
+    port = PortRange(parts.port or 80, parts.port or 80)
+    inside = any(covers(network, target) for network in path.destinations)
+    return inside and ports_overlap((port,), path.ports)
 
 
 CHECKS: tuple[Callable[[Subject], Iterator[Problem]], ...] = (

@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The local engine against a real Ansible, with this host as the only one."""
+
+import os
+import signal
+import threading
+from pathlib import Path
+
+import pytest
+
+from ktcp_ops.errors import ExitCode, KtcpError
+from ktcp_ops.run import environment
+from ktcp_ops.run.engine import Job, LocalEngine, count_tasks
+from ktcp_ops.run.result import HostState
+from tests.unit.mesh.test_events import Recorder
+
+PLAYBOOK = """
+- name: Play
+  hosts: all
+  gather_facts: false
+  tasks:
+    - name: Say
+      ansible.builtin.debug:
+        msg: "{{ word | default('nothing') }}"
+    - name: Change
+      ansible.builtin.command: "true"
+    - name: Refuse
+      ansible.builtin.fail:
+        msg: as told
+      when: inventory_hostname == 'bad'
+"""
+
+SLOW = """
+- name: Play
+  hosts: all
+  gather_facts: false
+  tasks:
+    - name: Wait for a file that never comes
+      ansible.builtin.wait_for:
+        path: /nonexistent/file
+        timeout: 300
+"""
+
+
+@pytest.fixture
+def inventory(tmp_path: Path) -> str:
+    path = tmp_path / "hosts.ini"
+    path.write_text("[all:vars]\nansible_connection=local\n[all]\ngood\nbad\n")
+    return str(path)
+
+
+def job(tmp_path: Path, inventory: str, text: str = PLAYBOOK, **more: object) -> Job:
+    path = tmp_path / "play.yml"
+    path.write_text(text)
+    fields = {"title": "try", "playbook": path, "inventories": (inventory,), **more}
+    return Job(**fields)  # type: ignore[arg-type]  # the fields are those of each test
+
+
+def test_a_run_gives_each_hosts_outcome_and_leaves_nothing_behind(
+    tmp_path: Path, inventory: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", None)
+    recorder = Recorder()
+    wanted = job(tmp_path, inventory, variables={"word": "hello"}, keep=frozenset({"Say"}))
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    result = LocalEngine().run(wanted, recorder)
+    assert result.exit_code is ExitCode.FAILED
+    states = {host.host: host.state for host in result.hosts}
+    assert states == {"good": HostState.CHANGED, "bad": HostState.FAILED}
+    bad = next(host for host in result.hosts if host.host == "bad")
+    assert (bad.failed_task, bad.message) == ("Refuse", "as told")
+    assert result.outputs["Say"]["good"]["msg"] == "hello"
+    assert recorder.heard[0] == ("started", "try", 3)
+    assert recorder.heard[-1] == ("finished",)
+    assert ("task", 2, "Change") in recorder.heard
+    assert handlers == [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    assert not list((tmp_path / "tmp").glob("ktcp-run-*"))
+    # The variables of one run are not those of the next.
+    again = LocalEngine().run(job(tmp_path, inventory, keep=frozenset({"Say"})), Recorder())
+    assert again.outputs["Say"]["good"]["msg"] == "nothing"
+
+
+def test_check_changes_nothing_and_limit_selects(tmp_path: Path, inventory: str) -> None:
+    result = LocalEngine().run(job(tmp_path, inventory, check=True, limit="good"), Recorder())
+    assert [(host.host, host.state) for host in result.hosts] == [("good", HostState.OK)]
+
+
+def test_a_limit_that_selects_nothing_is_said_in_ansibles_words(
+    tmp_path: Path, inventory: str
+) -> None:
+    result = LocalEngine().run(job(tmp_path, inventory, limit="nobody"), Recorder())
+    assert result.exit_code is ExitCode.FAILED
+    assert "limit" in result.complaint
+
+
+def test_an_interrupt_ends_the_run_soon_and_is_told(tmp_path: Path, inventory: str) -> None:
+    class Impatient(Recorder):
+        """Interrupts as soon as the task has begun."""
+
+        def task(self, *, number: int, name: str) -> None:
+            super().task(number=number, name=name)
+            threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+
+    recorder = Impatient()
+    result = LocalEngine().run(job(tmp_path, inventory, SLOW), recorder)
+    assert result.canceled
+    assert result.exit_code is ExitCode.INTERRUPTED
+    assert recorder.heard[-1] == ("finished",)
+
+
+def test_tasks_of_a_broken_playbook_are_not_counted(tmp_path: Path, inventory: str) -> None:
+    assert count_tasks(job(tmp_path, inventory, "- hosts: [\n")) is None
+
+
+def test_the_collection_is_found_in_the_checkout_and_in_a_wheel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert (environment.collection_root() / "plugins/inventory/ktcp_mesh.py").is_file()
+    monkeypatch.setattr(environment, "__file__", str(tmp_path / "ktcp_ops/run/environment.py"))
+    with pytest.raises(KtcpError, match="reinstall"):
+        environment.collection_root()
+    plugin = tmp_path / environment.COLLECTION / "plugins/inventory/ktcp_mesh.py"
+    plugin.parent.mkdir(parents=True)
+    plugin.touch()
+    assert environment.collection_root() == tmp_path / environment.COLLECTION
+    with pytest.raises(KtcpError, match=r"site\.yml is missing"):
+        environment.playbook("site.yml")
+
+
+def test_the_users_own_search_paths_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANSIBLE_ROLES_PATH", "/srv/roles")
+    monkeypatch.setenv("ANSIBLE_PIPELINING", "false")
+    added = environment.ansible_environment()
+    assert added["ANSIBLE_ROLES_PATH"].endswith("/roles:/srv/roles")
+    assert "ANSIBLE_PIPELINING" not in added

@@ -1,0 +1,453 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Every kind of error in a mesh is reported with its file, its key and a fix, all at once."""
+
+from typing import Any
+
+import pytest
+
+from ktcp_ops.errors import ExitCode, InvalidMeshError
+from ktcp_ops.mesh.description import Description
+from ktcp_ops.mesh.reader import read
+from tests.unit.mesh.conftest import KEY, Describe, Spoil
+
+MESH_FILE = "group_vars/all/mesh.yml:1"
+PATHS_FILE = "group_vars/all/mesh.yml:20"
+KEYS_FILE = "group_vars/all/keys.yml:1"
+INVENTORY = "inventories/test/mesh.ktcp.yml"
+
+
+def problems(description: Description) -> tuple[str, ...]:
+    with pytest.raises(InvalidMeshError) as caught:
+        read(description)
+    assert caught.value.exit_code is ExitCode.INVALID_MESH
+    return caught.value.problems
+
+
+def setting(*path: str | int, to: object) -> Spoil:
+    """Make a spoiler that sets what stands at a path."""
+
+    def spoil(mesh: dict[str, Any]) -> None:
+        place: Any = mesh
+        for part in path[:-1]:
+            place = place[part]
+        place[path[-1]] = to
+
+    return spoil
+
+
+def without(*path: str | int) -> Spoil:
+    """Make a spoiler that removes what stands at a path."""
+
+    def spoil(mesh: dict[str, Any]) -> None:
+        place: Any = mesh
+        for part in path[:-1]:
+            place = place[part]
+        del place[path[-1]]
+
+    return spoil
+
+
+def another_path(**fields: object) -> Spoil:
+    """Make a spoiler that adds a second path."""
+    path = {"name": "more", "ingress": "rc", "via": ["rs"], "destinations": ["10.77.3.0/25"]}
+    return lambda mesh: mesh["paths"].append({**path, "ports": [443], **fields})
+
+
+CASES: list[tuple[str, Spoil, str, str, str]] = [
+    # what, spoiler, file, key, part of the fix
+    ("port", setting("ports", "relay", to=70000), MESH_FILE, "ports.relay", "1 to 65535"),
+    ("port true", setting("ports", "client", to=True), MESH_FILE, "ports.client", "1 to 65535"),
+    ("same port", setting("ports", "relay", to=5557), MESH_FILE, "ports", "change one"),
+    ("no mapping", setting("ports", to=[1]), MESH_FILE, "ports", "name: value"),
+    ("pairs word", setting("pairs", to="all"), MESH_FILE, "pairs", "full_mesh"),
+    ("pair of 3", setting("pairs", to=[["rc", "rs", "x"]]), MESH_FILE, "pairs[0]", "[a, b]"),
+    ("pair self", setting("pairs", to=[["rc", "rs"], ["rc", "rc"]]), MESH_FILE, "pairs[1]", "remo"),
+    (
+        "pair twice",
+        setting("pairs", to=[["rc", "rs"], ["rs", "rc"]]),
+        MESH_FILE,
+        "pairs[1]",
+        "remo",
+    ),
+    ("pair who", setting("pairs", to=[["rc", "rs"], ["rc", "rx"]]), MESH_FILE, "pairs[1][1]", "rc"),
+    ("marks high", setting("thread_pool", "low", to=300), MESH_FILE, "thread_pool", "lower low"),
+    ("marks low", setting("thread_pool", "low", to=0), MESH_FILE, "thread_pool.low", "from 1 to"),
+    ("marks", setting("pool", to={"low": 9, "high": 8}), MESH_FILE, "pool", "raise high"),
+    ("mark range", setting("pool", to={"low": 1, "high": 5000}), MESH_FILE, "pool.high", "4096"),
+    ("mark missing", setting("pool", to={"low": 1}), MESH_FILE, "pool.high", "add it"),
+    (
+        "setting",
+        setting("settings", "early_sin", to=1),
+        MESH_FILE,
+        "settings.early_sin",
+        "early_syn",
+    ),
+    ("engine", setting("settings", "engine", to="x"), MESH_FILE, "settings.engine", "'threads' or"),
+    ("switch", setting("settings", "turbo", to="yes"), MESH_FILE, "settings.turbo", "on or off"),
+    (
+        "bytes",
+        setting("settings", "buffer_bytes", to=1),
+        MESH_FILE,
+        "settings.buffer_bytes",
+        "4096",
+    ),
+    ("top", setting("path", to=[]), MESH_FILE, "path", "write paths"),
+    ("injected", setting("relays", to={}), MESH_FILE, "relays", "relays_group"),
+    ("group", setting("relays_group", to="two words"), MESH_FILE, "relays_group", "one word"),
+    ("key id", setting("key", to=0), MESH_FILE, "key", "1 to 65535"),
+    ("paths", setting("paths", to="web"), PATHS_FILE, "paths", "dash"),
+    ("path", setting("paths", 0, to="web"), PATHS_FILE, "paths[0]", "name: value"),
+    ("path key", setting("paths", 0, "vai", to=[]), PATHS_FILE, "paths[0].vai", "write via"),
+    ("unnamed", without("paths", 0, "name"), PATHS_FILE, "paths[0].name", "add it"),
+    (
+        "via word",
+        setting("paths", 0, "via", to="rs"),
+        "group_vars/all/mesh.yml:23",
+        "paths[0].via",
+        "dash",
+    ),
+    ("ingress", setting("paths", 0, "ingress", to="ra"), PATHS_FILE, "paths[0].ingress", "rc"),
+    (
+        "via",
+        setting("paths", 0, "via", to=["rx"]),
+        "group_vars/all/mesh.yml:23",
+        "paths[0].via[0]",
+        "group relays",
+    ),
+    (
+        "loop",
+        setting("paths", 0, "via", to=["rs", "rc"]),
+        "group_vars/all/mesh.yml:23",
+        "paths[0].via[1]",
+        "remove",
+    ),
+    (
+        "9 hops",
+        setting("paths", 0, "via", to=["rs"] * 9),
+        "group_vars/all/mesh.yml:23",
+        "paths[0].via",
+        "shorten",
+    ),
+    (
+        "unpaired",
+        setting("pairs", to=[]),
+        "group_vars/all/mesh.yml:23",
+        "paths[0].via[0]",
+        "add [rc, rs]",
+    ),
+    (
+        "nowhere",
+        setting("paths", 0, "destinations", to=[]),
+        PATHS_FILE,
+        "paths[0].destinations",
+        "list",
+    ),
+    (
+        "host bits",
+        setting("paths", 0, "destinations", 0, to="10.77.3.1/24"),
+        PATHS_FILE,
+        "paths[0].destinations[0]",
+        "10.77.3.0/24",
+    ),
+    (
+        "no prefix",
+        setting("paths", 0, "destinations", 0, to="ten"),
+        PATHS_FILE,
+        "paths[0].destinations[0]",
+        "203.0.113.0/24",
+    ),
+    (
+        "loopback",
+        setting("paths", 0, "destinations", 0, to="127.0.0.1"),
+        PATHS_FILE,
+        "paths[0].destinations[0]",
+        "remove",
+    ),
+    ("ports", setting("paths", 0, "ports", to=["http"]), PATHS_FILE, "paths[0].ports", "443"),
+    (
+        "port range",
+        setting("paths", 0, "ports", to=["9-3"]),
+        PATHS_FILE,
+        "paths[0].ports",
+        "low-high",
+    ),
+    ("no ports", setting("paths", 0, "ports", to=[]), PATHS_FILE, "paths[0].ports", "leave it out"),
+    (
+        "probe host",
+        setting("paths", 0, "probe", "from", to="nobody"),
+        PATHS_FILE,
+        "paths[0].probe.from",
+        "passes rc",
+    ),
+    (
+        "probe url",
+        setting("paths", 0, "probe", "url", to="ftp://x"),
+        PATHS_FILE,
+        "paths[0].probe.url",
+        "http://",
+    ),
+    (
+        "probe name",
+        setting("paths", 0, "probe", "url", to="http://host/"),
+        PATHS_FILE,
+        "paths[0].probe.url",
+        "literal",
+    ),
+    (
+        "probe else",
+        setting("paths", 0, "probe", "url", to="http://10.9.9.9/"),
+        PATHS_FILE,
+        "paths[0].probe.url",
+        "fetch",
+    ),
+    (
+        "probe port",
+        setting("paths", 0, "probe", "url", to="http://10.77.3.2:81/"),
+        PATHS_FILE,
+        "paths[0].probe.url",
+        "fetch",
+    ),
+    ("name twice", another_path(name="web"), PATHS_FILE, "paths[1].name", "rename"),
+    (
+        "overlap",
+        another_path(ports=[80]),
+        PATHS_FILE,
+        "paths[1].destinations[0]",
+        "different ports",
+    ),
+    ("overlap all", another_path(ports="1-65535"), PATHS_FILE, "paths[1].destinations[0]", "'web'"),
+    (
+        "overlap self",
+        setting("paths", 0, "destinations", to=["10.77.3.0/24", "10.77.3.9"]),
+        PATHS_FILE,
+        "paths[0].destinations[1]",
+        "this path",
+    ),
+    ("mark", setting("paths", 0, "mark", to=0x80000000), PATHS_FILE, "paths[0].mark", "2147483647"),
+    ("exit who", setting("exits", "rx", to=[]), MESH_FILE, "exits.rx", "rs"),
+    (
+        "exit rule",
+        setting("exits", "rs", 0, to={"ports": 80}),
+        MESH_FILE,
+        "exits.rs[0]",
+        "allow and deny",
+    ),
+    (
+        "exit word",
+        setting("exits", "rs", 0, to={"alow": "10.0.0.0/8"}),
+        MESH_FILE,
+        "exits.rs[0].alow",
+        "allow",
+    ),
+    (
+        "exit port",
+        setting("exits", "rs", 0, "ports", to=0),
+        MESH_FILE,
+        "exits.rs[0].ports",
+        "within 1-65535",
+    ),
+    (
+        "exit missing",
+        without("exits", "rs"),
+        MESH_FILE,
+        "exits.rs",
+        "add [{allow: 10.77.3.0/24}, {allow:",
+    ),
+    (
+        "exit denies",
+        setting("exits", "rs", 0, to={"deny": "10.77.3.128/25"}),
+        MESH_FILE,
+        "exits.rs[0]",
+        "put an allow",
+    ),
+    (
+        "exit part",
+        setting("exits", "rs", 0, to={"allow": "10.77.3.0/25"}),
+        MESH_FILE,
+        "exits.rs",
+        "{allow: 10.77.3.0/24}",
+    ),
+    (
+        "exit ports",
+        setting("exits", "rs", 0, "ports", to="443"),
+        MESH_FILE,
+        "exits.rs",
+        "{allow: 10.77.3.0/24}",
+    ),
+    ("key", setting("key", to=2), KEYS_FILE, "ktcp_keys.2", "openssl rand"),
+]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "file", "key", "fix"), [c[1:] for c in CASES], ids=[c[0] for c in CASES]
+)
+def test_an_error_names_file_key_and_fix(
+    describe: Describe, spoil: Spoil, file: str, key: str, fix: str
+) -> None:
+    path = key if key.startswith("ktcp_keys") else f"ktcp_mesh.{key}"
+    found = [text for text in problems(describe(spoil)) if text.startswith(f"{file}: {path}: ")]
+    assert len(found) == 1, problems(describe(spoil))
+    assert fix in found[0]
+    assert found[0].endswith(".")
+
+
+HOSTS: list[tuple[str, dict[str, dict[str, Any]], str, str]] = [
+    (
+        "missing",
+        {"rc": {}, "rs": {"ktcp_address": "10.77.2.2"}},
+        "hosts.yml:4: hostvars.rc.ktcp_address",
+        "set it to",
+    ),
+    (
+        "wrong",
+        {"rc": {"ktcp_address": "rc.example"}, "rs": {}},
+        "hosts.yml:4: hostvars.rc.ktcp_address",
+        "203.0.113.5",
+    ),
+    (
+        "loopback",
+        {"rc": {"ktcp_address": "127.0.0.1"}},
+        "hosts.yml:4: hostvars.rc.ktcp_address",
+        "routed",
+    ),
+    (
+        "family",
+        {"rc": {"ktcp_address": "fd77::1"}},
+        "hosts.yml:4: hostvars.rc.ktcp_address",
+        "ktcp_address6",
+    ),
+    (
+        "shared",
+        {"rc": {"ktcp_address": "10.0.0.1"}, "rs": {"ktcp_address": "10.0.0.1"}},
+        f"{INVENTORY}: hostvars.rs.ktcp_address",
+        "its own",
+    ),
+    (
+        "strangers",
+        {"rc": {"ktcp_address": "10.0.0.1"}, "rs": {"ktcp_address6": "fd77::1"}},
+        f"{INVENTORY}: hostvars.rs.ktcp_address",
+        "IPv4",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("relays", "start", "fix"), [c[1:] for c in HOSTS], ids=[c[0] for c in HOSTS]
+)
+def test_relays_addresses(
+    describe: Describe, relays: dict[str, dict[str, Any]], start: str, fix: str
+) -> None:
+    found = [text for text in problems(describe(relays=relays)) if text.startswith(start + ": ")]
+    assert len(found) == 1
+    assert fix in found[0]
+
+
+def test_listed_pairs_need_a_common_family(describe: Describe) -> None:
+    relays = {"rc": {"ktcp_address6": "fd77::2"}, "rs": {"ktcp_address": "10.0.0.1"}}
+    found = problems(describe(setting("pairs", to=[["rc", "rs"]]), relays=relays))
+    assert len(found) == 1
+    assert found[0].startswith(f"{INVENTORY}: hostvars.rs.ktcp_address6: is missing, and rc has")
+
+
+def test_an_empty_group_of_relays(describe: Describe) -> None:
+    found = problems(describe(relays={}))
+    assert any("no host in group relays" in text for text in found)
+    # What only follows from it is not said.
+    assert not any("is not a relay" in text for text in found)
+
+
+@pytest.mark.parametrize(
+    ("keys", "part"),
+    [
+        ({"1": KEY[:-1]}, "has 63 characters"),
+        ({"1": KEY[:-1] + "g"}, "not hex"),
+        ({"1": 12345678}, "in quotes"),
+        ({"one": KEY}, "whole number"),
+        ([], "name: value"),
+        ({}, "is missing"),
+    ],
+)
+def test_keys(describe: Describe, keys: object, part: str) -> None:
+    found = problems(describe(keys=keys))
+    assert len(found) == 1
+    assert found[0].startswith(f"{KEYS_FILE}: ktcp_keys")
+    assert part in found[0]
+
+
+def test_no_message_repeats_a_key(describe: Describe) -> None:
+    secret = KEY[:-1] + "g"
+    with pytest.raises(InvalidMeshError) as caught:
+        read(describe(keys={"1": secret, "2": secret + "00"}))
+    assert secret[:16] not in caught.value.message
+    assert KEY[:16] not in repr(read(describe()))
+    assert KEY[:16] not in repr(describe())
+
+
+def test_explicit_marks_must_not_collide(describe: Describe) -> None:
+    def spoil(mesh: dict[str, Any]) -> None:
+        mesh["paths"][0]["mark"] = 0x200
+        another_path(via=[], mark="0x200")(mesh)
+        another_path(name="third", destinations=["10.77.3.0/26"], ports=[22], mark=0x300)(mesh)
+        mesh["exits"]["rc"] = [{"allow": "10.77.3.0/24"}]
+
+    found = problems(describe(spoil))
+    assert [text.split(": ", 2)[1] for text in found] == [
+        "ktcp_mesh.paths[1].mark",
+        "ktcp_mesh.paths[2].mark",
+    ]
+
+
+def test_all_errors_at_once(describe: Describe) -> None:
+    def spoil(mesh: dict[str, Any]) -> None:
+        for _, one, _, key, _ in CASES:
+            if key in ("ports.relay", "settings.engine", "paths[0].probe.from", "exits.rx"):
+                one(mesh)
+        mesh["paths"][0]["destinations"][0] = "10.77.3.1/24"
+
+    found = problems(describe(spoil, keys={"1": "short"}))
+    keys = {text.split(": ", 2)[1] for text in found}
+    assert {
+        "ktcp_mesh.ports.relay",
+        "ktcp_mesh.settings.engine",
+        "ktcp_mesh.paths[0].probe.from",
+        "ktcp_mesh.paths[0].destinations[0]",
+        "ktcp_mesh.exits.rx",
+        "ktcp_keys.1",
+    } <= keys
+
+
+def test_an_unreadable_part_causes_no_follow_up(describe: Describe) -> None:
+    for spoil in (
+        setting("exits", "rs", 0, to={"allow": "nonsense"}),
+        setting("paths", 0, "destinations", 1, to="nonsense"),
+        setting("paths", 0, "ports", to="nonsense"),
+        setting("key", to="nonsense"),
+        setting("pairs", to=[["rc"]]),
+    ):
+        assert len(problems(describe(spoil))) == 1, problems(describe(spoil))
+
+
+@pytest.mark.parametrize("mesh", [None, [], "mesh"])
+def test_no_mesh_at_all(mesh: object) -> None:
+    description = Description(mesh=mesh, keys=None, relays={}, hosts=(), source="inv")
+    found = problems(description)
+    assert found[0].startswith("inv: ktcp_mesh: is not ")
+
+
+def test_values_may_come_as_texts_from_templates(describe: Describe) -> None:
+    def spoil(mesh: dict[str, Any]) -> None:
+        mesh["ports"] = {"client": "5557", "relay": "5565"}
+        mesh["settings"] = {"early_syn": "on", "turbo": False, "buffer_bytes": "0x4000"}
+        mesh["paths"][0]["ports"] = "80"
+
+    mesh = read(describe(spoil))
+    assert mesh.ports.client == 5557
+    assert mesh.settings.early_syn is True
+    assert mesh.settings.buffer_bytes == 16384
+
+
+def test_where_falls_back_to_the_nearest_parent(describe: Describe) -> None:
+    description = describe()
+    assert description.where("ktcp_mesh.paths[0].via[3]") == "group_vars/all/mesh.yml:23"
+    assert description.where("ktcp_mesh.paths[7].name") == "group_vars/all/mesh.yml:20"
+    assert description.where("elsewhere") == "inventories/test/mesh.ktcp.yml"
