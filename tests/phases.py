@@ -64,11 +64,17 @@ def lint_commands(root: Path) -> list[Command]:
         ("ruff", "check"),
         ("ruff", "format", "--check"),
         ("mypy",),
+        ("mypy", "--scripts-are-modules", *role_programs(root)),
         ("lint-imports", "--no-cache"),
         ("yamllint", "--strict", "."),
         ("shellcheck", *shell_scripts(root)),
         ("ansible-lint", "--offline"),
     ]
+
+
+def role_programs(root: Path) -> list[str]:
+    """The Python programs that roles install; they have no suffix that mypy would find."""
+    return sorted(str(path.relative_to(root)) for path in root.glob("roles/*/files/ktcp-*"))
 
 
 def shell_scripts(root: Path) -> list[str]:
@@ -89,9 +95,9 @@ def is_shell_script(path: Path) -> bool:
     if not path.is_file():
         return False
     with path.open("rb") as file:
-        words = file.readline(128).split(b"/")[-1].split()
-        file.seek(0)
-        return file.read(2) == b"#!" and bool(words) and words[-1] in SHELLS
+        first = file.readline(128)
+    # Either #!/bin/sh -eu or #!/usr/bin/env sh
+    return first.startswith(b"#!") and not SHELLS.isdisjoint(first.split(b"/")[-1].split()[:2])
 
 
 def choose(phases: Sequence[Phase], words: Sequence[str]) -> list[Phase]:

@@ -81,10 +81,11 @@ def run_command(command: Command, *, root: Path, log: IO[bytes], deadline: float
 
 def copy_output(source: IO[bytes], log: IO[bytes]) -> None:
     """Copy what a command prints, as it comes, to the terminal and to `log`."""
-    while chunk := os.read(source.fileno(), 65536):
-        log.write(chunk)
-        sys.stdout.buffer.write(chunk)
-        sys.stdout.buffer.flush()
+    with source:
+        while chunk := os.read(source.fileno(), 65536):
+            log.write(chunk)
+            sys.stdout.buffer.write(chunk)
+            sys.stdout.buffer.flush()
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
@@ -155,6 +156,9 @@ def main(arguments: Sequence[str]) -> int:
             say(f"{phase.name:<20} {', '.join(sorted(phase.groups))}")
         return 0
 
+    # Molecule keeps its state below this, by the checkout's base name: two checkouts of
+    # one name must not meet.
+    os.environ["ANSIBLE_HOME"] = str(ROOT / "build" / "ansible")
     logs = ROOT / "build" / "tests"
     outcomes = []
     for number, phase in enumerate(chosen, start=1):

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -32,13 +33,14 @@ def test_known_exit_codes_are_kept(code: int, expected: ExitCode) -> None:
 
 def interrupt(command: list[str]) -> subprocess.Popen[str]:
     """Start a program, and have Ctrl-C come once it is ready."""
-    try:
-        with process.running(command, stdout=subprocess.PIPE) as program:
-            assert program.stdout is not None
-            assert program.stdout.readline() == "ready\n"
-            raise KeyboardInterrupt
-    except KeyboardInterrupt:
-        return program
+    with (
+        suppress(KeyboardInterrupt),
+        process.running(command, stdout=subprocess.PIPE) as program,
+    ):
+        assert program.stdout is not None
+        assert program.stdout.readline() == "ready\n"
+        signal.raise_signal(signal.SIGINT)
+    return program
 
 
 def test_an_interrupted_program_may_clean_up(tmp_path: Path) -> None:

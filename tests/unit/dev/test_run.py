@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The test runner: it goes on after a failure, keeps to its time and counts right."""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests import phases, run
+from tests.phases import Command, Phase
+
+
+def phase(name: str, *commands: Command, group: str = "fast") -> Phase:
+    return phases.phase(name, group, minutes=1, commands=commands)
+
+
+def test_a_phase_goes_on_after_a_failed_command(
+    tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    outcome = run.run_phase(
+        phase("three words here", ("sh", "-c", "echo one; exit 3"), ("echo", "two")),
+        root=tmp_path,
+        logs=tmp_path / "logs",
+    )
+    assert outcome.failures == ("sh -c 'echo one; exit 3': exit code 3",)
+    assert (tmp_path / "logs" / "three-words-here.log").read_text() == "one\ntwo\n"
+    assert b"one\n" in capfdbinary.readouterr().out
+
+
+def test_a_missing_program_is_a_failure(tmp_path: Path) -> None:
+    outcome = run.run_phase(phase("x", ("no-such-program",)), root=tmp_path, logs=tmp_path)
+    assert outcome.failures == ("no-such-program: No such file or directory",)
+
+
+def test_a_command_that_hangs_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "GRACE_S", 0.2)
+    hang = ("sh", "-c", "trap '' INT; echo $$ > pid; while :; do sleep 1; done")
+    with (tmp_path / "log").open("wb") as log:
+        failure = run.run_command(hang, root=tmp_path, log=log, deadline=time.monotonic() + 1)
+    assert failure.endswith("not done when the time of the phase was up")
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
+def test_the_report_ends_with_the_count(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    outcomes = [
+        run.Outcome(phase("a"), 61.5, ()),
+        run.Outcome(phase("b"), 3600, ("make: exit code 2",)),
+    ]
+    run.report(outcomes, logs=tmp_path)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1] == "1 passed, 1 failed"
+    assert any(line.split() == ["passed", "a", "1:01", "min"] for line in lines)
+    assert "        make: exit code 2" in lines
+
+
+def test_exit_code_tells_whether_all_passed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(run, "ROOT", tmp_path)
+    monkeypatch.setattr(
+        phases, "every", lambda _: [phase("good", ("true",)), phase("bad", ("false",))]
+    )
+    assert run.main(["good"]) == 0
+    assert run.main(["fast"]) == 1
+    assert run.main(["worse"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "names"),
+    [(["all"], ["a", "b", "c"]), (["fast"], ["a", "b"]), (["c", "a"], ["a", "c"])],
+)
+def test_phases_are_chosen_in_order(words: list[str], names: list[str]) -> None:
+    known = [phase("a"), phase("b"), phase("c", group="slow")]
+    assert [p.name for p in phases.choose(known, words)] == names
+
+
+def test_an_unknown_phase_lists_the_known() -> None:
+    with pytest.raises(ValueError, match="no phase 'x'; there are: a, all, fast"):
+        phases.choose([phase("a")], ["x"])
+
+
+def test_shell_scripts_are_known_by_their_first_line(tmp_path: Path) -> None:
+    for name, first in (
+        ("a", "#!/bin/sh -eu"),
+        ("b", "#!/usr/bin/env bash"),
+        ("c", "#!/usr/bin/python3"),
+        ("d", "sh"),
+    ):
+        (tmp_path / name).write_text(first + "\n")
+    assert [n for n in "abcd" if phases.is_shell_script(tmp_path / n)] == ["a", "b"]
+    assert not phases.is_shell_script(tmp_path)
+
+
+def test_commands_are_shown_short() -> None:
+    assert run.shorten((sys.executable, "-m", "pytest")) == "python -m pytest"
+    assert run.shorten(("cc", *"abcdefgh")) == "cc a b c d e ..."
