@@ -100,7 +100,7 @@ int ktcp_key_mac(const struct ktcp_key *key, const void *data, size_t len,
 	return crypto_shash_tfm_digest(key->hmac, data, len, mac);
 }
 
-static struct ktcp_key *key_create(u16 id, const u8 secret[KTCP_KEY_BYTES])
+static struct ktcp_key *new_key(u16 id, const u8 secret[KTCP_KEY_BYTES])
 {
 	struct ktcp_key *key = kzalloc(sizeof(*key), GFP_KERNEL);
 	int err;
@@ -157,7 +157,7 @@ static int key_add(struct ktcp_command *cmd, struct ktcp_table **draft, u16 id)
 					"this key is there already");
 		goto wipe_secret;
 	}
-	key = key_create(id, secret);
+	key = new_key(id, secret);
 	if (IS_ERR(key))
 		err = ktcp_command_fail(cmd, cmd->word[1], PTR_ERR(key),
 					"hmac(sha256) is not to be had");

@@ -131,6 +131,8 @@ void ktcp_table_publish(struct ktcp_table __rcu **slot,
 {
 	struct ktcp_table *old = rcu_replace_pointer(*slot, draft, true);
 
+	if (!old)
+		return;
 	/* Readers that found an object in it take their own reference. */
 	synchronize_rcu();
 	ktcp_table_free(old);
