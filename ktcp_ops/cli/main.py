@@ -60,7 +60,7 @@ def options(
 def run(arguments: list[str]) -> int:
     """Run the program with ``arguments`` (without its name); return its exit code."""
     try:
-        app(arguments)
+        app(arguments, prog_name="ktcp-ops")
     except KtcpError as error:
         console.print_error(error.message)
         return int(error.exit_code)

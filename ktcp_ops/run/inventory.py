@@ -58,15 +58,20 @@ def unwrap(item: dict[str, Any]) -> Any:  # noqa: ANN401 - JSON is what it is
 
 def complaints(inventory: str, stderr: str) -> list[str]:
     """Make sentences of what Ansible said about an inventory that it cannot read."""
-    # The other plugins that try the same file say only that it is not theirs.
-    noise = re.compile(r"Failed to parse inventory with '(ini|yaml|toml|host_list|script)'")
-    found = [
-        text.strip()
-        for text in re.split(r"^\[(?:WARNING|ERROR)\]: ", stderr, flags=re.MULTILINE)
-        if text.strip() and not noise.match(text)
+    # The other plugins that try the same file say only that it is not theirs, and the
+    # last line only that there was an error.
+    noise = re.compile(
+        r"Failed to parse inventory with '(ini|yaml|toml|host_list|script)'|Completely failed"
+    )
+    messages = [
+        # The first paragraph says it all; the rest repeats it with the way it came.
+        " ".join(message.split("\n\n")[0].split())
+        for message in re.split(r"^\[(?:WARNING|ERROR)\]: ", stderr, flags=re.MULTILINE)
+        if message.strip()
     ]
-    # The first paragraph says it all; the rest repeats it with the way it came.
-    texts = [" ".join(text.split("\n\n")[0].split()) for text in found] or [
-        "Ansible gave no reason"
+    telling = [message for message in messages if not noise.match(message)]
+    advice = "; put the password's file into ANSIBLE_VAULT_PASSWORD_FILE"
+    return [
+        f"{inventory}: cannot be read: {text}{advice if 'no vault secrets' in text else ''}"
+        for text in dict.fromkeys(telling or messages or ["Ansible gave no reason"])
     ]
-    return [f"{inventory}: cannot be read: {text}" for text in dict.fromkeys(texts)]

@@ -1,0 +1,257 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The commands, with a mesh in memory and a fake engine: exit codes, stdout, stderr."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from ktcp_ops import __version__
+from ktcp_ops.cli import main
+from ktcp_ops.cli import mesh as commands
+from ktcp_ops.errors import InvalidMeshError, KtcpError
+from ktcp_ops.mesh import rollout, status, verify
+from ktcp_ops.mesh.model import Mesh
+from ktcp_ops.mesh.reader import read
+from ktcp_ops.run.engine import Job
+from ktcp_ops.run.reporter import Reporter
+from ktcp_ops.run.result import HostResult, HostState, RunResult
+from tests.unit.mesh.conftest import KEY, make_description
+from tests.unit.mesh.test_verify import Relays
+
+OK = HostResult(host="rc", state=HostState.CHANGED, ok=9, changed=4)
+FAILED = HostResult(
+    host="rs", state=HostState.FAILED, ok=3, failed_task="Build", message="no headers\nfor 6.1"
+)
+GONE = HostResult(host="rs", state=HostState.UNREACHABLE, failed_task="Build", message="timed out")
+
+
+class FakeEngine:
+    """Gives the same result to every job, and remembers the jobs."""
+
+    def __init__(self, *hosts: HostResult, **more: Any) -> None:  # noqa: ANN401
+        self.result = RunResult(hosts=hosts, **{"complete": True, **more})
+        self.jobs: list[Job] = []
+
+    def run(self, job: Job, reporter: Reporter) -> RunResult:
+        self.jobs.append(job)
+        reporter.started(title=job.title, tasks=2)
+        reporter.task(number=1, name="Build")
+        for host in self.result.hosts:
+            reporter.host(host=host.host, outcome=str(host.state), message=host.message or "")
+        reporter.finished()
+        return self.result
+
+
+@pytest.fixture(autouse=True)
+def inventory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every inventory is the small mesh, and every one exists."""
+
+    def load(_names: Sequence[str]) -> Mesh:
+        return read(make_description())
+
+    monkeypatch.setattr(commands.inventory, "load", load)
+    for module in (rollout, status, verify):
+        monkeypatch.setattr(module, "resolve", tuple)
+
+
+def use(monkeypatch: pytest.MonkeyPatch, engine: FakeEngine | Relays) -> None:
+    monkeypatch.setattr(commands, "make_engine", lambda: engine)
+
+
+def break_mesh(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(_names: Sequence[str]) -> Mesh:
+        raise InvalidMeshError(["a.yml: ktcp_mesh.x: is bad; mend it.", "b.yml: ktcp_keys: no."])
+
+    monkeypatch.setattr(commands.inventory, "load", load)
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run(["--version"]) == 0
+    assert capsys.readouterr().out == f"ktcp-ops {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["mesh", "rollout"], ["mesh", "nonsense"], ["mesh", "status", "-i", "x", "-o", "y"]],
+)
+def test_wrong_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run(arguments) == 2
+    assert capsys.readouterr().out == ""
+
+
+def test_validate(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run(["mesh", "validate", "-i", "inv"]) == 0
+    assert capsys.readouterr().out == "inv: the mesh is valid: 2 relays, 1 pair, 1 path\n"
+    assert main.run(["mesh", "validate", "-i", "inv", "-o", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["valid"] is True
+
+
+@pytest.mark.parametrize("command", ["validate", "plan", "rollout", "status", "verify", "remove"])
+def test_an_invalid_mesh_touches_no_host(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    engine = FakeEngine()
+    use(monkeypatch, engine)
+    break_mesh(monkeypatch)
+    assert main.run(["mesh", command, "-i", "inv", "-o", "json"]) == 3
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["problems"][0] == "a.yml: ktcp_mesh.x: is bad; mend it."
+    assert captured.err.splitlines() == [
+        "error: a.yml: ktcp_mesh.x: is bad; mend it.",
+        "error: b.yml: ktcp_keys: no.",
+    ]
+    assert engine.jobs == []
+
+
+def test_plan_shows_lines_and_no_secret(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run(["mesh", "plan", "-i", "inv"]) == 0
+    text = capsys.readouterr().out
+    assert "  peers        add 10.77.2.2:5565 low 16 high 64 key 1\n" in text
+    assert "KTCP-rc-rs mark 0x101 to 10.77.3.0/24 80" in text
+    assert main.run(["mesh", "plan", "-i", "inv", "-o", "json", "--limit", "rs"]) == 0
+    data = capsys.readouterr().out
+    assert list(json.loads(data)["relays"]) == ["rs"]
+    assert KEY not in text + data
+
+
+def test_rollout_gives_json_a_host(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    engine = FakeEngine(OK, FAILED)
+    use(monkeypatch, engine)
+    arguments = ["mesh", "rollout", "-i", "a", "-i", "b", "--limit", "rc,rs", "--check"]
+    assert main.run([*arguments, "-o", "json"]) == 1
+    captured = capsys.readouterr()
+    data = json.loads(captured.out)
+    assert data["exit_code"] == 1
+    assert data["check"] is True
+    assert data["hosts"]["rc"]["state"] == "changed"
+    assert data["hosts"]["rs"] == {
+        "state": "failed",
+        "ok": 3,
+        "changed": 0,
+        "failed_task": "Build",
+        "message": "no headers\nfor 6.1",
+    }
+    assert "rollout: [1/2] Build" in captured.err
+    assert "rs failed: no headers" in captured.err
+    job = engine.jobs[0]
+    assert job.playbook.name == "site.yml"
+    assert (job.inventories, job.limit, job.check) == (("a", "b"), "rc,rs", True)
+    assert job.variables["ktcp_relays_group"] == "relays"
+
+
+def test_rollout_gives_a_line_a_host(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    use(monkeypatch, FakeEngine(OK, GONE))
+    assert main.run(["mesh", "rollout", "-i", "inv"]) == 4
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 3
+    assert lines[1].split() == ["rc", "changed", "9", "4", "-", "-"]
+    assert "timed out" in lines[2]
+
+
+@pytest.mark.parametrize(
+    ("engine", "code", "said"),
+    [
+        (FakeEngine(OK), 0, ""),
+        (FakeEngine(), 1, "no host was selected"),
+        (FakeEngine(complete=False, complaint="[ERROR]: bad play"), 1, "[ERROR]: bad play"),
+        (FakeEngine(OK, canceled=True, complete=False), 130, "interrupted"),
+    ],
+)
+def test_exit_codes(
+    engine: FakeEngine,
+    code: int,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    use(monkeypatch, engine)
+    assert main.run(["mesh", "remove", "-i", "inv"]) == code
+    assert said in capsys.readouterr().err
+    assert engine.jobs[0].playbook.name == "teardown.yml"
+
+
+def test_ctrl_c_before_a_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def load(_names: Sequence[str]) -> Mesh:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(commands.inventory, "load", load)
+    assert main.run(["mesh", "validate", "-i", "inv"]) == 130
+    assert "interrupted" in capsys.readouterr().err
+
+
+def test_any_other_failure_is_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def load(_names: Sequence[str]) -> Mesh:
+        raise KtcpError("the disk is [full]; make room")
+
+    monkeypatch.setattr(commands.inventory, "load", load)
+    assert main.run(["mesh", "validate", "-i", "inv"]) == 1
+    assert capsys.readouterr().err == "error: the disk is [full]; make room\n"
+
+
+PROCFS = (
+    "/proc/net/ktcp/version:module 0.1.0\n/proc/net/ktcp/listeners:add relay 5565\n"
+    "/proc/net/ktcp/peers:add 10.77.2.1:5565 low 1 high 2 key 1\n"
+    "/proc/net/ktcp/peers:# 10.77.2.1:5565 ready 2 connecting 1 hits 5 misses 0 failures 0\n"
+    "/proc/net/ktcp/stats:splits_active 7\n/proc/net/ktcp/drain:on\n"
+)
+
+
+def test_status_is_a_table_of_what_the_relays_say(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outputs = {f"{status.READ_TASK} now": {"rc": {"stdout": PROCFS}, "rs": {"stdout": ""}}}
+    hosts = [HostResult(host=name, state=HostState.OK) for name in ("rc", "rs")]
+    use(monkeypatch, FakeEngine(*hosts, outputs=outputs))
+    assert main.run(["mesh", "status", "-i", "inv"]) == 1
+    head, rc, rs = (line.split() for line in capsys.readouterr().out.splitlines())
+    row = dict(zip(head, rc, strict=True))
+    assert row["MODULE"] == "0.1.0"
+    assert row["LISTENERS"] == "relay:5565"
+    assert (row["READY"], row["CONNECTING"], row["SPLITS"]) == ("2", "1", "7")
+    assert row["NOTE"] == "draining"
+    assert " ".join(rs).endswith("the module is not loaded")
+    assert main.run(["mesh", "status", "-i", "inv", "-o", "json"]) == 1
+    data = json.loads(capsys.readouterr().out)
+    assert data["relays"]["rc"]["state"]["stats"] == {"splits_active": 7}
+    assert data["relays"]["rs"]["reason"] == "the module is not loaded"
+
+
+def test_status_of_an_unreachable_relay(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    use(monkeypatch, FakeEngine(GONE))
+    assert main.run(["mesh", "status", "-i", "inv"]) == 4
+    assert "timed out" in capsys.readouterr().out
+
+
+def test_verify_checks_the_hosts_and_then_every_path(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    relays = Relays(read(make_description()))
+    use(monkeypatch, relays)
+    assert main.run(["mesh", "verify", "-i", "inv"]) == 0
+    assert [job.playbook.name for job in relays.jobs] == ["verify.yml", "fetch.yml"]
+    assert capsys.readouterr().out.splitlines()[-1].split()[:2] == ["web", "ok"]
+    relays.after["rs"]["drain"] = "on\n"
+    assert main.run(["mesh", "verify", "-i", "inv", "-o", "json"]) == 1
+    data = json.loads(capsys.readouterr().out)
+    assert data["exit_code"] == 1
+    assert data["paths"]["web"]["hop"] == "rs"
+
+
+@pytest.mark.parametrize("command", ["validate", "plan", "rollout", "status", "verify", "remove"])
+def test_help_teaches(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run(["mesh", command, "--help"]) == 0
+    text = capsys.readouterr().out
+    assert "--inventory" in text
+    assert len(text.split("Options:")[0].split()) > 20
