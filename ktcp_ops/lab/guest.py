@@ -11,12 +11,13 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from ktcp_ops import console
 from ktcp_ops.errors import KtcpError, UnreachableError
-from ktcp_ops.lab import image, network, process, qemu, seed, ssh
+from ktcp_ops.lab import image, machine, process, qemu, ssh
+from ktcp_ops.lab.machine import Files, Options
 from ktcp_ops.lab.process import Process
 from ktcp_ops.lab.recipe import Release
 from ktcp_ops.lab.topology import Guest as Definition
@@ -35,37 +36,12 @@ class GuestDiedError(UnreachableError):
     """The guest's QEMU process has ended, or does not answer any more."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Files:
-    """Where a guest keeps what it has on the host."""
-
-    directory: Path
-
-    @property
-    def disk(self) -> Path:
-        """The overlay on the image's disk."""
-        return self.directory / "disk.qcow2"
-
-    @property
-    def seed(self) -> Path:
-        """The seed disk."""
-        return self.directory / "seed.img"
-
-    @property
-    def console(self) -> Path:
-        """What the guest wrote to its serial console."""
-        return self.directory / "console.log"
-
-    @property
-    def errors(self) -> Path:
-        """What QEMU itself had to say."""
-        return self.directory / "qemu.log"
-
-
 class Guest:
     """A running virtual machine."""
 
-    def __init__(self, *, name: str, process: Process, port: int, files: Files, config: Path) -> None:
+    def __init__(
+        self, *, name: str, process: Process, port: int, files: Files, config: Path
+    ) -> None:
         self.name = name
         self.process = process
         self.port = port
@@ -197,7 +173,9 @@ class Guest:
         pack = ["tar", "-c", "-C", str(source if is_directory else source.parent)]
         pack += ["."] if is_directory else [f"--transform=s,.*,{target.name},", source.name]
         unpack = ["tar", "-x", "-C", str(parent), "--no-same-owner"]
-        pipe(ssh.command(self.config, self.name, pack), unpack, timeout, f"copying from {self.name}")
+        pipe(
+            ssh.command(self.config, self.name, pack), unpack, timeout, f"copying from {self.name}"
+        )
 
     def reboot(self, *, timeout: float = BOOT_TIMEOUT) -> None:
         """Restart the guest from inside and wait until it is back."""
@@ -293,19 +271,6 @@ def pipe(writer: Sequence[str], reader: Sequence[str], timeout: float, what: str
             raise
     if source.returncode != 0 or done.returncode != 0:
         raise KtcpError(f"{what} failed: {done.stderr.strip()}")
-
-
-def make_disk(vm: qemu.Vm, backing: Path) -> None:
-    """Make the overlay that takes the guest's writes."""
-    command = ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", str(backing.resolve())]
-    try:
-        done = subprocess.run(
-            [*command, str(vm.disk)], capture_output=True, text=True, check=False
-        )
-    except FileNotFoundError as error:
-        raise KtcpError("qemu-img is missing: install the package qemu-utils") from error
-    if done.returncode != 0:
-        raise KtcpError(f"guest {vm.name}: no disk: {done.stderr.strip()}")
 
 
 def launch(vm: qemu.Vm, *, files: Files, config: Path) -> Guest:
@@ -414,31 +379,21 @@ def running(
     directory.mkdir(parents=True, exist_ok=True)
     files = Files(directory=directory)
     files.console.unlink(missing_ok=True)
-    seed.write(
-        files.seed,
-        hostname=name,
-        hosts=network.hosts(topology),
-        configure=network.configure_script(topology, name, {}),
-        authorized_key=base.identity.with_suffix(".pub").read_text(),
-    )
-    vm = qemu.Vm(
-        name=name,
-        memory_mib=memory_mib,
-        cpus=cpus,
-        kernel=kernel or base.kernel,
-        initrd=None if kernel else base.initrd,
-        command_line=command_line,
-        disk=files.disk,
-        seed=files.seed,
-        console=files.console,
-        mac=network.management_mac(topology, name),
-        ssh_port=free_port(),
-        reboots=reboots,
-    )
-    make_disk(vm, base.disk)
     sockets = Path(tempfile.mkdtemp(prefix="ktcp-guest-"))
     config = directory / "ssh_config"
+    options = Options(kernel=kernel, command_line=command_line, reboots=reboots)
+    vm = machine.vm(
+        topology,
+        name,
+        image=base,
+        files=files,
+        sockets=sockets,
+        port=free_port(),
+        options=options,
+    )
     try:
+        machine.write_seed(topology, name, image=base, files=files, delays_us={})
+        machine.make_disk(files.disk, base.disk)
         guest = launch(vm, files=files, config=config)
         try:
             config.write_text(

@@ -1,0 +1,411 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A lab: the guests of a topology, brought up together and taken down together.
+
+``up`` leaves either a whole lab or nothing; ``down`` leaves nothing.
+"""
+
+import contextlib
+import fcntl
+import os
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from pathlib import Path
+
+from ktcp_ops import console
+from ktcp_ops.errors import KtcpError, UnreachableError, UsageError
+from ktcp_ops.lab import calibration, image, machine, network, process, ssh, state, status
+from ktcp_ops.lab.guest import BOOT_TIMEOUT, Guest, free_port, greets, launch
+from ktcp_ops.lab.image import Image, Progress
+from ktcp_ops.lab.machine import Files, Options
+from ktcp_ops.lab.recipe import Release
+from ktcp_ops.lab.state import GuestState, LinkState, State
+from ktcp_ops.lab.topology import Link, Topology
+
+SOCKETS_PREFIX = "ktcp-lab-"
+POWER_OFF_SECONDS = 30.0
+
+# What the overlays of a lab grow to in ordinary use.
+SPACE_NEEDED_BYTES = 1024**3
+
+
+class Lab:
+    """The lab of one directory."""
+
+    def __init__(
+        self,
+        topology: Topology,
+        directory: Path,
+        release: Release,
+        *,
+        progress: Progress = console.print_note,
+        boot_timeout: float = BOOT_TIMEOUT,
+    ) -> None:
+        self.topology = topology
+        self.directory = directory.absolute()
+        self.release: Release = release
+        self.progress = progress
+        self.boot_timeout = boot_timeout
+
+    @classmethod
+    def find(cls, directory: Path, *, progress: Progress = console.print_note) -> "Lab | None":
+        """The lab that is in ``directory``, or None."""
+        found = state.load(directory)
+        if found is None:
+            return None
+        return cls(found.topology, directory, found.release, progress=progress)
+
+    @property
+    def ssh_config(self) -> Path:
+        """For ``ssh -F``: a Host entry for each guest."""
+        return self.directory / "ssh_config"
+
+    def files(self, name: str) -> Files:
+        """The files of the guest ``name``."""
+        return Files(directory=self.directory / name)
+
+    def guest(self, name: str) -> Guest:
+        """The running guest ``name``.
+
+        Raises:
+            UsageError: the lab is not up, or has no such guest.
+        """
+        found = state.load(self.directory)
+        if found is None:
+            raise UsageError(f"no lab is up in {self.directory}: ktcp-ops lab up")
+        self.topology.guest(name)
+        return self.attach(name, found.guests[name])
+
+    def attach(self, name: str, of: GuestState) -> Guest:
+        """A guest that an earlier command started."""
+        return Guest(
+            name=name,
+            process=of.process,
+            port=of.port,
+            files=self.files(name),
+            config=self.ssh_config,
+        )
+
+    def status(self) -> status.LabStatus:
+        """How the lab and its guests are. Changes nothing."""
+        found = state.load(self.directory)
+        if found is None:
+            return status.absent(self.directory)
+        answers = {
+            name: guest.process.alive() and greets(guest.port)
+            for name, guest in found.guests.items()
+        }
+        return status.present(self.directory, found, answers)
+
+    def up(self) -> status.LabStatus:
+        """Bring the lab up, unless it is; a guest that has died is started again.
+
+        Raises:
+            UsageError: another lab, or something else, is in the directory.
+            KtcpError: it did not work; nothing is left of it.
+        """
+        made = not self.directory.exists()
+        self.directory.mkdir(parents=True, exist_ok=True)
+        with held(self.directory):
+            try:
+                self.up_locked()
+            except BaseException:
+                if made:
+                    remove_if_empty(self.directory)
+                raise
+        return self.status()
+
+    def up_locked(self) -> None:
+        """Choose between nothing, repair and a fresh start."""
+        found = state.load(self.directory)
+        if found is None:
+            others = sorted(path.name for path in self.directory.iterdir())
+            if others:
+                raise UsageError(
+                    f"{self.directory} is not empty ({others[0]}): give a directory of its own"
+                )
+            self.start()
+            return
+        dead = [name for name, guest in found.guests.items() if not guest.process.alive()]
+        if not found.complete or len(dead) == len(found.guests):
+            self.progress("lab: removing what an earlier lab has left")
+            self.clear(found)
+            self.start()
+            return
+        if (found.topology, found.release) != (self.topology, self.release):
+            raise UsageError(
+                f"another lab ({found.topology.name}, {found.release}) is up in "
+                f"{self.directory}: ktcp-ops lab down, or give another directory"
+            )
+        if dead:
+            self.repair(found, dead)
+        else:
+            self.progress(f"lab: already up in {self.directory}")
+
+    def start(self) -> None:
+        """Boot all guests and measure the links; on any failure leave nothing."""
+        free = shutil.disk_usage(self.directory).free
+        if free < SPACE_NEEDED_BYTES:
+            raise KtcpError(
+                f"{self.directory} has {free // 1024**2} MiB free and a lab needs "
+                f"{SPACE_NEEDED_BYTES // 1024**2} MiB: free some, or give another directory"
+            )
+        base = image.ensure(self.release, progress=self.progress)
+        now = State(
+            topology=self.topology,
+            release=self.release,
+            sockets=Path(tempfile.mkdtemp(prefix=SOCKETS_PREFIX)),
+            links={
+                link.name: LinkState(delay_us=network.half_delay_us(link, calibration.OVERHEAD_US))
+                for link in self.topology.links
+            },
+        )
+        started: dict[str, Guest] = {}
+        try:
+            state.save(self.directory, now)
+            began = time.monotonic()
+            for guest in self.topology.guests:
+                started[guest.name] = self.launch(guest.name, base, now)
+                now = self.record(now, started[guest.name])
+            self.write_ssh_config(now, base)
+            self.wait(started)
+            now = self.calibrate(now, base, started)
+            state.save(self.directory, now.model_copy(update={"complete": True}))
+            self.progress(f"lab: up after {time.monotonic() - began:.0f} s in {self.directory}")
+        except BaseException as error:
+            process.stop([guest.process for guest in started.values()], patience=2)
+            self.clear(now)
+            if isinstance(error, OSError):
+                raise KtcpError(f"lab: {error}") from error
+            raise
+
+    def repair(self, found: State, dead: list[str]) -> None:
+        """Start the dead guests again, from their own disks."""
+        base = image.ensure(self.release, progress=self.progress)
+        started = {}
+        for name in dead:
+            self.progress(f"guest {name}: had stopped, starting it again")
+            started[name] = self.launch(name, base, found)
+            found = self.record(found, started[name])
+        self.write_ssh_config(found, base)
+        self.wait(started)
+
+    def launch(self, name: str, base: Image, now: State) -> Guest:
+        """Start the process of one guest."""
+        files = self.files(name)
+        files.directory.mkdir(exist_ok=True)
+        machine.write_seed(self.topology, name, image=base, files=files, delays_us=now.delays_us)
+        if not files.disk.exists():
+            machine.make_disk(files.disk, base.disk)
+        vm = machine.vm(
+            self.topology,
+            name,
+            image=base,
+            files=files,
+            sockets=now.sockets,
+            port=free_port(),
+            options=Options(),
+        )
+        return launch(vm, files=files, config=self.ssh_config)
+
+    def record(self, now: State, guest: Guest) -> State:
+        """Remember a started guest."""
+        now = now.with_guest(
+            guest.name,
+            GuestState(pid=guest.process.pid, start_time=guest.process.start_time, port=guest.port),
+        )
+        state.save(self.directory, now)
+        return now
+
+    def write_ssh_config(self, now: State, base: Image) -> None:
+        """Write ``ssh_config`` for the present ports."""
+        ports = {name: guest.port for name, guest in now.guests.items()}
+        text = ssh.config(ports, identity=base.identity, sockets=now.sockets)
+        self.ssh_config.write_text(text, encoding="utf-8")
+
+    def wait(self, guests: Mapping[str, Guest]) -> None:
+        """Wait for all guests at once; the first that fails ends the wait for all."""
+        gave_up = threading.Event()
+        began = time.monotonic()
+
+        def wait_for(guest: Guest) -> None:
+            guest.wait(timeout=self.boot_timeout, stopped=gave_up.is_set)
+            self.progress(f"guest {guest.name}: up after {time.monotonic() - began:.0f} s")
+
+        self.progress(f"lab: booting {', '.join(guests)} (Debian {self.release})")
+        try:
+            together(wait_for, list(guests.values()), gave_up)
+        except BaseException:
+            # Ends what the threads are waiting for, and with it the threads.
+            process.stop([guest.process for guest in guests.values()], patience=2)
+            raise
+
+    def calibrate(self, now: State, base: Image, guests: Mapping[str, Guest]) -> State:
+        """Correct the delays until each round-trip time is right, and remember them."""
+        links = [link for link in self.topology.links if link.rtt_ms > 0]
+        if not links:
+            return now
+        self.progress("lab: measuring the links")
+        for _ in range(calibration.ROUNDS):
+            measured = {link.name: (ping(guests, link, 4), ping(guests, link, 6)) for link in links}
+            now = with_measurements(now, measured)
+            wrong = [link for link in links if worst_error(now, link) > calibration.GOOD_ENOUGH]
+            if not wrong:
+                break
+            for link in wrong:
+                now = self.correct(now, link, base, guests)
+        self.report_links(now, links)
+        return now
+
+    def correct(self, now: State, link: Link, base: Image, guests: Mapping[str, Guest]) -> State:
+        """Set a better delay at both ends, now and for every later boot."""
+        of = now.links[link.name]
+        measured = ((of.rtt4_ms or 0) + (of.rtt6_ms or 0)) / 2
+        delay = calibration.corrected_delay_us(of.delay_us, measured, link.rtt_ms)
+        now = now.with_link(link.name, of.model_copy(update={"delay_us": delay}))
+        for end in link.ends:
+            machine.write_seed(
+                self.topology, end, image=base, files=self.files(end), delays_us=now.delays_us
+            )
+            interface = next(
+                each for each in network.interfaces(self.topology, end) if each.link == link
+            )
+            change = network.netem(interface, delay, verb="change")
+            guests[end].run(f"tc {change}", check=True)
+        return now
+
+    def report_links(self, now: State, links: list[Link]) -> None:
+        """Say how long each link is, and complain about one that is not right."""
+        for link in links:
+            of = now.links[link.name]
+            line = (
+                f"link {link.name}: {of.rtt4_ms:.2f} ms over IPv4, {of.rtt6_ms:.2f} ms over "
+                f"IPv6, wanted {link.rtt_ms:g} ms"
+            )
+            if worst_error(now, link) > calibration.TOLERANCE:
+                line += "; more than 1 % wrong, this host is too busy to be exact"
+            self.progress(line)
+
+    def down(self, *, graceful: bool = True) -> bool:
+        """Take the lab down, whatever state it is in; False if there was none.
+
+        Args:
+            graceful: let the guests switch themselves off first, within a bound.
+        """
+        if not (self.directory / state.NAME).exists():
+            return False
+        with held(self.directory):
+            found = state.load(self.directory)
+            if found is None:
+                return False
+            if graceful:
+                self.power_off(found)
+            self.clear(found)
+        self.progress(f"lab: down, nothing is left in {self.directory}")
+        return True
+
+    def power_off(self, found: State) -> None:
+        """Ask all guests at once to switch themselves off, and wait for it a while."""
+        alive = [
+            self.attach(name, guest)
+            for name, guest in found.guests.items()
+            if guest.process.alive()
+        ]
+        if not alive:
+            return
+        self.progress(f"lab: switching off {', '.join(guest.name for guest in alive)}")
+        together(Guest.power_off, alive)
+        left = process.wait_gone([guest.process for guest in alive], POWER_OFF_SECONDS)
+        if left:
+            self.progress(f"lab: {len(left)} guests did not switch off, ending them")
+
+    def clear(self, found: State) -> None:
+        """End all processes of the lab and remove all its files; those of others stay."""
+        for name, guest in found.guests.items():
+            self.attach(name, guest).disconnect()
+        process.stop([guest.process for guest in found.guests.values()])
+        if found.sockets.name.startswith(SOCKETS_PREFIX):
+            shutil.rmtree(found.sockets, ignore_errors=True)
+        for guest in found.topology.guests:
+            shutil.rmtree(self.files(guest.name).directory, ignore_errors=True)
+        self.ssh_config.unlink(missing_ok=True)
+        (self.directory / state.NAME).with_suffix(".partial").unlink(missing_ok=True)
+        # Last: as long as it is there, another `down` can finish this one.
+        (self.directory / state.NAME).unlink(missing_ok=True)
+        remove_if_empty(self.directory)
+
+
+def ping(guests: Mapping[str, Guest], link: Link, version: int) -> float:
+    """The round-trip time of a link in milliseconds, from its first end."""
+    first, second = link.ends
+    address = link.address4(second).ip if version == 4 else link.address6(second).ip
+    done = guests[first].run(calibration.ping_command(str(address)), timeout=120)
+    try:
+        return calibration.round_trip_ms(done.stdout)
+    except KtcpError as error:
+        raise UnreachableError(
+            f"link {link.name}: {error.message}\n{done.stderr}".strip()
+        ) from error
+
+
+def with_measurements(now: State, measured: Mapping[str, tuple[float, float]]) -> State:
+    """The state with what was measured over IPv4 and IPv6."""
+    for name, (rtt4, rtt6) in measured.items():
+        update = {"rtt4_ms": round(rtt4, 3), "rtt6_ms": round(rtt6, 3)}
+        now = now.with_link(name, now.links[name].model_copy(update=update))
+    return now
+
+
+def worst_error(now: State, link: Link) -> float:
+    """By which share the round-trip time of ``link`` is wrong at most."""
+    of = now.links[link.name]
+    both = (of.rtt4_ms or 0, of.rtt6_ms or 0)
+    return max(abs(calibration.error(measured, link.rtt_ms)) for measured in both)
+
+
+def together(
+    action: Callable[[Guest], None],
+    guests: list[Guest],
+    gave_up: threading.Event | None = None,
+) -> None:
+    """Do ``action`` to all guests at once; raise the first failure.
+
+    ``gave_up`` is set as soon as one fails or the user interrupts, and the
+    actions are expected to look at it.
+    """
+    with ThreadPoolExecutor(len(guests)) as pool:
+        futures = [pool.submit(action, guest) for guest in guests]
+        try:
+            done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+            for future in done:
+                future.result()
+        except BaseException:
+            if gave_up is not None:
+                gave_up.set()
+            raise
+
+
+@contextlib.contextmanager
+def held(directory: Path) -> Iterator[None]:
+    """Keep other commands away from ``directory``.
+
+    The lock is on the directory itself, so that it leaves no file behind.
+    """
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise KtcpError(f"another command is at work on the lab in {directory}") from error
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def remove_if_empty(directory: Path) -> None:
+    """Remove a directory, unless somebody else has put something there."""
+    with contextlib.suppress(OSError):
+        directory.rmdir()
