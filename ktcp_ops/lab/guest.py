@@ -26,7 +26,7 @@ from ktcp_ops.lab.topology import Topology
 Completed = subprocess.CompletedProcess[str]
 
 # An emulated guest on a busy host; a debug kernel may be given more.
-BOOT_TIMEOUT = 180.0
+BOOT_TIMEOUT = 300.0
 PORT_ATTEMPTS = 10
 CONSOLE_LINES = 25
 PORT_TAKEN = "Could not set up host forwarding rule"
@@ -343,7 +343,7 @@ def read_link(path: Path) -> str:
 
 
 @contextlib.contextmanager
-def running(
+def running(  # noqa: PLR0913 - all named, and all but two optional
     *,
     release: Release,
     directory: Path,

@@ -17,12 +17,13 @@ from pathlib import Path
 
 from ktcp_ops import console
 from ktcp_ops.errors import KtcpError, UnreachableError, UsageError
-from ktcp_ops.lab import calibration, image, machine, network, process, ssh, state, status
+from ktcp_ops.lab import calibration, image, machine, network, process, ssh, state
 from ktcp_ops.lab.guest import BOOT_TIMEOUT, Guest, free_port, greets, launch
 from ktcp_ops.lab.image import Image, Progress
 from ktcp_ops.lab.machine import Files, Options
 from ktcp_ops.lab.recipe import Release
 from ktcp_ops.lab.state import GuestState, LinkState, State
+from ktcp_ops.lab.status import LabStatus, absent, present
 from ktcp_ops.lab.topology import Link, Topology
 
 SOCKETS_PREFIX = "ktcp-lab-"
@@ -89,18 +90,18 @@ class Lab:
             config=self.ssh_config,
         )
 
-    def status(self) -> status.LabStatus:
+    def status(self) -> LabStatus:
         """How the lab and its guests are. Changes nothing."""
         found = state.load(self.directory)
         if found is None:
-            return status.absent(self.directory)
+            return absent(self.directory)
         answers = {
             name: guest.process.alive() and greets(guest.port)
             for name, guest in found.guests.items()
         }
-        return status.present(self.directory, found, answers)
+        return present(self.directory, found, answers)
 
-    def up(self) -> status.LabStatus:
+    def up(self) -> LabStatus:
         """Bring the lab up, unless it is; a guest that has died is started again.
 
         Raises:
@@ -324,9 +325,9 @@ class Lab:
 
     def clear(self, found: State) -> None:
         """End all processes of the lab and remove all its files; those of others stay."""
-        for name, guest in found.guests.items():
-            self.attach(name, guest).disconnect()
-        process.stop([guest.process for guest in found.guests.values()])
+        for name, of in found.guests.items():
+            self.attach(name, of).disconnect()
+        process.stop([of.process for of in found.guests.values()])
         if found.sockets.name.startswith(SOCKETS_PREFIX):
             shutil.rmtree(found.sockets, ignore_errors=True)
         for guest in found.topology.guests:

@@ -55,7 +55,7 @@ class Options:
     process ends."""
 
 
-def vm(  # noqa: PLR0913 - all of them are what a machine is made of, and named
+def vm(
     topology: Topology,
     name: str,
     *,

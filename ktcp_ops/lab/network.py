@@ -188,8 +188,10 @@ def tc_lines(own: Sequence[Interface], delays_us: Mapping[str, int]) -> list[str
         lines += [
             netem(each, delays_us[each.link.name]),
             f"qdisc add dev {each.name} ingress",
-            f"filter add dev {each.name} parent ffff: protocol all matchall "
-            f"action mirred egress redirect dev {each.ifb}",
+            (
+                f"filter add dev {each.name} parent ffff: protocol all matchall "
+                f"action mirred egress redirect dev {each.ifb}"
+            ),
         ]
     return lines
 
