@@ -7,6 +7,7 @@ and shared: a thousand relays take a thousand lines and not a million.
 """
 
 import hashlib
+import re
 from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Address, IPv6Address
 from itertools import pairwise
@@ -199,12 +200,13 @@ def exit_lines(mesh: Mesh, name: str) -> list[str]:
 
 
 def chain_name(ingress: str, way: Way) -> str:
-    """Name a chain after its relays; a name too long for iptables ends in a digest."""
+    """Name a chain after its relays; a name that iptables would not take ends in a digest."""
     full = "-".join(("KTCP", ingress, *(way or ("direct",))))
-    if len(full) <= CHAIN_LENGTH:
+    clean = re.sub(r"[^A-Za-z0-9._-]", "_", full)
+    if clean == full and len(full) <= CHAIN_LENGTH:
         return full
     digest = hashlib.sha256(full.encode()).hexdigest()[:8]
-    return f"{full[: CHAIN_LENGTH - 9]}-{digest}"
+    return f"{clean[: CHAIN_LENGTH - 9]}-{digest}"
 
 
 def chain(mesh: Mesh, ingress: str, way: Way, mark: int, paths: Sequence[Path]) -> Chain:

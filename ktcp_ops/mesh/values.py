@@ -6,7 +6,6 @@ ValueError with what is wrong and how to put it right, as the second half of a s
 """
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Annotated
@@ -17,18 +16,26 @@ from pydantic import BeforeValidator
 Network = IPv4Network | IPv6Network
 
 
-def whole(low: int, high: int) -> Callable[[object], int]:
-    """Make a parser of whole numbers from ``low`` to ``high``, decimal or 0x."""
+@dataclass(frozen=True)
+class Whole:
+    """Parser of whole numbers from ``low`` to ``high``, decimal or 0x."""
 
-    def parse(value: object) -> int:
+    low: int
+    high: int
+
+    def __call__(self, value: object) -> int:
+        """Parse one."""
         number = value
         if isinstance(value, str) and re.fullmatch(r"\s*(\d+|0[xX][0-9a-fA-F]+)\s*", value):
             number = int(value, 16 if "x" in value.lower() else 10)
-        if isinstance(number, bool) or not isinstance(number, int) or not low <= number <= high:
-            raise ValueError(f"{value!r} is not a whole number from {low} to {high}; write one")
-        return number
+        # To Python, True is the number 1; to who wrote it, it is not.
+        match number:
+            case int() if not isinstance(number, bool) and self.low <= number <= self.high:
+                return number
+        raise ValueError(f"{value!r} is not {self}; write one")
 
-    return parse
+    def __str__(self) -> str:
+        return f"a whole number from {self.low} to {self.high}"
 
 
 def switch(value: object) -> bool:
@@ -176,9 +183,9 @@ def probe_url(value: object) -> str:
     return str(value)
 
 
-Port = Annotated[int, BeforeValidator(whole(1, 65535))]
-Mark = Annotated[int, BeforeValidator(whole(1, 0x7FFFFFFF))]
-KeyId = Annotated[int, BeforeValidator(whole(1, 65535))]
+Port = Annotated[int, BeforeValidator(Whole(1, 65535))]
+Mark = Annotated[int, BeforeValidator(Whole(1, 0x7FFFFFFF))]
+KeyId = Annotated[int, BeforeValidator(Whole(1, 65535))]
 Switch = Annotated[bool, BeforeValidator(switch)]
 Name = Annotated[str, BeforeValidator(name)]
 Pair = Annotated[tuple[str, str], BeforeValidator(pair)]

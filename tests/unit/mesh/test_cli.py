@@ -11,7 +11,7 @@ from ktcp_ops import __version__
 from ktcp_ops.cli import main
 from ktcp_ops.cli import mesh as commands
 from ktcp_ops.errors import InvalidMeshError, KtcpError
-from ktcp_ops.mesh import rollout, status, verify
+from ktcp_ops.mesh import inventory, rollout, status, verify
 from ktcp_ops.mesh.model import Mesh
 from ktcp_ops.mesh.reader import read
 from ktcp_ops.run.engine import Job
@@ -45,13 +45,13 @@ class FakeEngine:
 
 
 @pytest.fixture(autouse=True)
-def inventory(monkeypatch: pytest.MonkeyPatch) -> None:
+def a_valid_mesh(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every inventory is the small mesh, and every one exists."""
 
     def load(_names: Sequence[str]) -> Mesh:
         return read(make_description())
 
-    monkeypatch.setattr(commands.inventory, "load", load)
+    monkeypatch.setattr(inventory, "load", load)
     for module in (rollout, status, verify):
         monkeypatch.setattr(module, "resolve", tuple)
 
@@ -64,7 +64,7 @@ def break_mesh(monkeypatch: pytest.MonkeyPatch) -> None:
     def load(_names: Sequence[str]) -> Mesh:
         raise InvalidMeshError(["a.yml: ktcp_mesh.x: is bad; mend it.", "b.yml: ktcp_keys: no."])
 
-    monkeypatch.setattr(commands.inventory, "load", load)
+    monkeypatch.setattr(inventory, "load", load)
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -182,7 +182,7 @@ def test_ctrl_c_before_a_run(
     def load(_names: Sequence[str]) -> Mesh:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(commands.inventory, "load", load)
+    monkeypatch.setattr(inventory, "load", load)
     assert main.run(["mesh", "validate", "-i", "inv"]) == 130
     assert "interrupted" in capsys.readouterr().err
 
@@ -193,7 +193,7 @@ def test_any_other_failure_is_a_sentence(
     def load(_names: Sequence[str]) -> Mesh:
         raise KtcpError("the disk is [full]; make room")
 
-    monkeypatch.setattr(commands.inventory, "load", load)
+    monkeypatch.setattr(inventory, "load", load)
     assert main.run(["mesh", "validate", "-i", "inv"]) == 1
     assert capsys.readouterr().err == "error: the disk is [full]; make room\n"
 

@@ -2,6 +2,7 @@
 """The plan: exact for the small mesh, deterministic, stable, and small for a large one."""
 
 import json
+import re
 from itertools import pairwise
 from typing import Any
 
@@ -182,12 +183,19 @@ def test_each_rule_fits_one_multiport_match_and_none_is_lost(pairs: list[tuple[i
 
 
 @pytest.mark.parametrize(
-    "way", [(), ("rs",), ("a-very-long-name.of.a.relay.example.net",), ("a", "b", "c", "d")]
+    "way",
+    [
+        (),
+        ("rs",),
+        ("a-very-long-name.of.a.relay.example.net",),
+        ("a", "b", "c", "d"),
+        ("fd77::1", "ö"),
+    ],
 )
 def test_chain_names_fit_iptables(way: tuple[str, ...]) -> None:
     name = chain_name("relay-cologne-1.example.net" if len(way) == 1 else "rc", way)
     assert len(name) <= CHAIN_LENGTH
-    assert name.startswith("KTCP-")
+    assert re.fullmatch(r"KTCP-[A-Za-z0-9._-]+", name)
 
 
 def test_long_chain_names_stay_apart() -> None:

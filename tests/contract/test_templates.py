@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What the roles write on a relay, rendered by Ansible itself but without a relay.
+
+Set KTCP_UPDATE_EXPECTED=1 to write the expected texts anew, and read the difference.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ktcp_ops.mesh.plan import Node, plan
+from ktcp_ops.mesh.reader import read
+from ktcp_ops.run.engine import Job, LocalEngine
+from ktcp_ops.run.reporter import Silent
+from tests.contract.conftest import ROOT
+from tests.unit.mesh.conftest import make_description
+
+EXPECTED = Path(__file__).parent / "expected"
+PROCFS_FILES = ("settings", "thread_pool", "listeners", "peers", "routes", "exits")
+
+# Where a template goes: role, template, the loop's item, name of the text.
+TEMPLATES = [
+    *[("ktcp_peers", "lines.conf.j2", name, f"{name}.conf") for name in PROCFS_FILES],
+    ("ktcp_peers", "keys.conf.j2", "", "keys.conf"),
+    ("ktcp_peers", "ktcp.service.j2", "", "ktcp.service"),
+    ("ktcp_steering", "steering.j2", "v4", "steering.v4"),
+    ("ktcp_steering", "steering.j2", "v6", "steering.v6"),
+    ("ktcp_steering", "ktcp-steering.service.j2", "", "ktcp-steering.service"),
+]
+RELAYS = ("rc", "rs")
+
+Rendered = dict[str, dict[str, str]]
+"""Relay -> name -> text."""
+
+
+def nodes() -> dict[str, Node]:
+    """Plan a mesh in which every kind of line occurs."""
+
+    def more(mesh: dict[str, Any]) -> None:
+        mesh["paths"].append(
+            {
+                "name": "direct",
+                "ingress": "rc",
+                "destinations": ["198.51.100.128/25"],
+                "ports": [22, "8000-8100"],
+            }
+        )
+        mesh["exits"]["rc"] = [
+            {"deny": "198.51.100.9"},
+            {"allow": "198.51.100.0/24", "ports": 22},
+            {"allow": "198.51.100.128/25"},
+        ]
+
+    return plan(read(make_description(more)))
+
+
+def task(role: str) -> dict[str, Any]:
+    """Write the one task that renders a role's templates; many would take a minute."""
+
+    def lookup(template: str, item: str) -> str:
+        path = ROOT / "roles" / role / "templates" / template
+        return (
+            f"{{{{ lookup('ansible.builtin.template', '{path}', "
+            f"template_vars={{'item': '{item}'}}) }}}}"
+        )
+
+    texts = {
+        name: lookup(template, item) for owner, template, item, name in TEMPLATES if owner == role
+    }
+    return {"name": f"Render {role}", "ansible.builtin.debug": {"msg": texts}}
+
+
+def variables_of(role: str) -> list[str]:
+    """List the files of a role's defaults and variables."""
+    found = [ROOT / "roles" / role / kind / "main.yml" for kind in ("defaults", "vars")]
+    return [str(path) for path in found if path.is_file()]
+
+
+@pytest.fixture(scope="module")
+def rendered(tmp_path_factory: pytest.TempPathFactory) -> Rendered:
+    """Render every template for every relay in one run."""
+    work = tmp_path_factory.mktemp("render")
+    hosts = {
+        name: {"ansible_connection": "local", "ktcp_node": dict(node)}
+        for name, node in nodes().items()
+    }
+    roles = sorted({owner for owner, *_ in TEMPLATES})
+    plays = [
+        {
+            "name": role,
+            "hosts": "all",
+            "gather_facts": False,
+            "vars_files": variables_of(role),
+            "tasks": [task(role)],
+        }
+        for role in roles
+    ]
+    (work / "hosts.yml").write_text(yaml.safe_dump({"all": {"hosts": hosts}}))
+    (work / "play.yml").write_text(yaml.safe_dump(plays))
+    names = [f"Render {role}" for role in roles]
+    job = Job(
+        title="render",
+        playbook=work / "play.yml",
+        inventories=(str(work / "hosts.yml"),),
+        keep=frozenset(names),
+    )
+    result = LocalEngine().run(job, Silent())
+    assert int(result.exit_code) == 0, result
+    texts: Rendered = {relay: {} for relay in RELAYS}
+    for name in names:
+        for relay, output in result.outputs[name].items():
+            texts[relay] |= output["msg"]
+    return texts
+
+
+@pytest.mark.parametrize("relay", RELAYS)
+@pytest.mark.parametrize("name", [name for *_, name in TEMPLATES])
+def test_a_template_gives_the_expected_text(relay: str, name: str, rendered: Rendered) -> None:
+    found = rendered[relay][name]
+    expected = EXPECTED / relay / name
+    if os.environ.get("KTCP_UPDATE_EXPECTED"):
+        expected.parent.mkdir(parents=True, exist_ok=True)
+        expected.write_text(found)
+    assert found == expected.read_text()
+
+
+@pytest.mark.parametrize("name", PROCFS_FILES)
+def test_the_files_of_a_relay_are_just_the_planned_lines(name: str, rendered: Rendered) -> None:
+    for relay, node in nodes().items():
+        text = rendered[relay][f"{name}.conf"]
+        lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+        assert lines == node["conf"][name]
+
+
+def test_no_rule_redirects_what_the_module_did_not_take(rendered: Rendered) -> None:
+    """Fail open: every REDIRECT asks for the module's bit, and every one is TCP."""
+    for family in ("v4", "v6"):
+        rules = rendered["rc"][f"steering.{family}"].splitlines()
+        redirects = [rule for rule in rules if "REDIRECT" in rule]
+        assert redirects
+        for rule in redirects:
+            mark = int(rule.split("--mark ")[1].split()[0].split("/")[0], 16)
+            assert mark & 0x80000000
+            assert "-p tcp" in rule
+        assert not [rule for rule in rules if "--flush" in rule or " -F" in rule]
+    assert "REDIRECT" not in rendered["rs"]["steering.v4"]
