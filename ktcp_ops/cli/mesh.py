@@ -189,7 +189,16 @@ def run_action(
         console.print_json({"command": action, "check": check, **result.to_data()})
     else:
         print_result(result)
+        if check:
+            print_changes(result)
     end_with(result)
+
+
+def print_changes(result: RunResult) -> None:
+    """Print what a run would change, a line for each host and task."""
+    for host in result.hosts:
+        for task in host.changed_tasks:
+            console.print_line(f"{host.host} would change: {task}")
 
 
 def print_result(result: RunResult) -> None:

@@ -6,7 +6,7 @@ rest, so that a run over many hosts needs no memory that grows with its tasks.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ktcp_ops.run.reporter import Reporter
@@ -29,6 +29,7 @@ class HostTally:
 
     ok: int = 0
     changed: int = 0
+    changed_tasks: list[str] = field(default_factory=list)
     failed: bool = False
     unreachable: bool = False
     failed_task: str | None = None
@@ -90,6 +91,7 @@ class Tally:
             tally.ok += 1
             if result.get("changed"):
                 tally.changed += 1
+                tally.changed_tasks.append(task)
                 outcome = "changed"
         if task in self.keep:
             self.outputs[task][str(data.get("host"))] = dict(result)
@@ -133,6 +135,7 @@ def host_result(name: str, tally: HostTally) -> HostResult:
         state=state,
         ok=tally.ok,
         changed=tally.changed,
+        changed_tasks=tuple(tally.changed_tasks),
         failed_task=tally.failed_task if bad else None,
         message=tally.message if bad else None,
     )

@@ -20,12 +20,13 @@ class HostState(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class HostResult:
-    """One host's outcome; counts are tasks."""
+    """One host's outcome; counts are tasks. With ``check``, changed means would change."""
 
     host: str
     state: HostState
     ok: int = 0
     changed: int = 0
+    changed_tasks: tuple[str, ...] = ()
     failed_task: str | None = None
     message: str | None = None
 
@@ -75,6 +76,7 @@ class RunResult:
                     "state": str(host.state),
                     "ok": host.ok,
                     "changed": host.changed,
+                    "changed_tasks": list(host.changed_tasks),
                     "failed_task": host.failed_task,
                     "message": host.message,
                 }

@@ -20,7 +20,9 @@ from ktcp_ops.run.result import HostResult, HostState, RunResult
 from tests.unit.mesh.conftest import KEY, make_description
 from tests.unit.mesh.test_verify import Relays
 
-OK = HostResult(host="rc", state=HostState.CHANGED, ok=9, changed=4)
+OK = HostResult(
+    host="rc", state=HostState.CHANGED, ok=9, changed=4, changed_tasks=("Build", "Load")
+)
 FAILED = HostResult(
     host="rs", state=HostState.FAILED, ok=3, failed_task="Build", message="no headers\nfor 6.1"
 )
@@ -132,6 +134,7 @@ def test_rollout_gives_json_a_host(
         "state": "failed",
         "ok": 3,
         "changed": 0,
+        "changed_tasks": [],
         "failed_task": "Build",
         "message": "no headers\nfor 6.1",
     }
@@ -255,3 +258,14 @@ def test_help_teaches(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     text = capsys.readouterr().out
     assert "--inventory" in text
     assert len(text.split("Options:")[0].split()) > 20
+
+
+def test_a_dry_run_says_what_would_change(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    use(monkeypatch, FakeEngine(OK))
+    assert main.run(["mesh", "rollout", "-i", "inv", "--check"]) == 0
+    assert capsys.readouterr().out.splitlines()[-2:] == [
+        "rc would change: Build",
+        "rc would change: Load",
+    ]

@@ -69,7 +69,7 @@ def test_a_run_with_every_outcome() -> None:
     assert result.complete
     assert result.exit_code is ExitCode.UNREACHABLE
     assert result.hosts == (
-        HostResult(host="rc", state=HostState.CHANGED, ok=2, changed=1),
+        HostResult(host="rc", state=HostState.CHANGED, ok=2, changed=1, changed_tasks=("build",)),
         HostResult(
             host="rs",
             state=HostState.FAILED,
@@ -186,6 +186,13 @@ def test_a_result_as_data() -> None:
         "canceled": False,
         "complaint": None,
         "hosts": {
-            "rc": {"state": "ok", "ok": 1, "changed": 0, "failed_task": None, "message": None}
+            "rc": {
+                "state": "ok",
+                "ok": 1,
+                "changed": 0,
+                "changed_tasks": [],
+                "failed_task": None,
+                "message": None,
+            }
         },
     }
