@@ -8,6 +8,7 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from rich.console import Console, Group
@@ -52,8 +53,14 @@ def print_line(text: str, style: str = "") -> None:
 
 
 def print_json(data: Any) -> None:  # noqa: ANN401 - JSON is what it is
-    """Print data as JSON on stdout, the same way each time."""
-    sys.stdout.write(json.dumps(data, indent=2, sort_keys=True) + "\n")
+    """Print data as JSON on stdout, the same way each time.
+
+    In blocks: the plan of a large mesh is long, and having it once in memory is enough.
+    """
+    pieces = json.JSONEncoder(indent=2, sort_keys=True).iterencode(data)
+    while block := "".join(islice(pieces, 65536)):
+        sys.stdout.write(block)
+    sys.stdout.write("\n")
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
