@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from ktcp_ops import console
-from ktcp_ops.errors import ExitCode, InterruptedByUserError, InvalidMeshError
+from ktcp_ops.errors import ExitCode, InterruptedByUserError, InvalidMeshError, UsageError
 from ktcp_ops.mesh import inventory, rollout, status, verify
 from ktcp_ops.mesh.model import Mesh
 from ktcp_ops.mesh.plan import Node, plan
@@ -40,13 +40,22 @@ Inventories = Annotated[
     typer.Option(
         "--inventory",
         "-i",
+        metavar="INVENTORY",
         help="Ansible inventory: a file, or a directory with hosts, group_vars and mesh.ktcp.yml. "
         "Can be given several times.",
     ),
 ]
 Limit = Annotated[
     str | None,
-    typer.Option("--limit", help="Only these hosts: an Ansible pattern like rc or 'relays:!rs'."),
+    typer.Option(
+        "--limit",
+        metavar="PATTERN",
+        help="Only these hosts: an Ansible pattern like rc or 'relays:!rs'.",
+    ),
+]
+Relays = Annotated[
+    list[str] | None,
+    typer.Option("--relay", metavar="NAME", help="Only this relay. Can be given several times."),
 ]
 Check = Annotated[
     bool, typer.Option("--check", help="Change nothing; report what would be changed.")
@@ -101,14 +110,17 @@ def pair_count(mesh: Mesh) -> int:
 
 @app.command(name="plan")
 def show_plan(
-    inventory_names: Inventories, limit: Limit = None, output: OutputOption = Output.TEXT
+    inventory_names: Inventories, relays: Relays = None, output: OutputOption = Output.TEXT
 ) -> None:
     """Show what each relay has to hold: the lines of its /proc/net/ktcp and its steering.
 
     Computed from the description alone; no host is asked. Keys are shown by number only.
     """
     nodes = plan(load(inventory_names, output))
-    wanted = set(nodes) if limit is None else set(limit.split(","))
+    strangers = sorted(set(relays or ()) - set(nodes))
+    if strangers:
+        raise UsageError(f"{', '.join(strangers)}: not in the mesh; `mesh plan` lists its relays")
+    wanted = relays or nodes
     shown = {name: without_secrets(node) for name, node in nodes.items() if name in wanted}
     if output is Output.JSON:
         console.print_json({"exit_code": 0, "relays": shown})

@@ -112,10 +112,12 @@ def test_plan_shows_lines_and_no_secret(capsys: pytest.CaptureFixture[str]) -> N
     text = capsys.readouterr().out
     assert "  peers        add 10.77.2.2:5565 low 16 high 64 key 1\n" in text
     assert "KTCP-rc-rs mark 0x101 to 10.77.3.0/24 80" in text
-    assert main.run(["mesh", "plan", "-i", "inv", "-o", "json", "--limit", "rs"]) == 0
+    assert main.run(["mesh", "plan", "-i", "inv", "-o", "json", "--relay", "rs"]) == 0
     data = capsys.readouterr().out
     assert list(json.loads(data)["relays"]) == ["rs"]
     assert KEY not in text + data
+    assert main.run(["mesh", "plan", "-i", "inv", "--relay", "rx"]) == 2
+    assert "rx: not in the mesh" in capsys.readouterr().err
 
 
 def test_rollout_gives_json_a_host(
