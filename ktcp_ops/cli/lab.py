@@ -108,7 +108,7 @@ def into(
     guest = lab.guest(host)
     if not guest.alive():
         raise UnreachableError(f"guest {host} has stopped: ktcp-ops lab up starts it again")
-    command = ssh.command(lab.ssh_config, host, context.args)
+    command = ssh.shell_command(lab.ssh_config, host, context.args)
     os.execvp(command[0], command)
 
 

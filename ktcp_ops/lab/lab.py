@@ -234,6 +234,8 @@ class Lab:
 
         def wait_for(guest: Guest) -> None:
             guest.wait(timeout=self.boot_timeout, stopped=gave_up.is_set)
+            for unit in self.topology.guest(guest.name).services:
+                guest.run(["systemctl", "start", unit], timeout=120, check=True)
             self.progress(f"guest {guest.name}: up after {time.monotonic() - began:.0f} s")
 
         self.progress(f"lab: booting {', '.join(guests)} (Debian {self.release})")

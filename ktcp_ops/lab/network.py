@@ -107,6 +107,7 @@ def hosts(topology: Topology) -> str:
 # Interfaces get their names here and not from udev, which would have to know
 # them before the seed disk is read. Drivers may still be loading.
 RENAME = """\
+renames=
 rename() {
     tries=0
     while [ $tries -lt 300 ]; do
@@ -114,7 +115,8 @@ rename() {
             read -r address <"$file"
             if [ "$address" = "$1" ]; then
                 device=${file%/address}
-                ip link set dev "${device##*/}" name "$2"
+                renames="${renames}link set dev ${device##*/} name $2
+"
                 return
             fi
         done
@@ -125,6 +127,9 @@ rename() {
     return 1
 }
 """
+
+# Loaded together: one by one the kernel would start a program for each.
+MODULES = "modprobe --all ifb sch_ingress sch_netem cls_matchall act_mirred\n"
 
 
 def configure_script(topology: Topology, guest: str, delays_us: Mapping[str, int]) -> str:
@@ -138,13 +143,16 @@ def configure_script(topology: Topology, guest: str, delays_us: Mapping[str, int
     own = interfaces(topology, guest)
     parts = [
         "# Written by ktcp-ops lab.\n",
+        f"echo {guest} >/proc/sys/kernel/hostname\n",
+        # The unit that does this is one program more.
+        "[ ! -d /sys/kernel/debug ] || mount -t debugfs debugfs /sys/kernel/debug\n",
         RENAME,
         f"rename {management_mac(topology, guest)} {MANAGEMENT}\n",
         *(f"rename {each.mac} {each.name}\n" for each in own),
         sysctls(topology.guest(guest).forwarding),
-        batch("ip", ip_lines(topology, guest, own)),
+        MODULES if own else "",
+        batch("ip", ["$renames", *ip_lines(topology, guest, own)]),
         batch("tc", tc_lines(own, delays_us)),
-        *(f"systemctl start --no-block {name}\n" for name in topology.guest(guest).services),
     ]
     return "".join(parts)
 

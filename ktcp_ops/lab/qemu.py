@@ -16,6 +16,8 @@ KERNEL_COMMAND_LINE = (
     "net.ifnames=0",
     # A guest trusts itself, and the emulation would only be slower.
     "mitigations=off",
+    # Attaching the other security modules takes seconds.
+    "lsm=capability",
     # The emulated time stamp counter is the host's, and reading it costs least.
     "tsc=reliable",
     "no_timer_check",

@@ -17,10 +17,10 @@ def write(path: Path, *, hostname: str, hosts: str, configure: str, authorized_k
     """Write or rewrite a seed disk in place, which a running QEMU may have open."""
     content = pack(
         [
-            File(path="hostname", content=f"{hostname}\n".encode()),
-            File(path="hosts", content=hosts.encode()),
-            File(path="configure", content=configure.encode()),
-            File(path="authorized_keys", content=authorized_key.encode(), mode=0o600),
+            File(path="etc/hostname", content=f"{hostname}\n".encode()),
+            File(path="etc/hosts", content=hosts.encode()),
+            File(path="root/.ssh/authorized_keys", content=authorized_key.encode(), mode=0o600),
+            File(path="run/ktcp-lab/configure", content=configure.encode()),
         ]
     )
     if len(content) > SEED_BYTES:

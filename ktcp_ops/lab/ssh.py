@@ -41,8 +41,12 @@ def config(ports: Mapping[str, int], *, identity: Path, sockets: Path) -> str:
 def command(config_file: Path, host: str, remote: Sequence[str] | str) -> list[str]:
     """The ssh command that runs ``remote``; a list is quoted for the remote shell."""
     text = remote if isinstance(remote, str) else shlex.join(remote)
-    # "-F" takes its argument literally, while a config's own paths are quoted.
     return ["ssh", "-F", str(config_file), host, "--", text]
+
+
+def shell_command(config_file: Path, host: str, words: Sequence[str]) -> list[str]:
+    """The ssh command a user would type: a shell, or ``words`` for the remote shell."""
+    return ["ssh", "-F", str(config_file), host, *(["--", *words] if words else [])]
 
 
 def close_command(config_file: Path, host: str) -> list[str]:
