@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""python -m tests.harness lint | run [--release R] [--debug] [-k EXPRESSION] | prepare."""
+
+import argparse
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+
+from ktcp_ops import console
+from ktcp_ops.errors import KtcpError
+from ktcp_ops.lab.recipe import RELEASES
+from tests.harness import buildroot, debug_kernel, lint, suite
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    top = argparse.ArgumentParser(prog="python -m tests.harness", description=__doc__)
+    commands = top.add_subparsers(dest="command", required=True)
+    commands.add_parser("lint", help="check kmod/ with the headers of every release")
+    run = commands.add_parser("run", help="run tests/kernel in a guest")
+    prepare = commands.add_parser("prepare", help="fill the cache, run nothing")
+    for command in (run, prepare):
+        command.add_argument("--release", choices=RELEASES, default="trixie")
+        command.add_argument("--debug", action="store_true", help="with the debug kernel")
+    run.add_argument("-k", dest="only", metavar="EXPRESSION", help="as pytest's")
+    run.add_argument("-x", dest="stop", action="store_true", help="stop at the first failure")
+    return top
+
+
+def interrupt(signum: int, frame: FrameType | None) -> None:
+    """End by SIGTERM as by Ctrl-C, so that no guest is left behind."""
+    del signum, frame
+    raise KeyboardInterrupt
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run a command; the exit code."""
+    words = parser().parse_args(argv)
+    signal.signal(signal.SIGTERM, interrupt)
+    try:
+        return carry_out(words)
+    except KtcpError as error:
+        console.print_error(error.message)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+
+
+def carry_out(words: argparse.Namespace) -> int:
+    """Run the command that was parsed."""
+    if words.command == "lint":
+        return 1 if lint.run(CHECKOUT) else 0
+    if words.command == "prepare":
+        root = buildroot.ensure(words.release)
+        if words.debug:
+            debug_kernel.ensure(root)
+        return 0
+    plan = suite.Plan(
+        checkout=CHECKOUT,
+        release=words.release,
+        debug=words.debug,
+        only=words.only,
+        options=("-x",) if words.stop else (),
+    )
+    return suite.run(plan)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

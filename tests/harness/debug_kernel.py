@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The kernel that finds a module's mistakes: KASAN, lockdep, kmemleak and more.
+
+It is compiled from the release's own source with debug-kernel.config on top of
+tinyconfig, which takes some minutes once; the cache keeps the image and what
+is needed to compile modules for it.
+"""
+
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from ktcp_ops.errors import KtcpError
+from tests.harness import cached, progress
+from tests.harness.buildroot import Buildroot, as_root
+
+CONFIG = Path(__file__).with_name("debug-kernel.config")
+
+CONFIGURE = """
+set -eu
+cd linux
+make -s tinyconfig
+scripts/kconfig/merge_config.sh -m .config ../ktcp.config >/dev/null
+make -s olddefconfig
+"""
+COMPILE = "cd linux && exec make -j2 bzImage modules"
+# What modules are compiled with; the other 2 GiB are not needed any more.
+KEEP = """
+set -eu
+cd linux
+mv arch/x86/boot/bzImage ../bzImage
+find . -mindepth 1 -maxdepth 1 ! -name arch ! -name scripts ! -name include ! -name tools \
+    ! -name Makefile ! -name Kbuild ! -name Kconfig ! -name .config ! -name Module.symvers \
+    -exec rm -rf {} +
+find arch -mindepth 1 -maxdepth 1 ! -name x86 ! -name Kconfig -exec rm -rf {} +
+find tools -mindepth 1 -maxdepth 1 ! -name objtool ! -name include ! -name build ! -name scripts \
+    -exec rm -rf {} +
+find arch include -name '*.o' -delete
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DebugKernel:
+    """A compiled kernel."""
+
+    directory: Path
+
+    @property
+    def image(self) -> Path:
+        """What QEMU boots."""
+        return self.directory / "bzImage"
+
+    @property
+    def tree(self) -> Path:
+        """What modules are compiled with."""
+        return self.directory / "linux"
+
+
+def ensure(buildroot: Buildroot) -> DebugKernel:
+    """The debug kernel of the release of `buildroot`, compiled if the cache has none.
+
+    Raises:
+        KtcpError: It cannot be configured as wanted, or does not compile.
+    """
+    source = buildroot.sources()
+    scripts = (CONFIGURE, COMPILE, KEEP)
+    key = cached.key_of(CONFIG.read_bytes(), *scripts, buildroot.root.parent.name)
+    name = f"debug-kernel-{buildroot.release}-{key}"
+    return DebugKernel(
+        directory=cached.directory(name, lambda place: make(buildroot, source, place))
+    )
+
+
+def make(buildroot: Buildroot, source: Path, place: Path) -> None:
+    """Compile the kernel in `place`."""
+    tree = place / "linux"
+    tree.mkdir()
+    shutil.copy(CONFIG, place / "ktcp.config")
+    unpack = ["tar", "--strip-components=1", "-C", str(tree), "-xf", str(source)]
+    subprocess.run([*as_root(), *unpack], check=True)
+    run(buildroot, place, CONFIGURE, "debug kernel: configuring")
+    check_config(tree / ".config")
+    run(buildroot, place, COMPILE, "debug kernel: compiling, some minutes")
+    run(buildroot, place, KEEP, "debug kernel: tidying up")
+
+
+def run(buildroot: Buildroot, place: Path, script: str, what: str) -> None:
+    """Run a script in the build root, `place` being its directory."""
+    command = buildroot.command(["nice", "-n", "10", "sh", "-c", script], place)
+    log = place.parent / f"{place.stem}.log"
+    progress.logged(command, log=log, what=what)
+
+
+def check_config(config: Path) -> None:
+    """Kconfig drops silently what lacks a dependency.
+
+    Raises:
+        KtcpError: An option that is asked for is not set; the message names all.
+    """
+    there = set(config.read_text(encoding="ascii").splitlines())
+    wanted = [
+        line for line in CONFIG.read_text(encoding="ascii").splitlines() if line.startswith("CONF")
+    ]
+    missing = [line for line in wanted if line not in there]
+    if missing:
+        raise KtcpError(f"{CONFIG.name}: Kconfig does not grant {', '.join(missing)}")

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What compilers and checkers say about kmod/, with each release's own headers."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from ktcp_ops import console
+from ktcp_ops.lab.recipe import RELEASES
+from tests.harness import buildroot, kmodule
+from tests.harness.buildroot import Buildroot
+
+# All that W=1 and sparse print about our files is a finding; the compiler's
+# and the kernel's own lines begin otherwise.
+OURS = "/work/kmod/"
+# camelcase is learned from a kernel tree, which is not there; the maintainers
+# file is the kernel's.
+CHECKPATCH = (
+    "--no-tree",
+    "--strict",
+    "--terse",
+    "--show-types",
+    "--max-line-length=100",
+    "--ignore",
+    "FILE_PATH_CHANGES,LINUX_VERSION_CODE",
+)
+
+
+def compile_findings(checkout: Path, root: Buildroot, work: Path, kernel: str) -> list[str]:
+    """Warnings of the compiler and of sparse with the headers of a stock kernel."""
+    kmodule.copy_sources(checkout, work)
+    done = kmodule.make(
+        root,
+        work,
+        f"/lib/modules/{kernel}/build",
+        options=("W=1", "C=2", "CHECK=sparse", "KCFLAGS=-Werror"),
+    )
+    lines = done.stdout.splitlines()
+    found = [line for line in lines if is_finding(line)]
+    if done.returncode and not found:
+        found = lines
+    return [f"{root.release} {kernel}: {line}" for line in found]
+
+
+def is_finding(line: str) -> bool:
+    """True for a line of compiler or sparse that says something is wrong."""
+    return any(word in line for word in (" warning: ", " error: ", "WARNING: ", "ERROR: "))
+
+
+def checkpatch_findings(root: Buildroot, work: Path) -> list[str]:
+    """Findings of checkpatch --strict in the sources at `work`/kmod."""
+    files = sorted(
+        f"/work/{path.relative_to(work)}"
+        for pattern in ("*.c", "*.h")
+        for path in (work / "kmod").rglob(pattern)
+        if not path.name.endswith(".mod.c")
+    )
+    command = ["/usr/src/tools/scripts/checkpatch.pl", *CHECKPATCH, "-f", *files]
+    done = subprocess.run(root.command(command, work), capture_output=True, text=True, check=False)
+    lines = (done.stdout + done.stderr).splitlines()
+    return [line for line in lines if line and not line.startswith("total: ")]
+
+
+def format_findings(checkout: Path) -> list[str]:
+    """Files that clang-format would write otherwise, where kmod/ says how."""
+    if not (checkout / "kmod" / ".clang-format").exists():
+        return []
+    tool = shutil.which("clang-format", path=str(Path(sys.executable).parent)) or "clang-format"
+    files = sorted(str(p) for pattern in ("*.c", "*.h") for p in (checkout / "kmod").rglob(pattern))
+    done = subprocess.run(
+        [tool, "--dry-run", "--Werror", "--style=file", *files],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return [line for line in done.stderr.splitlines() if "error:" in line]
+
+
+def run(checkout: Path) -> int:
+    """Check kmod/ and print the findings; how many there are."""
+    found = format_findings(checkout)
+    for release in RELEASES:
+        root = buildroot.ensure(release)
+        work = checkout / "build" / "harness" / f"lint-{release}"
+        for kernel in root.kernel_releases():
+            console.print_note(f"kmod: W=1 and sparse for {release}, {kernel}")
+            found += compile_findings(checkout, root, work, kernel)
+    console.print_note("kmod: checkpatch --strict")
+    kmodule.copy_sources(checkout, work)
+    found += checkpatch_findings(root, work)
+    for line in found:
+        console.print_line(line.replace("/work/kmod/", "kmod/"))
+    return len(found)

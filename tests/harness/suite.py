@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""tests/kernel in a guest: boot, copy, run, judge, bring back."""
+
+import contextlib
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ktcp_ops import console
+from ktcp_ops.errors import KtcpError
+from ktcp_ops.lab import guest, image, ssh
+from ktcp_ops.lab.guest import Guest
+from ktcp_ops.lab.recipe import Release
+from tests.harness import buildroot, debug_kernel, kmodule
+from tests.kernel.splat import splats
+
+REMOTE = "/root/suite"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """One run of the suite."""
+
+    checkout: Path
+    release: Release
+    debug: bool = False
+    only: str | None = None
+    options: Sequence[str] = ()
+
+    @property
+    def name(self) -> str:
+        """Names the run's directory and its reports."""
+        return f"{self.release}-debug" if self.debug else self.release
+
+    @property
+    def directory(self) -> Path:
+        """Where the results go."""
+        return self.checkout / "build" / "harness" / self.name
+
+    @property
+    def bound_s(self) -> float:
+        """No run takes longer."""
+        return 40 * 60 if self.debug else 25 * 60
+
+    def environment(self) -> dict[str, str]:
+        """How much there is to do, and how fast it will be done."""
+        if self.debug:
+            return {"KTCP_TEST_SCALE": "0.1", "KTCP_TEST_PATIENCE": "5"}
+        return {"KTCP_TEST_SCALE": "1", "KTCP_TEST_PATIENCE": "2"}
+
+    def pytest(self) -> str:
+        """The guest's shell line that runs the tests."""
+        words = [f"{name}={value}" for name, value in sorted(self.environment().items())]
+        words += ["PYTHONUNBUFFERED=1", "PYTHONDONTWRITEBYTECODE=1", f"PYTHONPATH={REMOTE}"]
+        words += ["python3", "-m", "pytest", "-v", "--tb=short", "--color=no", "-ra"]
+        words += ["-p", "no:cacheprovider", "--rootdir", REMOTE, "-c", "/dev/null"]
+        words += ["--import-mode=importlib", f"--junitxml={REMOTE}/junit.xml", *self.options]
+        words += [f"{REMOTE}/tests/kernel"]
+        line = " ".join(words)
+        return f"cd {REMOTE} && {line}" + (f" -k '{self.only}'" if self.only else "")
+
+
+def run(plan: Plan) -> int:
+    """Build the module, run the tests with it, and say what came of it.
+
+    Returns:
+        0, or 1 when a test failed, the kernel complained or memory leaked.
+
+    Raises:
+        KtcpError: It did not come to the tests, or the guest died of them.
+    """
+    plan.directory.mkdir(parents=True, exist_ok=True)
+    root = buildroot.ensure(plan.release)
+    kernel = debug_kernel.ensure(root) if plan.debug else None
+    module = build_module(plan, root, kernel)
+    begun = time.monotonic()
+    with guest.running(
+        release=plan.release,
+        directory=plan.directory / "guest",
+        name="ktest",
+        memory_mib=3072 if plan.debug else 1536,
+        kernel=kernel.image if kernel else None,
+        command_line="panic=-1 oops=panic" + (" kmemleak=on" if plan.debug else ""),
+        reboots=False,
+        boot_timeout=600,
+    ) as vm:
+        prepare(vm, plan, module)
+        failures = judge(vm, plan)
+    took = time.monotonic() - begun
+    for failure in failures:
+        console.print_error(failure)
+    verdict = "FAILED" if failures else "passed"
+    console.print_note(f"kernel tests {plan.name}: {verdict} after {took:.0f} s")
+    return 1 if failures else 0
+
+
+def build_module(
+    plan: Plan, root: buildroot.Buildroot, kernel: debug_kernel.DebugKernel | None
+) -> Path:
+    """Compile ktcp.ko for the kernel that the guest will run."""
+    work = plan.directory
+    if kernel is None:
+        release = root.headers(image.ensure(plan.release))
+        return kmodule.build(plan.checkout, root, work, f"/lib/modules/{release}/build")
+    return kmodule.build(plan.checkout, root, work, "/kernel/linux", kernel=kernel.directory)
+
+
+def prepare(vm: Guest, plan: Plan, module: Path) -> None:
+    """Put the module and the tests into the guest."""
+    vm.put(plan.checkout / "tests" / "kernel", f"{REMOTE}/tests/kernel")
+    vm.put(module, f"{REMOTE}/ktcp.ko")
+    vm.run(
+        "dir=/lib/modules/$(uname -r)/updates && mkdir -p $dir "
+        f"&& mv {REMOTE}/ktcp.ko $dir && depmod",
+        check=True,
+    )
+    if plan.debug:
+        vm.run("mountpoint -q /sys/kernel/debug || mount -t debugfs none /sys/kernel/debug")
+        leaks(vm, "forget")
+
+
+def judge(vm: Guest, plan: Plan) -> list[str]:
+    """Run the tests; a sentence for each thing that is wrong afterwards."""
+    code = stream(vm, plan.pytest(), bound_s=plan.bound_s)
+    failures = [] if code == 0 else [f"pytest ended with {code}"]
+    with contextlib.suppress(KtcpError):
+        vm.get(f"{REMOTE}/junit.xml", plan.directory / "junit.xml")
+    if plan.debug:
+        done = leaks(vm, "report")
+        if done.returncode:
+            failures.append(f"kmemleak:\n{done.stdout}{done.stderr}")
+    else:
+        vm.run("rmmod ktcp", timeout=120)
+    log = vm.run(["dmesg"], timeout=120, check=True).stdout
+    (plan.directory / "dmesg.txt").write_text(log, encoding="utf-8")
+    found = splats(log.splitlines())
+    if found:
+        failures.append("the kernel complains, see dmesg.txt:\n" + "\n".join(found[:20]))
+    return failures
+
+
+def leaks(vm: Guest, command: str) -> subprocess.CompletedProcess[str]:
+    """Run tests.kernel.leaks in the guest."""
+    return vm.run(
+        f"cd {REMOTE} && PYTHONPATH={REMOTE} python3 -m tests.kernel.leaks {command}", timeout=600
+    )
+
+
+def stream(vm: Guest, line: str, *, bound_s: float) -> int:
+    """Run a shell line in the guest, its output being ours; its exit code.
+
+    Raises:
+        GuestDiedError: The guest is gone; the message holds the end of its console.
+        KtcpError: It took longer than `bound_s` seconds.
+    """
+    with subprocess.Popen(
+        ssh.command(vm.config, "ktest", line),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    ) as process:
+        expired = threading.Event()
+
+        def expire() -> None:
+            expired.set()
+            process.kill()
+
+        timer = threading.Timer(bound_s, expire)
+        timer.start()
+        assert process.stdout is not None
+        for row in process.stdout:
+            sys.stdout.write(row)
+            sys.stdout.flush()
+        code = process.wait()
+        timer.cancel()
+    if expired.is_set():
+        raise KtcpError(f"the tests did not end within {bound_s:.0f} s")
+    if code == 255:
+        vm.check_alive()
+    return code

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Reports in the kernel's log that fail a test run, whatever the tests said."""
+
+import re
+from collections.abc import Iterable
+
+# Sources: lib/dump_stack.c, kernel/panic.c, kernel/locking/lockdep.c,
+# mm/kasan/report.c, kernel/rcu/tree_stall.h, kernel/hung_task.c.
+SPLAT = re.compile(
+    "|".join(
+        (
+            r"\bBUG: ",
+            r"\bkernel BUG at ",
+            r"\bWARNING: ",
+            r"\bINFO: task .* blocked for more than ",
+            r"\bINFO: trying to register non-static key",
+            r"\brcu: INFO: .* (?:self-detected stall|detected stalls|detected expedited stalls)",
+            r"\bKASAN: ",
+            r"\bUBSAN: ",
+            r"\bKCSAN: ",
+            r"\bOops: ",
+            r"general protection fault",
+            r"Unable to handle kernel",
+            r"sleeping function called from invalid context",
+            r"scheduling while atomic",
+            r"possible (?:recursive locking|circular locking dependency|irq lock inversion)",
+            r"inconsistent lock state",
+            r"suspicious RCU usage",
+            r"held lock freed|lock held when returning to user space",
+            r"ODEBUG: ",
+            r"refcount_t: ",
+            r"ref_tracker: .* leaked|ref_tracker: reference already released",
+            r"list_(?:add|del) corruption",
+            r"unregister_netdevice: waiting for ",
+            r"workqueue lockup",
+            r"soft lockup|hard LOCKUP",
+            r"Call Trace:",
+            r"Kernel panic",
+        )
+    )
+)
+
+# An emulated machine's clocks and CPU quirks, and what Debian's kernels say
+# when a module that nobody signed is loaded, are no fault of the module.
+HARMLESS = re.compile(
+    r"clocksource: |perf: interrupt took too long|module verification failed|Unpatched return thunk"
+)
+
+
+def splats(lines: Iterable[str]) -> list[str]:
+    """The lines that report a fault of the kernel, in their order."""
+    return [line for line in lines if SPLAT.search(line) and not HARMLESS.search(line)]

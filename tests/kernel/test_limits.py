@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What KTCP does not take is routed: limits, draining, nothing configured."""
+
+import socket
+from contextlib import ExitStack
+
+from tests.kernel.mesh import CLIENT_PORT, RELAY_PORT, Mesh, mark
+from tests.kernel.topology import Family
+from tests.kernel.traffic import (
+    Payload,
+    Server,
+    connect,
+    echo,
+    is_reset,
+    receive,
+    receive_end,
+    send,
+    serving,
+)
+from tests.kernel.wait import seconds, until
+
+
+def fetch(mesh: Mesh, family: Family, at: Server) -> str:
+    """One short connection; the address that the server saw."""
+    with connect(mesh.c, family, at.address, at.port) as sock:
+        send(sock, Payload(1000))
+        receive(sock, Payload(1000))
+    return at.peers[-1]
+
+
+def test_draining_routes_new_flows_and_keeps_old_ones(mesh: Mesh, family: Family) -> None:
+    with serving(mesh.s, family, echo) as at:
+        with connect(mesh.c, family, at.address, at.port) as old:
+            send(old, Payload(1000))
+            receive(old, Payload(1000))
+            passed = mesh.rc.stat("drain_passed_total")
+            mesh.rc.write("drain", "on")
+            assert mesh.rc.read("drain") == "on\n# splits 1\n"
+
+            assert fetch(mesh, family, at) == family.client
+            assert mesh.rc.stat("drain_passed_total") == passed + 1
+            send(old, Payload(1 << 20))
+            old.shutdown(socket.SHUT_WR)
+            receive(old, Payload(1 << 20))
+            receive_end(old)
+        mesh.wait_idle()
+        assert mesh.rc.read("drain") == "on\n# splits 0\n"
+
+        mesh.rc.write("drain", "off")
+        assert fetch(mesh, family, at) == family.rs_inside
+
+
+def test_more_flows_than_max_splits(mesh: Mesh, family: Family) -> None:
+    mesh.rc.write("settings", "max_splits 3")
+    passed = mesh.rc.stat("limit_passed_total")
+    with serving(mesh.s, family, echo) as at, ExitStack() as stack:
+        for number in range(5):
+            sock = stack.enter_context(connect(mesh.c, family, at.address, at.port))
+            send(sock, Payload(1))
+            receive(sock, Payload(1))
+            assert at.peers[-1] == (family.rs_inside if number < 3 else family.client)
+        assert mesh.rc.stat("limit_passed_total") == passed + 2
+        assert len(mesh.rc.splits()) == 3
+        stack.close()
+        mesh.wait_idle()
+        assert fetch(mesh, family, at) == family.rs_inside
+
+
+def test_no_listener(mesh: Mesh, family: Family) -> None:
+    """The rules of the packet filter may stay: alone they redirect nothing."""
+    mesh.rc.write("listeners", f"del client {CLIENT_PORT}")
+    with serving(mesh.s, family, echo) as at:
+        assert fetch(mesh, family, at) == family.client
+        mesh.rc.write("listeners", f"add client {CLIENT_PORT}")
+        assert fetch(mesh, family, at) == family.rs_inside
+
+
+def test_no_route(mesh: Mesh, family: Family) -> None:
+    mesh.rc.write("routes", f"del mark {mark(family):#x}")
+    with serving(mesh.s, family, echo) as at:
+        assert fetch(mesh, family, at) == family.client
+
+
+def test_peer_of_the_route_removed(mesh: Mesh, family: Family) -> None:
+    """Be it that the removal is refused or that the flow is routed: it is served."""
+    mesh.rc.write("peers", f"del {family.at(family.rs, RELAY_PORT)}")
+    with serving(mesh.s, family, echo) as at:
+        assert fetch(mesh, family, at) == family.client
+
+
+def test_idle_split_ends(mesh: Mesh, family: Family) -> None:
+    for relay in mesh.relays:
+        relay.write("settings", "idle_timeout_s 1")
+    ended = mesh.rc.stat("idle_timeouts_total") + mesh.rs.stat("idle_timeouts_total")
+    with (
+        serving(mesh.s, family, echo) as at,
+        connect(mesh.c, family, at.address, at.port) as sock,
+    ):
+        send(sock, Payload(10))
+        receive(sock, Payload(10))
+        assert is_reset(sock, bound=20)
+    mesh.wait_idle()
+    assert mesh.rc.stat("idle_timeouts_total") + mesh.rs.stat("idle_timeouts_total") > ended
+
+
+def test_split_with_traffic_one_way_is_not_idle(mesh: Mesh, family: Family) -> None:
+    for relay in mesh.relays:
+        relay.write("settings", "idle_timeout_s 2")
+
+    def trickle(sock: socket.socket) -> None:
+        sock.settimeout(0.4)
+        for _ in range(15):
+            sock.sendall(b".")
+            try:
+                assert sock.recv(1), "ended"
+            except TimeoutError:
+                continue
+
+    with (
+        serving(mesh.s, family, trickle) as at,
+        connect(mesh.c, family, at.address, at.port) as sock,
+    ):
+        for _ in range(15):
+            assert sock.recv(1) == b"."
+        at.join()
+
+
+def test_slow_reader_stops_the_writer(mesh: Mesh, family: Family) -> None:
+    """What is on the way is bounded by the sockets' buffers, and none of it is lost."""
+    sent = [0]
+    endless = Payload(1 << 40)
+
+    def server(sock: socket.socket) -> None:
+        sock.settimeout(seconds(120))
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+        while sent[0] < limit:
+            piece = endless.piece(sent[0], 64 << 10)
+            sock.sendall(piece)
+            sent[0] += len(piece)
+
+    limit = 64 << 20
+    client = mesh.c.socket(family.number)
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+    with serving(mesh.s, family, server) as at, client:
+        client.connect((at.address, at.port))
+        until(lambda: stands_still(sent), "the writer does not stop", bound=60)
+        assert sent[0] < limit, "all of it is buffered on the way"
+        receive(client, Payload(limit))
+        at.join()
+
+
+def stands_still(counter: list[int]) -> bool:
+    """True when the counter has not moved for two seconds, and has moved before."""
+    before = counter[0]
+    if not before:
+        return False
+    try:
+        until(lambda: counter[0] != before, "moves", bound=2)
+    except TimeoutError:
+        return True
+    return False

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Many splits at once, and the threads that serve them."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+
+import pytest
+
+from tests.kernel.mesh import Mesh
+from tests.kernel.namespace import Namespace
+from tests.kernel.topology import Family
+from tests.kernel.traffic import Payload, Server, connect, echo, exchange, receive, send, serving
+from tests.kernel.wait import until
+
+CROWD = 200
+
+
+@contextmanager
+def thread_pool(host: Namespace, low: int, high: int) -> Iterator[None]:
+    """Watermarks for a while; they hold for the whole module."""
+    before = host.lines("thread_pool")
+    host.write("thread_pool", f"low {low}", f"high {high}")
+    try:
+        yield
+    finally:
+        host.write("thread_pool", *before)
+
+
+def threads(host: Namespace) -> dict[str, int]:
+    """The counts of `thread_pool`."""
+    return {name: int(value) for name, value in host.comments("thread_pool").items()}
+
+
+def talk(mesh: Mesh, family: Family, server: Server, number: int) -> None:
+    """One client of many: a stream of its own in each direction."""
+    message = Payload(64 << 10, seed=number)
+    with connect(mesh.c, family, server.address, server.port, bound=120) as sock:
+        exchange(sock, out=message, into=message)
+
+
+@pytest.mark.parametrize("pooled", ["on", "off"])
+def test_crowd_at_once(mesh: Mesh, family: Family, pooled: str) -> None:
+    for relay in mesh.relays:
+        relay.write("settings", f"thread_pool {pooled}")
+    opened = mesh.rs.stat("splits_opened_total")
+    with serving(mesh.s, family, echo) as at, ThreadPoolExecutor(CROWD) as clients:
+        work = [clients.submit(talk, mesh, family, at, number) for number in range(CROWD)]
+        for one in work:
+            one.result()
+        at.join()
+    assert len(at.peers) == CROWD
+    assert mesh.rs.stat("splits_opened_total") == opened + CROWD
+    mesh.wait_idle()
+    for relay in mesh.relays:
+        assert relay.stat("splits_opened_total") == relay.stat("splits_closed_total")
+        assert relay.stat("splits_active") == 0
+
+
+@contextmanager
+def open_splits(mesh: Mesh, family: Family, count: int) -> Iterator[None]:
+    """So many splits, each of which has passed a byte both ways."""
+    with serving(mesh.s, family, echo) as at, ExitStack() as stack:
+        for _ in range(count):
+            sock = stack.enter_context(connect(mesh.c, family, at.address, at.port))
+            send(sock, Payload(1))
+            receive(sock, Payload(1))
+        yield
+
+
+def test_pool_keeps_between_its_marks(mesh: Mesh, family: Family) -> None:
+    with thread_pool(mesh.rc, low=4, high=6):
+        until(lambda: 4 <= threads(mesh.rc)["ready"] <= 6, "not between the marks")
+        with open_splits(mesh, family, 20):
+            assert threads(mesh.rc)["busy"] >= 20
+            until(lambda: 4 <= threads(mesh.rc)["ready"] <= 6, "not refilled")
+        mesh.wait_idle()
+        until(lambda: threads(mesh.rc)["busy"] == 0, "threads without work are busy")
+        assert 4 <= threads(mesh.rc)["ready"] <= 6
+        counts = threads(mesh.rc)
+        assert counts["created"] - counts["ended"] == counts["ready"]
+
+
+def test_marks_change_at_run_time(mesh: Mesh) -> None:
+    with thread_pool(mesh.rc, low=50, high=60):
+        until(lambda: 50 <= threads(mesh.rc)["ready"] <= 60, "does not grow")
+        mesh.rc.write("thread_pool", "low 1", "high 2")
+        until(lambda: 1 <= threads(mesh.rc)["ready"] <= 2, "does not shrink")
+        mesh.rc.write("thread_pool", "high 40", "low 30")
+        until(lambda: 30 <= threads(mesh.rc)["ready"] <= 40, "does not grow again")
+
+
+def test_marks_are_module_wide(mesh: Mesh) -> None:
+    with thread_pool(mesh.rc, low=3, high=5):
+        assert mesh.rs.lines("thread_pool") == ["low 3", "high 5"]
+
+
+def test_pool_that_is_off_makes_threads(mesh: Mesh, family: Family) -> None:
+    with thread_pool(mesh.rc, low=2, high=2):
+        until(lambda: threads(mesh.rc)["ready"] == 2, "not filled")
+        for relay in mesh.relays:
+            relay.write("settings", "thread_pool off")
+        before = threads(mesh.rc)["created"]
+        with open_splits(mesh, family, 5):
+            assert threads(mesh.rc)["created"] >= before + 10
+        mesh.wait_idle()
+        until(lambda: threads(mesh.rc)["busy"] == 0, "threads without work are busy")
+        assert threads(mesh.rc)["ready"] == 2
+
+
+def test_pool_gives_threads_again(mesh: Mesh, family: Family) -> None:
+    """In the steady state no thread is made for a connection."""
+    with thread_pool(mesh.rc, low=16, high=64):
+        with open_splits(mesh, family, 4):
+            pass
+        mesh.wait_idle()
+        until(lambda: threads(mesh.rc)["busy"] == 0, "threads without work are busy")
+        before = threads(mesh.rc)["created"]
+        for _ in range(10):
+            with open_splits(mesh, family, 1):
+                pass
+            mesh.wait_idle()
+        assert threads(mesh.rc)["created"] == before

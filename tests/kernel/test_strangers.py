@@ -1,0 +1,337 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The relay port against those who may not use it, and those who misuse it."""
+
+import random
+import socket
+import struct
+import time
+from collections.abc import Callable
+
+import pytest
+
+from tests.kernel import wire
+from tests.kernel.mesh import OTHER_KEY, RELAY_PORT, Mesh
+from tests.kernel.topology import V4, V6, Family
+from tests.kernel.traffic import Payload, connect, echo, receive, reset, send, serving
+from tests.kernel.wait import seconds, until
+
+
+def dial(mesh: Mesh, family: Family) -> socket.socket:
+    """A connection from rc to the relay port of rs."""
+    return connect(mesh.rc, family, family.rs, RELAY_PORT)
+
+
+def is_thrown_out(sock: socket.socket, *, bound: float = 20) -> bool:
+    """True when the relay ends the connection without having sent a byte."""
+    sock.settimeout(seconds(bound))
+    try:
+        return sock.recv(1) == b""
+    except ConnectionResetError:
+        return True
+
+
+def test_handshake_of_a_peer(mesh: Mesh, family: Family) -> None:
+    """That the tests below are thrown out for what they say wrong, not for how they say it."""
+    with serving(mesh.s, family, echo) as at, dial(mesh, family) as sock:
+        wire.prove(sock)
+        target = wire.address(at.address, at.port)
+        sock.sendall(wire.open_record(target, wire.address(family.client, 12345)) + b"hello")
+        assert wire.receive_exactly(sock, 5) == b"hello"
+        [line] = mesh.rs.splits()
+        assert line.startswith(f"{family.at(family.client, 12345)} -> ")
+
+
+def test_handshake_byte_by_byte(mesh: Mesh, family: Family) -> None:
+    with serving(mesh.s, family, echo) as at, dial(mesh, family) as sock:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        hello = wire.hello()
+        for at_byte in range(len(hello) - 1):
+            sock.sendall(hello[at_byte : at_byte + 1])
+        challenge = wire.challenged(sock, hello, unsent=1)
+        target = wire.address(at.address, at.port)
+        rest = wire.proof(hello, challenge) + wire.open_record(target, target)
+        for at_byte in range(len(rest)):
+            sock.sendall(rest[at_byte : at_byte + 1])
+        sock.sendall(b"hello")
+        assert wire.receive_exactly(sock, 5) == b"hello"
+
+
+HELLO_BYTES = wire.HEAD.size + wire.NONCE_BYTES
+
+GARBAGE: dict[str, Callable[[], bytes]] = {
+    "noise": lambda: random.Random(7).randbytes(4096),
+    "zeros": lambda: bytes(4096),
+    "ones": lambda: b"\xff" * 4096,
+    "http": lambda: b"GET / HTTP/1.1\r\nHost: relay.example\r\n\r\n".ljust(64),
+    "other magic": lambda: wire.hello(magic=0x4B55),
+    "version 0": lambda: wire.hello(version=0),
+    "version 2": lambda: wire.hello(version=2),
+    "version 255": lambda: wire.hello(version=255),
+    "length 0": lambda: wire.head(wire.HELLO, 0, key=1) + bytes(wire.NONCE_BYTES),
+    "length of the head": lambda: wire.head(wire.HELLO, 8, key=1) + bytes(wire.NONCE_BYTES),
+    "length one short": lambda: wire.head(wire.HELLO, HELLO_BYTES - 1, key=1) + bytes(32),
+    "length one over": lambda: wire.head(wire.HELLO, HELLO_BYTES + 1, key=1) + bytes(33),
+    "length 65535": lambda: wire.head(wire.HELLO, 65535, key=1) + bytes(65535 - 8),
+    "challenge first": lambda: wire.head(wire.CHALLENGE, 72, key=1) + bytes(64),
+    "proof first": lambda: wire.head(wire.PROOF, 40, key=1) + bytes(32),
+    "open first": lambda: wire.open_record(
+        wire.address("10.99.3.2", 80), wire.address("10.99.1.2", 1)
+    ),
+    "unknown record": lambda: wire.head(9, HELLO_BYTES, key=1) + bytes(32),
+    "key 0": lambda: wire.hello(key=0),
+    "unknown key": lambda: wire.hello(key=7),
+    "key 65535": lambda: wire.hello(key=65535),
+}
+
+
+@pytest.mark.parametrize("garbage", GARBAGE.values(), ids=GARBAGE.keys())
+def test_garbage(mesh: Mesh, family: Family, garbage: Callable[[], bytes]) -> None:
+    failures = mesh.rs.stat("handshake_failures_total")
+    with dial(mesh, family) as sock:
+        sock.sendall(garbage())
+        assert is_thrown_out(sock, bound=4), "the relay waits for its timeout"
+    until(lambda: mesh.rs.stat("handshake_failures_total") == failures + 1, "not counted")
+    mesh.wait_idle()
+
+
+@pytest.mark.parametrize("sent", [0, 1, 7, 8, 9, 39])
+def test_truncated_hello(mesh: Mesh, family: Family, sent: int) -> None:
+    failures = mesh.rs.stat("handshake_failures_total")
+    with dial(mesh, family) as sock:
+        sock.sendall(wire.hello()[:sent])
+        sock.shutdown(socket.SHUT_WR)
+        assert is_thrown_out(sock, bound=4)
+    until(lambda: mesh.rs.stat("handshake_failures_total") == failures + 1, "not counted")
+
+
+def test_wrong_proof(mesh: Mesh, family: Family) -> None:
+    with serving(mesh.s, family, echo) as at, dial(mesh, family) as sock:
+        hello = wire.hello()
+        challenge = wire.challenged(sock, hello)
+        sock.sendall(wire.proof(hello, challenge, secret=OTHER_KEY))
+        target = wire.address(at.address, at.port)
+        sock.sendall(wire.open_record(target, target))
+        assert is_thrown_out(sock, bound=4)
+        assert not at.peers
+
+
+def test_own_mac_sent_back(mesh: Mesh, family: Family) -> None:
+    """A mirror knows no key: the roles keep one end's proof from serving the other."""
+    with dial(mesh, family) as sock:
+        hello = wire.hello()
+        sock.sendall(hello)
+        challenge = wire.receive_exactly(sock, wire.HEAD.size + 64)
+        sock.sendall(wire.head(wire.PROOF, 40, key=1) + challenge[-wire.MAC_BYTES :])
+        assert is_thrown_out(sock, bound=4)
+
+
+def test_proof_of_another_connection(mesh: Mesh, family: Family) -> None:
+    with dial(mesh, family) as first, dial(mesh, family) as second:
+        hello = wire.hello()
+        old = wire.proof(hello, wire.challenged(first, hello))
+        wire.challenged(second, hello)
+        second.sendall(old)
+        assert is_thrown_out(second, bound=4)
+
+
+V4_TARGET = wire.address("10.99.3.2", 80)
+SOURCE = wire.address("10.99.1.2", 1)
+
+
+def hops(count: int) -> tuple[bytes, ...]:
+    """Relays that no namespace has."""
+    return tuple(wire.address(f"10.99.4.{n + 1}", RELAY_PORT) for n in range(count))
+
+
+def with_head(record: bytes, **changes: int) -> bytes:
+    """A record with another head."""
+    magic, version, kind, length, key = wire.HEAD.unpack(record[: wire.HEAD.size])
+    fields = {"magic": magic, "version": version, "kind": kind, "length": length, "key": key}
+    fields |= changes
+    return (
+        wire.head(
+            fields["kind"],
+            fields["length"],
+            key=fields["key"],
+            version=fields["version"],
+            magic=fields["magic"],
+        )
+        + record[wire.HEAD.size :]
+    )
+
+
+GOOD_OPEN = wire.open_record(V4_TARGET, SOURCE)
+BAD_OPEN = {
+    "version 2": with_head(GOOD_OPEN, version=2),
+    "other magic": with_head(GOOD_OPEN, magic=0),
+    "other record": with_head(GOOD_OPEN, kind=wire.HELLO),
+    "a key": with_head(GOOD_OPEN, key=1),
+    "length 0": with_head(GOOD_OPEN, length=0),
+    "length 8": with_head(GOOD_OPEN, length=8),
+    "length 65535": with_head(GOOD_OPEN, length=65535) + bytes(65535),
+    "longer than its hops": with_head(GOOD_OPEN, length=len(GOOD_OPEN) + 20) + bytes(20),
+    "flags": wire.open_record(V4_TARGET, SOURCE, flags=1),
+    "reserved": GOOD_OPEN[:10] + b"\0\1" + GOOD_OPEN[12:],
+    "more hops than bytes": GOOD_OPEN[:9] + b"\3" + GOOD_OPEN[10:],
+    "9 hops": wire.open_record(V4_TARGET, SOURCE, hops(9)),
+    "255 hops": wire.open_record(V4_TARGET, SOURCE, hops(255)),
+    "a hop twice": wire.open_record(V4_TARGET, SOURCE, hops(2) + hops(1)),
+    "the relay itself as hop": wire.open_record(
+        V4_TARGET, SOURCE, (wire.address("10.99.2.2", RELAY_PORT),)
+    ),
+    "family 0": wire.open_record(b"\0" + V4_TARGET[1:], SOURCE),
+    "family 5": wire.open_record(b"\5" + V4_TARGET[1:], SOURCE),
+    "port 0": wire.open_record(wire.address("10.99.3.2", 0), SOURCE),
+    "bytes behind IPv4": wire.open_record(V4_TARGET[:-1] + b"\1", SOURCE),
+    "reserved of the target": wire.open_record(b"\4\1" + V4_TARGET[2:], SOURCE),
+    "source of no family": wire.open_record(V4_TARGET, bytes(20)),
+}
+
+
+@pytest.mark.parametrize("record", BAD_OPEN.values(), ids=BAD_OPEN.keys())
+def test_bad_open(mesh: Mesh, record: bytes) -> None:
+    rejected = mesh.rs.stat("open_rejected_total")
+    with serving(mesh.s, V4, echo, port=80) as at, dial(mesh, V4) as sock:
+        wire.prove(sock)
+        sock.sendall(record)
+        assert is_thrown_out(sock, bound=4), "the relay waits for its timeout"
+        assert not at.peers
+    until(lambda: mesh.rs.stat("open_rejected_total") == rejected + 1, "not counted")
+    mesh.wait_idle()
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        wire.open_record(V4_TARGET, SOURCE, hops(1)),
+        wire.open_record(V4_TARGET, SOURCE, hops(8)),
+        wire.open_record(V4_TARGET, SOURCE, (wire.address("10.99.3.2", 80),)),
+    ],
+    ids=["1 hop", "8 hops", "a hop that is the server"],
+)
+def test_next_hop_that_is_no_peer(mesh: Mesh, record: bytes) -> None:
+    """A relay hands on to its peers only, whoever asks."""
+    with serving(mesh.s, V4, echo, port=80) as at, dial(mesh, V4) as sock:
+        wire.prove(sock)
+        sock.sendall(record)
+        assert is_thrown_out(sock, bound=4)
+        assert not at.peers
+
+
+@pytest.mark.parametrize(
+    ("prefix", "target"),
+    [
+        ("127.0.0.0/8", "127.0.0.1"),
+        ("127.0.0.0/8", "127.1.2.3"),
+        ("0.0.0.0/0", "0.0.0.0"),
+        ("0.0.0.0/0", "10.99.2.2"),
+        ("0.0.0.0/0", "10.99.3.1"),
+        ("0.0.0.0/0", "10.99.3.255"),
+        ("0.0.0.0/0", "169.254.169.254"),
+        ("0.0.0.0/0", "224.0.0.1"),
+        ("0.0.0.0/0", "255.255.255.255"),
+        ("::/0", "::"),
+        ("::/0", "::1"),
+        ("::/0", "::ffff:127.0.0.1"),
+        ("::/0", "::ffff:10.99.3.2"),
+        ("::/0", "::10.99.3.2"),
+        ("::/0", "fe80::1"),
+        ("::/0", "ff02::1"),
+        ("::/0", "fd99:0:0:2::2"),
+        ("::/0", "fd99:0:0:3::1"),
+    ],
+)
+def test_target_that_no_rule_can_allow(mesh: Mesh, prefix: str, target: str) -> None:
+    """Loopback, link-local, multicast, and the relay itself under any of its names."""
+    mesh.rs.write("exits", *(f"del {line}" for line in mesh.rs.lines("exits")))
+    mesh.rs.write("exits", f"allow {prefix}")
+    denied = mesh.rs.stat("exit_denied_total")
+    family = V6 if ":" in target else V4
+    anywhere = "::" if family is V6 else "0.0.0.0"
+    with (
+        serving(mesh.rs, family, echo, address=anywhere, port=8080) as at,
+        dial(mesh, V4) as sock,
+    ):
+        wire.prove(sock)
+        sock.sendall(wire.open_record(wire.address(target, 8080), SOURCE))
+        assert is_thrown_out(sock, bound=4)
+        assert not at.peers
+    assert mesh.rs.stat("exit_denied_total") == denied + 1
+
+
+def test_slow_loris(mesh: Mesh, family: Family) -> None:
+    """A stranger's handshake has its time, however its bytes come."""
+    mesh.rs.write("settings", "handshake_timeout_ms 1000")
+    begun = time.monotonic()
+    with dial(mesh, family) as sock:
+        assert drip(sock, wire.hello()) < wire.HEAD.size + wire.NONCE_BYTES
+    assert time.monotonic() - begun < seconds(5)
+    mesh.wait_idle()
+
+
+def drip(sock: socket.socket, data: bytes) -> int:
+    """Send a byte each 0.4 s until the relay ends the connection; how many went out."""
+    for count, byte in enumerate(data):
+        sock.sendall(struct.pack("B", byte))
+        sock.settimeout(0.4)
+        try:
+            sock.recv(1)
+        except TimeoutError:
+            continue
+        except ConnectionResetError:
+            pass
+        return count
+    return len(data)
+
+
+def test_silence(mesh: Mesh, family: Family) -> None:
+    mesh.rs.write("settings", "handshake_timeout_ms 500")
+    with dial(mesh, family) as sock:
+        assert is_thrown_out(sock, bound=5)
+    mesh.wait_idle()
+
+
+def test_crowd_of_strangers_does_not_lock_peers_out(mesh: Mesh, family: Family) -> None:
+    mesh.rs.write("settings", "handshake_timeout_ms 2000")
+    crowd = [dial(mesh, family) for _ in range(300)]
+    try:
+        until(lambda: reaches(mesh, family), "peers get no turn", bound=20)
+    finally:
+        for sock in crowd:
+            sock.close()
+    mesh.wait_idle()
+
+
+def reaches(mesh: Mesh, family: Family) -> bool:
+    """True when a client gets through; it may be reset meanwhile."""
+    with serving(mesh.s, family, echo) as at:
+        try:
+            with connect(mesh.c, family, at.address, at.port) as sock:
+                send(sock, Payload(10))
+                receive(sock, Payload(10))
+        except ConnectionResetError:
+            return False
+    return True
+
+
+def test_urgent_byte_does_not_stall_the_stream(mesh: Mesh, family: Family) -> None:
+    with (
+        serving(mesh.s, family, echo) as at,
+        connect(mesh.c, family, at.address, at.port) as sock,
+    ):
+        sock.sendall(b"before")
+        assert wire.receive_exactly(sock, 6) == b"before"
+        sock.send(b"!", socket.MSG_OOB)
+        sock.sendall(b"after")
+        received = b""
+        while not received.endswith(b"after"):
+            received += sock.recv(16)
+        assert received in (b"after", b"!after")
+
+
+def test_stranger_resets_during_the_handshake(mesh: Mesh, family: Family) -> None:
+    sock = dial(mesh, family)
+    wire.challenged(sock, wire.hello())
+    reset(sock)
+    mesh.wait_idle()
+    assert reaches(mesh, family)

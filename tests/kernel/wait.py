@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Waiting for a condition, with a bound."""
+
+import os
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+# How much slower than a plain guest this one is; a debug kernel says 4 or so.
+PATIENCE = float(os.environ.get("KTCP_TEST_PATIENCE", "1"))
+# The share of the bulk that is moved here.
+SCALE = float(os.environ.get("KTCP_TEST_SCALE", "1"))
+
+POLL_S = 0.05
+
+T = TypeVar("T")
+
+
+def seconds(bound: float) -> float:
+    """`bound` as long as this guest makes it."""
+    return bound * PATIENCE
+
+
+def until(condition: Callable[[], T], what: str, bound: float = 20) -> T:
+    """The first true value of `condition`, asked again and again.
+
+    Raises:
+        TimeoutError: It is not true within `bound` seconds; the message ends with its value.
+    """
+    deadline = time.monotonic() + seconds(bound)
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"not within {seconds(bound):g} s: {what} (last: {value!r})")
+        time.sleep(POLL_S)

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The relays' wire protocol, spoken by a test: docs/wire.md in a few lines."""
+
+import hashlib
+import hmac
+import ipaddress
+import os
+import socket
+import struct
+
+from tests.kernel.mesh import KEY
+
+MAGIC = 0x4B54
+VERSION = 1
+HELLO, CHALLENGE, PROOF, OPEN = 1, 2, 3, 4
+HEAD = struct.Struct("!HBBHH")
+NONCE_BYTES = MAC_BYTES = 32
+
+
+def head(
+    kind: int, length: int, *, key: int = 0, version: int = VERSION, magic: int = MAGIC
+) -> bytes:
+    """What stands before each record; `length` counts it."""
+    return HEAD.pack(magic, version, kind, length, key)
+
+
+def hello(*, key: int = 1, version: int = VERSION, magic: int = MAGIC) -> bytes:
+    """A first record with a fresh nonce."""
+    length = HEAD.size + NONCE_BYTES
+    return head(HELLO, length, key=key, version=version, magic=magic) + os.urandom(NONCE_BYTES)
+
+
+def mac(role: str, hello_record: bytes, challenge: bytes, secret: str = KEY) -> bytes:
+    """What proves that one of the two ends knows the key; `challenge` without its MAC."""
+    transcript = role.encode().ljust(16, b"\0") + hello_record + challenge
+    return hmac.new(bytes.fromhex(secret), transcript, hashlib.sha256).digest()
+
+
+def receive_exactly(sock: socket.socket, count: int) -> bytes:
+    """As many bytes.
+
+    Raises:
+        EOFError: The other side closed before that.
+    """
+    data = b""
+    while len(data) < count:
+        more = sock.recv(count - len(data))
+        if not more:
+            raise EOFError(f"closed after {len(data)} of {count} bytes")
+        data += more
+    return data
+
+
+def challenged(sock: socket.socket, hello_record: bytes, *, unsent: int | None = None) -> bytes:
+    """Send a hello; the challenge that comes back, without its MAC, which is checked.
+
+    Args:
+        sock: A connection to a relay port.
+        hello_record: The record.
+        unsent: Bytes of its end that are still to be sent, all by default.
+    """
+    sock.sendall(hello_record[-(unsent or len(hello_record)) :])
+    record = receive_exactly(sock, HEAD.size + NONCE_BYTES + MAC_BYTES)
+    challenge, theirs = record[:-MAC_BYTES], record[-MAC_BYTES:]
+    assert hmac.compare_digest(theirs, mac("acceptor", hello_record, challenge))
+    return challenge
+
+
+def proof(hello_record: bytes, challenge: bytes, *, secret: str = KEY, key: int = 1) -> bytes:
+    """The third record."""
+    return head(PROOF, HEAD.size + MAC_BYTES, key=key) + mac(
+        "initiator", hello_record, challenge, secret
+    )
+
+
+def prove(sock: socket.socket) -> None:
+    """The whole handshake of the side that connects."""
+    record = hello()
+    sock.sendall(proof(record, challenged(sock, record)))
+
+
+def address(text: str, port: int) -> bytes:
+    """An address of either family."""
+    ip = ipaddress.ip_address(text)
+    return struct.pack("!BBH16s", ip.version, 0, port, ip.packed)
+
+
+def open_record(
+    target: bytes, source: bytes, hops: tuple[bytes, ...] = (), *, flags: int = 0
+) -> bytes:
+    """OPEN with addresses as made by address()."""
+    body = struct.pack("!BBH", flags, len(hops), 0) + target + source + b"".join(hops)
+    return head(OPEN, HEAD.size + len(body)) + body
