@@ -16,6 +16,8 @@
 
 #include "forward.h"
 #include "net.h"
+#include "peer.h"
+#include "peer_pool.h"
 #include "socket.h"
 #include "split.h"
 #include "stats.h"
@@ -52,11 +54,15 @@ static void flush(struct ktcp_split *split, struct socket *sock)
 	}
 }
 
+static long idle_limit(struct ktcp_net *ktcp)
+{
+	return READ_ONCE(ktcp->settings.idle_timeout_s) * HZ;
+}
+
 static bool is_idle(struct ktcp_split *split)
 {
-	unsigned long limit = READ_ONCE(split->ktcp->settings.idle_timeout_s);
-
-	return time_after_eq(jiffies, READ_ONCE(split->active) + limit * HZ);
+	return time_after_eq(jiffies, READ_ONCE(split->active) +
+				      idle_limit(split->ktcp));
 }
 
 static void account(struct ktcp_split *split, enum ktcp_side from, int bytes)
@@ -73,13 +79,42 @@ enum ending {
 	ENDED_BY_IDLE,
 };
 
+/* The other relay's proof comes before the first byte of the stream. */
+static int confirm(struct ktcp_split *split)
+{
+	struct socket *far = split->sock[KTCP_FAR];
+	struct ktcp_net *ktcp = split->ktcp;
+	u32 ms = READ_ONCE(ktcp->settings.handshake_timeout_ms);
+	int err;
+
+	if (!split->pass.owed)
+		return 0;
+	ktcp_socket_set_recv_timeout(far, msecs_to_jiffies(ms));
+	err = ktcp_handoff_confirm(ktcp, far, &split->pass);
+	if (!err)
+		ktcp_peer_pool_confirmed(split->peer->pool);
+	ktcp_socket_set_recv_timeout(far, idle_limit(ktcp));
+	return err;
+}
+
+static int send(struct ktcp_split *split, enum ktcp_side to, const void *buffer,
+		size_t size)
+{
+	struct socket *sink = split->sock[to];
+
+	if (split->relay[to] && READ_ONCE(split->ktcp->settings.turbo))
+		ktcp_socket_turbo_refresh(sink);
+	return ktcp_socket_send(sink, buffer, size);
+}
+
 static enum ending pump(struct ktcp_split *split, enum ktcp_side from,
 			void *buffer, size_t size)
 {
 	struct socket *source = split->sock[from];
-	struct socket *sink = split->sock[other(from)];
 	int n;
 
+	if (from == KTCP_FAR && confirm(split))
+		return ENDED_BY_READ_ERROR;
 	for (;;) {
 		n = ktcp_socket_recv(source, buffer, size);
 		if (!n)
@@ -92,7 +127,7 @@ static enum ending pump(struct ktcp_split *split, enum ktcp_side from,
 		}
 		if (n < 0)
 			return ENDED_BY_READ_ERROR;
-		if (ktcp_socket_send(sink, buffer, n))
+		if (send(split, other(from), buffer, n))
 			return ENDED_BY_WRITE_ERROR;
 		account(split, from, n);
 	}
@@ -162,7 +197,7 @@ static void run_down(void *arg)
 void ktcp_forward_run(struct ktcp_split *split)
 {
 	struct ktcp_net *ktcp = split->ktcp;
-	long idle = READ_ONCE(ktcp->settings.idle_timeout_s) * HZ;
+	long idle = idle_limit(ktcp);
 	bool pooled = READ_ONCE(ktcp->settings.thread_pool);
 	unsigned int side;
 

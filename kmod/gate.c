@@ -9,6 +9,8 @@
  */
 
 #include "gate.h"
+#include "early_syn.h"
+#include "flow.h"
 #include "net.h"
 #include "peer.h"
 #include "route.h"
@@ -24,7 +26,7 @@
 /* Above 99 % of max_splits nothing is taken, until 95 % is reached. */
 static bool is_crowded(struct ktcp_net *ktcp)
 {
-	u64 count = atomic_read(&ktcp->split_count);
+	u64 count = atomic_read(&ktcp->active);
 	u64 most = READ_ONCE(ktcp->settings.max_splits);
 	bool crowded = READ_ONCE(ktcp->crowded);
 
@@ -95,6 +97,30 @@ static bool is_first_syn(const struct sk_buff *skb, u8 family)
 	return tcp && tcp->syn && !tcp->ack && !tcp->rst && !tcp->fin;
 }
 
+/* As ktcp_flow_of() will find it when the connection is accepted. */
+static void flow_of(const struct nf_conn *ct, u32 mark, struct ktcp_flow *flow)
+{
+	const struct nf_conntrack_tuple *tuple =
+		&ct->tuplehash[IP_CT_DIR_ORIGINAL].tuple;
+
+	ktcp_addr_set(&flow->client, tuple->src.l3num, &tuple->src.u3,
+		      tuple->src.u.tcp.port);
+	ktcp_addr_set(&flow->target, tuple->src.l3num, &tuple->dst.u3,
+		      tuple->dst.u.tcp.port);
+	flow->mark = mark;
+}
+
+static void take(struct ktcp_net *ktcp, struct sk_buff *skb, struct nf_conn *ct)
+{
+	struct ktcp_flow flow;
+
+	flow_of(ct, skb->mark, &flow);
+	/* accept() finds the route by this, see ktcp_flow_of(). */
+	WRITE_ONCE(ct->mark, skb->mark);
+	skb->mark |= KTCP_MARK_TAKEN;
+	ktcp_early_syn_start(ktcp, &flow);
+}
+
 static unsigned int gate_hook(void *priv, struct sk_buff *skb,
 			      const struct nf_hook_state *state)
 {
@@ -110,11 +136,8 @@ static unsigned int gate_hook(void *priv, struct sk_buff *skb,
 	if (!ct || info != IP_CT_NEW)
 		return NF_ACCEPT;
 	ktcp = ktcp_net_of(state->net);
-	if (gate_admits(ktcp, mark)) {
-		/* accept() finds the route by this, see ktcp_flow_of(). */
-		WRITE_ONCE(ct->mark, mark);
-		skb->mark |= KTCP_MARK_TAKEN;
-	}
+	if (gate_admits(ktcp, mark))
+		take(ktcp, skb, ct);
 	return NF_ACCEPT;
 }
 

@@ -13,6 +13,7 @@
 #include "net.h"
 #include "socket.h"
 #include "stats.h"
+#include "ticket.h"
 #include "version.h"
 #include "wire.h"
 
@@ -29,6 +30,15 @@ struct transcript {
 	struct ktcp_wire_hello hello;
 	struct ktcp_wire_head challenge;
 	u8 nonce[KTCP_NONCE_BYTES];
+	u8 ticket[KTCP_TICKET_BYTES];
+} __packed;
+
+/* The same for a use of a ticket. */
+struct resume_transcript {
+	char role[ROLE_BYTES];
+	struct ktcp_wire_head head;
+	u8 ticket[KTCP_TICKET_BYTES];
+	__be64 use;
 } __packed;
 
 static void head_set(struct ktcp_wire_head *head, enum ktcp_record type,
@@ -47,18 +57,23 @@ static bool head_is(const struct ktcp_wire_head *head, enum ktcp_record type)
 	       head->version == KTCP_WIRE_VERSION && head->type == type;
 }
 
-/* A record whose length is known. */
+/* What follows a head, of a record whose length is known. */
+static int recv_body(struct socket *sock, enum ktcp_record type, void *record,
+		     size_t size)
+{
+	struct ktcp_wire_head *head = record;
+
+	if (!head_is(head, type) || head->length != htons(size))
+		return -EPROTO;
+	return ktcp_socket_recv_all(sock, head + 1, size - sizeof(*head));
+}
+
 static int recv_record(struct socket *sock, enum ktcp_record type,
 		       void *record, size_t size)
 {
-	struct ktcp_wire_head *head = record;
-	int err = ktcp_socket_recv_all(sock, record, size);
-
-	if (err)
-		return err;
-	if (!head_is(head, type) || head->length != htons(size))
-		return -EPROTO;
-	return 0;
+	return ktcp_socket_recv_all(sock, record,
+				    sizeof(struct ktcp_wire_head)) ?:
+	       recv_body(sock, type, record, size);
 }
 
 static int transcript_mac(const struct ktcp_key *key, const char *role,
@@ -74,6 +89,7 @@ static int transcript_mac(const struct ktcp_key *key, const char *role,
 	all->hello = *hello;
 	all->challenge = challenge->head;
 	memcpy(all->nonce, challenge->nonce, sizeof(all->nonce));
+	memcpy(all->ticket, challenge->ticket, sizeof(all->ticket));
 	err = ktcp_key_mac(key, all, sizeof(*all), mac);
 	kfree(all);
 	return err;
@@ -92,7 +108,8 @@ static int check_mac(const struct ktcp_key *key, const char *role,
 	return crypto_memneq(mac, received, sizeof(mac)) ? -EKEYREJECTED : 0;
 }
 
-static int prove_with(struct socket *sock, const struct ktcp_key *key)
+static int prove_with(struct socket *sock, const struct ktcp_key *key,
+		      struct ktcp_pass *pass)
 {
 	struct ktcp_wire_challenge challenge;
 	struct ktcp_wire_hello hello;
@@ -108,8 +125,14 @@ static int prove_with(struct socket *sock, const struct ktcp_key *key)
 	if (err)
 		return err;
 	head_set(&proof.head, KTCP_RECORD_PROOF, sizeof(proof), key->id);
-	err = transcript_mac(key, "initiator", &hello, &challenge, proof.mac);
-	return err ?: ktcp_socket_send(sock, &proof, sizeof(proof));
+	err = transcript_mac(key, "initiator", &hello, &challenge, proof.mac) ?:
+	      ktcp_socket_send(sock, &proof, sizeof(proof));
+	if (err)
+		return err;
+	memset(pass, 0, sizeof(*pass));
+	pass->key = key->id;
+	memcpy(pass->ticket, challenge.ticket, sizeof(pass->ticket));
+	return 0;
 }
 
 /**
@@ -117,16 +140,20 @@ static int prove_with(struct socket *sock, const struct ktcp_key *key)
  * @ktcp: the namespace
  * @sock: connection to a relay listener
  * @key_id: number of the key
+ * @pass: set to the ticket that this earned, not used yet
+ *
+ * Takes a round trip.
  *
  * Return: 0, -ENOKEY, -EKEYREJECTED, -EPROTO, or a socket's error.
  */
-int ktcp_handoff_prove(struct ktcp_net *ktcp, struct socket *sock, u16 key_id)
+int ktcp_handoff_prove(struct ktcp_net *ktcp, struct socket *sock, u16 key_id,
+		       struct ktcp_pass *pass)
 {
 	struct ktcp_key *key = ktcp_key_get(ktcp, key_id);
 	int err = -ENOKEY;
 
 	if (key) {
-		err = prove_with(sock, key);
+		err = prove_with(sock, key, pass);
 		ktcp_key_put(key);
 	}
 	if (err)
@@ -134,8 +161,103 @@ int ktcp_handoff_prove(struct ktcp_net *ktcp, struct socket *sock, u16 key_id)
 	return err;
 }
 
+static int resume_mac(const struct ktcp_key *key, const char *role,
+		      const struct ktcp_wire_resume *resume, u8 *mac)
+{
+	struct resume_transcript all = {
+		.head = resume->head,
+		.use = resume->use,
+	};
+
+	strscpy(all.role, role, sizeof(all.role));
+	memcpy(all.ticket, resume->ticket, sizeof(all.ticket));
+	return ktcp_key_mac(key, &all, sizeof(all), mac);
+}
+
+static void resume_set(struct ktcp_wire_resume *resume,
+		       const struct ktcp_pass *pass)
+{
+	head_set(&resume->head, KTCP_RECORD_RESUME, sizeof(*resume), pass->key);
+	memcpy(resume->ticket, pass->ticket, sizeof(resume->ticket));
+	resume->use = cpu_to_be64(pass->use);
+}
+
+/**
+ * ktcp_handoff_resume() - The side that connected: use a ticket
+ * @ktcp: the namespace
+ * @sock: connection to a relay listener
+ * @pass: the ticket, with a use that was never made
+ *
+ * Waits for nothing; ktcp_handoff_confirm() has to be called before the first
+ * byte of the stream is received.
+ *
+ * Return: 0, -ENOKEY, or a socket's error.
+ */
+int ktcp_handoff_resume(struct ktcp_net *ktcp, struct socket *sock,
+			struct ktcp_pass *pass)
+{
+	struct ktcp_key *key = ktcp_key_get(ktcp, pass->key);
+	struct ktcp_wire_resume resume;
+	int err;
+
+	if (!key)
+		return -ENOKEY;
+	resume_set(&resume, pass);
+	err = resume_mac(key, "resume", &resume, resume.mac) ?:
+	      ktcp_socket_send(sock, &resume, sizeof(resume));
+	ktcp_key_put(key);
+	pass->owed = !err;
+	return err;
+}
+
+static int confirm_with(struct socket *sock, const struct ktcp_key *key,
+			const struct ktcp_pass *pass)
+{
+	struct ktcp_wire_confirm confirm;
+	struct ktcp_wire_resume resume;
+	u8 mac[KTCP_MAC_BYTES];
+	int err;
+
+	resume_set(&resume, pass);
+	err = resume_mac(key, "confirm", &resume, mac) ?:
+	      recv_record(sock, KTCP_RECORD_CONFIRM, &confirm,
+			  sizeof(confirm));
+	if (err)
+		return err;
+	return crypto_memneq(mac, confirm.mac, sizeof(mac)) ? -EKEYREJECTED :
+							      0;
+}
+
+/**
+ * ktcp_handoff_confirm() - The side that connected: check the other's proof
+ * @ktcp: the namespace
+ * @sock: connection on which a ticket was used
+ * @pass: the use
+ *
+ * Return: 0, -ENOKEY, -EKEYREJECTED, -EPROTO, or a socket's error.
+ */
+int ktcp_handoff_confirm(struct ktcp_net *ktcp, struct socket *sock,
+			 struct ktcp_pass *pass)
+{
+	struct ktcp_key *key;
+	int err = -ENOKEY;
+
+	if (!pass->owed)
+		return 0;
+	key = ktcp_key_get(ktcp, pass->key);
+	if (key) {
+		err = confirm_with(sock, key, pass);
+		ktcp_key_put(key);
+	}
+	if (err)
+		ktcp_count(ktcp, KTCP_HANDSHAKE_FAILURES);
+	else
+		pass->owed = false;
+	return err;
+}
+
 static int challenge_with(struct socket *sock, const struct ktcp_key *key,
-			  const struct ktcp_wire_hello *hello)
+			  const struct ktcp_wire_hello *hello, u8 *ticket)
 {
 	struct ktcp_wire_challenge challenge;
 	struct ktcp_wire_proof proof;
@@ -144,6 +266,8 @@ static int challenge_with(struct socket *sock, const struct ktcp_key *key,
 	head_set(&challenge.head, KTCP_RECORD_CHALLENGE, sizeof(challenge),
 		 key->id);
 	get_random_bytes(challenge.nonce, sizeof(challenge.nonce));
+	get_random_bytes(challenge.ticket, sizeof(challenge.ticket));
+	memcpy(ticket, challenge.ticket, sizeof(challenge.ticket));
 	err = transcript_mac(key, "acceptor", hello, &challenge,
 			     challenge.mac) ?:
 	      ktcp_socket_send(sock, &challenge, sizeof(challenge)) ?:
@@ -152,28 +276,69 @@ static int challenge_with(struct socket *sock, const struct ktcp_key *key,
 				proof.mac);
 }
 
+/* A stranger's HELLO, of which the head is there. */
+static int accept_hello(struct ktcp_net *ktcp, struct socket *sock,
+			const struct ktcp_key *key,
+			const struct ktcp_wire_head *head)
+{
+	struct ktcp_wire_hello hello = { .head = *head };
+	u8 ticket[KTCP_TICKET_BYTES];
+
+	return recv_body(sock, KTCP_RECORD_HELLO, &hello, sizeof(hello)) ?:
+	       challenge_with(sock, key, &hello, ticket) ?:
+	       ktcp_ticket_issue(ktcp, key->id, ticket);
+}
+
+/* A stranger's RESUME, of which the head is there. */
+static int accept_resume(struct ktcp_net *ktcp, struct socket *sock,
+			 const struct ktcp_key *key,
+			 const struct ktcp_wire_head *head)
+{
+	struct ktcp_wire_resume resume = { .head = *head };
+	struct ktcp_wire_confirm confirm;
+	u8 mac[KTCP_MAC_BYTES];
+	int err;
+
+	err = recv_body(sock, KTCP_RECORD_RESUME, &resume, sizeof(resume)) ?:
+	      resume_mac(key, "resume", &resume, mac);
+	if (err)
+		return err;
+	if (crypto_memneq(mac, resume.mac, sizeof(mac)))
+		return -EKEYREJECTED;
+	err = ktcp_ticket_spend(ktcp, key->id, resume.ticket,
+				be64_to_cpu(resume.use));
+	if (err)
+		return err;
+	head_set(&confirm.head, KTCP_RECORD_CONFIRM, sizeof(confirm), key->id);
+	return resume_mac(key, "confirm", &resume, confirm.mac) ?:
+	       ktcp_socket_send(sock, &confirm, sizeof(confirm));
+}
+
 /**
  * ktcp_handoff_challenge() - The side that accepted: have the key proved
  * @ktcp: the namespace
  * @sock: connection of a stranger so far
  *
- * Return: 0, -ENOKEY, -EKEYREJECTED, -EPROTO, or a socket's error.
+ * Return: 0, -ENOKEY, -EKEYREJECTED, -EALREADY for a ticket used twice,
+ * -EPROTO, or a socket's error.
  */
 int ktcp_handoff_challenge(struct ktcp_net *ktcp, struct socket *sock)
 {
-	struct ktcp_wire_hello hello;
+	struct ktcp_wire_head head;
 	struct ktcp_key *key;
 	int err;
 
-	err = recv_record(sock, KTCP_RECORD_HELLO, &hello, sizeof(hello));
+	err = ktcp_socket_recv_all(sock, &head, sizeof(head));
 	if (err)
 		goto out;
 	err = -ENOKEY;
-	key = ktcp_key_get(ktcp, ntohs(hello.head.key));
-	if (key) {
-		err = challenge_with(sock, key, &hello);
-		ktcp_key_put(key);
-	}
+	key = ktcp_key_get(ktcp, ntohs(head.key));
+	if (!key)
+		goto out;
+	err = head_is(&head, KTCP_RECORD_RESUME) ?
+		      accept_resume(ktcp, sock, key, &head) :
+		      accept_hello(ktcp, sock, key, &head);
+	ktcp_key_put(key);
 out:
 	if (err)
 		ktcp_count(ktcp, KTCP_HANDSHAKE_FAILURES);

@@ -105,6 +105,16 @@ static void port_accept(struct work_struct *work)
 	queue_work(accept_queue, &port->accept);
 }
 
+/* Connections between relays inherit their buffers from the listener. */
+static void port_tune(struct port *port)
+{
+	const struct ktcp_listener *listener = port->listener;
+
+	if (port->sock && listener->role == KTCP_ROLE_RELAY)
+		ktcp_socket_turbo_prepare(port->sock,
+					  &listener->ktcp->settings);
+}
+
 static int port_open(struct port *port, sa_family_t family)
 {
 	struct ktcp_listener *listener = port->listener;
@@ -116,6 +126,7 @@ static int port_open(struct port *port, sa_family_t family)
 				 &port->sock);
 	if (err)
 		return err;
+	port_tune(port);
 	sk = port->sock->sk;
 	write_lock_bh(&sk->sk_callback_lock);
 	port->data_ready = sk->sk_data_ready;
@@ -300,6 +311,33 @@ static int listeners_show(struct seq_file *seq, void *unused)
 	}
 	rcu_read_unlock();
 	return 0;
+}
+
+/* The table in force, for who holds config_lock. */
+static struct ktcp_table *table_of(struct ktcp_net *ktcp)
+{
+	return rcu_dereference_protected(ktcp->listeners,
+					 lockdep_is_held(&ktcp->config_lock));
+}
+
+/**
+ * ktcp_listener_tune_all() - A setting changed that listeners act by
+ * @ktcp: the namespace
+ *
+ * Context: may sleep, config_lock held.
+ */
+void ktcp_listener_tune_all(struct ktcp_net *ktcp)
+{
+	const struct ktcp_table *table = table_of(ktcp);
+	unsigned int family;
+	u32 i;
+
+	for (i = 0; i < ktcp_table_count(table); i++) {
+		struct ktcp_listener *listener = table->object[i];
+
+		for (family = 0; family < ARRAY_SIZE(families); family++)
+			port_tune(&listener->port[family]);
+	}
 }
 
 /**

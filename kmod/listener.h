@@ -8,6 +8,7 @@ struct ktcp_proc_file;
 
 int ktcp_listener_init(void);
 void ktcp_listener_exit(void);
+void ktcp_listener_tune_all(struct ktcp_net *ktcp);
 void ktcp_listener_close_all(struct ktcp_net *ktcp);
 
 extern const struct ktcp_proc_file ktcp_listeners_file;

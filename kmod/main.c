@@ -4,13 +4,17 @@
  * network namespace does what its /proc/net/ktcp is told.
  */
 
+#include "early_syn.h"
 #include "listener.h"
 #include "net.h"
+#include "peer.h"
 #include "procfs.h"
+#include "rendezvous.h"
 #include "split.h"
 #include "stats.h"
 #include "table.h"
 #include "thread_pool.h"
+#include "ticket.h"
 #include "version.h"
 
 #include <linux/module.h>
@@ -39,15 +43,22 @@ static int __net_init net_init(struct net *net)
 	spin_lock_init(&ktcp->splits_lock);
 	INIT_LIST_HEAD(&ktcp->splits);
 	ktcp_settings_init(&ktcp->settings);
+	ktcp_early_syn_init(ktcp);
+	ktcp_ticket_init(ktcp);
 	err = ktcp_stats_init(ktcp);
 	if (err)
 		return err;
+	err = ktcp_rendezvous_init(ktcp);
+	if (err)
+		goto exit_stats;
 	err = ktcp_procfs_init(ktcp);
 	if (err)
-		goto free_stats;
+		goto exit_rendezvous;
 	return 0;
 
-free_stats:
+exit_rendezvous:
+	ktcp_rendezvous_exit(ktcp);
+exit_stats:
 	ktcp_stats_exit(ktcp);
 	return err;
 }
@@ -63,12 +74,15 @@ static void __net_exit net_exit(struct net *net)
 	ktcp_procfs_exit(ktcp);
 	mutex_lock(&ktcp->config_lock);
 	ktcp_listener_close_all(ktcp);
+	ktcp_early_syn_stop(ktcp);
 	ktcp_split_abort_all(ktcp);
 	ktcp_table_publish(&ktcp->routes, NULL);
 	ktcp_table_publish(&ktcp->exits, NULL);
-	ktcp_table_publish(&ktcp->peers, NULL);
+	ktcp_peer_close_all(ktcp);
 	ktcp_table_publish(&ktcp->keys, NULL);
 	mutex_unlock(&ktcp->config_lock);
+	ktcp_ticket_exit(ktcp);
+	ktcp_rendezvous_exit(ktcp);
 	ktcp_stats_exit(ktcp);
 	mutex_destroy(&ktcp->config_lock);
 }

@@ -5,16 +5,22 @@
 
 #include "command.h"
 #include "settings.h"
+#include "ticket.h"
 
 #include <linux/atomic.h>
 #include <linux/list.h>
 #include <linux/mutex.h>
+#include <linux/siphash.h>
 #include <linux/spinlock.h>
+#include <linux/workqueue.h>
 #include <net/net_namespace.h>
 
+struct ktcp_rendezvous;
 struct ktcp_stats;
 struct ktcp_table;
 struct proc_dir_entry;
+
+#define KTCP_PREFIXES 1024
 
 /**
  * struct ktcp_net - KTCP in one network namespace
@@ -28,6 +34,13 @@ struct proc_dir_entry;
  * @stats: counters, one set for each CPU
  * @splits: all splits
  * @split_count: length of @splits; the namespace goes when it is 0
+ * @active: of them, those that carry or will carry a stream
+ * @rendezvous: halves that wait for their client
+ * @halves: how many
+ * @prefix: how many of each client prefix, by hash
+ * @prefix_key: of that hash
+ * @sweep: looks for halves that wait in vain
+ * @tickets: given to other relays
  * @crowded: max_splits was nearly reached, new flows pass unsplit
  * @draining: new flows pass unsplit on request
  * @closing: no new split starts any more
@@ -48,6 +61,13 @@ struct ktcp_net {
 	struct list_head splits;
 	spinlock_t splits_lock; /* protects splits and closing */
 	atomic_t split_count;
+	atomic_t active;
+	struct ktcp_rendezvous __percpu *rendezvous;
+	atomic_t halves;
+	atomic_t prefix[KTCP_PREFIXES];
+	siphash_key_t prefix_key;
+	struct delayed_work sweep;
+	struct ktcp_tickets tickets;
 	bool crowded;
 	bool draining;
 	bool closing;

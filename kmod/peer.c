@@ -4,6 +4,7 @@
 #include "peer.h"
 #include "command.h"
 #include "net.h"
+#include "peer_pool.h"
 #include "procfs.h"
 #include "table.h"
 
@@ -14,17 +15,12 @@
 #define HIGH_DEFAULT 64
 #define MARK_MAX 4096
 
-static void state_release(struct kref *ref)
-{
-	kfree(container_of(ref, struct ktcp_peer_state, ref));
-}
-
 static void peer_release(struct kref *ref)
 {
 	struct ktcp_peer *peer = container_of(ref, struct ktcp_peer, ref);
 
-	if (peer->state)
-		kref_put(&peer->state->ref, state_release);
+	if (peer->pool)
+		ktcp_peer_pool_put(peer->pool);
 	kfree(peer);
 }
 
@@ -173,20 +169,12 @@ static int peer_add(struct ktcp_command *cmd, struct ktcp_table **draft,
 
 	if (!peer)
 		return ktcp_command_fail(cmd, NULL, -ENOMEM, "no memory");
-	peer->state = kzalloc(sizeof(*peer->state), GFP_KERNEL);
-	if (!peer->state) {
-		err = ktcp_command_fail(cmd, NULL, -ENOMEM, "no memory");
-		goto put_peer;
-	}
-	kref_init(&peer->state->ref);
 	err = take_marks(cmd, peer);
-	if (err)
-		goto put_peer;
+	if (err) {
+		ktcp_peer_put(peer);
+		return err;
+	}
 	return ktcp_table_insert(draft, (*draft)->count, peer);
-
-put_peer:
-	ktcp_peer_put(peer);
-	return err;
 }
 
 /* A changed peer is a new one that keeps the state of the old one. */
@@ -200,7 +188,8 @@ static int peer_set(struct ktcp_command *cmd, struct ktcp_table *draft,
 	if (!peer)
 		return ktcp_command_fail(cmd, NULL, -ENOMEM, "no memory");
 	kref_init(&peer->ref);
-	kref_get(&peer->state->ref);
+	if (peer->pool)
+		kref_get(&peer->pool->ref);
 	err = take_marks(cmd, peer);
 	if (err) {
 		ktcp_peer_put(peer);
@@ -242,15 +231,15 @@ static int peers_line(struct ktcp_command *cmd, void **draft)
 
 static void peer_print(struct seq_file *seq, const struct ktcp_peer *peer)
 {
-	struct ktcp_peer_state *state = peer->state;
+	struct ktcp_peer_pool *pool = peer->pool;
 
 	seq_printf(seq, "add %pISpc low %u high %u key %u\n", &peer->addr,
 		   peer->low, peer->high, peer->key);
-	seq_printf(seq,
-		   "# %pISpc ready 0 connecting 0 hits %lld misses %lld failures %lld\n",
-		   &peer->addr, atomic64_read(&state->hits),
-		   atomic64_read(&state->misses),
-		   atomic64_read(&state->failures));
+	seq_printf(seq, "# %pISpc ready %u connecting %u", &peer->addr,
+		   READ_ONCE(pool->nr_ready), READ_ONCE(pool->nr_connecting));
+	seq_printf(seq, " hits %lld misses %lld failures %lld\n",
+		   atomic64_read(&pool->hits), atomic64_read(&pool->misses),
+		   atomic64_read(&pool->failures));
 }
 
 static int peers_show(struct seq_file *seq, void *unused)
@@ -267,11 +256,123 @@ static int peers_show(struct seq_file *seq, void *unused)
 	return 0;
 }
 
+/* The table in force, for who holds config_lock. */
+static struct ktcp_table *table_of(struct ktcp_net *ktcp)
+{
+	return rcu_dereference_protected(ktcp->peers,
+					 lockdep_is_held(&ktcp->config_lock));
+}
+
+static bool pool_is_used(const struct ktcp_table *table,
+			 const struct ktcp_peer_pool *pool)
+{
+	u32 i;
+
+	for (i = 0; i < ktcp_table_count(table); i++)
+		if (((struct ktcp_peer *)table->object[i])->pool == pool)
+			return true;
+	return false;
+}
+
+/* Close the pools of @from that @to has no more. */
+static void close_pools(const struct ktcp_table *from,
+			const struct ktcp_table *to)
+{
+	u32 i;
+
+	for (i = 0; i < ktcp_table_count(from); i++) {
+		struct ktcp_peer *peer = from->object[i];
+
+		if (!pool_is_used(to, peer->pool))
+			ktcp_peer_pool_close(peer->pool);
+	}
+}
+
+static int create_pools(struct ktcp_net *ktcp, struct ktcp_table *draft)
+{
+	u32 i;
+
+	for (i = 0; i < draft->count; i++) {
+		struct ktcp_peer *peer = draft->object[i];
+
+		if (!peer->pool)
+			peer->pool = ktcp_peer_pool_create(ktcp, &peer->addr);
+		if (!peer->pool)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+static void *peers_begin(struct ktcp_net *ktcp)
+{
+	return ktcp_table_draft(table_of(ktcp), &peer_table);
+}
+
+/* Pools are made and closed here, because a draft may still be refused. */
+static int peers_commit(struct ktcp_command *cmd, void *draft)
+{
+	const struct ktcp_table *old = table_of(cmd->ktcp);
+	struct ktcp_table *table = draft;
+	u32 i;
+
+	if (create_pools(cmd->ktcp, table)) {
+		close_pools(table, old);
+		ktcp_table_free(table);
+		return ktcp_command_fail(cmd, NULL, -ENOMEM, "no memory");
+	}
+	/* Splits on the way to a closed pool open a fresh leg. */
+	close_pools(old, table);
+	ktcp_table_publish(&cmd->ktcp->peers, table);
+	for (i = 0; i < table->count; i++) {
+		const struct ktcp_peer *peer = table->object[i];
+
+		ktcp_peer_pool_set(peer->pool, peer->low, peer->high,
+				   peer->key);
+	}
+	return 0;
+}
+
+static void peers_abandon(struct ktcp_net *ktcp, void *draft)
+{
+	ktcp_table_free(draft);
+}
+
+/**
+ * ktcp_peer_kick_all() - A setting changed that pools act by
+ * @ktcp: the namespace
+ *
+ * Context: process context, config_lock held.
+ */
+void ktcp_peer_kick_all(struct ktcp_net *ktcp)
+{
+	const struct ktcp_table *table = table_of(ktcp);
+	u32 i;
+
+	for (i = 0; i < ktcp_table_count(table); i++) {
+		const struct ktcp_peer *peer = table->object[i];
+
+		ktcp_peer_pool_kick(peer->pool);
+	}
+}
+
+/**
+ * ktcp_peer_close_all() - Forget all peers
+ * @ktcp: the namespace, without splits
+ *
+ * Context: may sleep, config_lock held.
+ */
+void ktcp_peer_close_all(struct ktcp_net *ktcp)
+{
+	close_pools(table_of(ktcp), NULL);
+	ktcp_table_publish(&ktcp->peers, NULL);
+}
+
 const struct ktcp_proc_file ktcp_peers_file = {
 	.name = "peers",
 	.mode = 0600,
 	.show = peers_show,
 	.line = peers_line,
-	.table_type = &peer_table,
-	.table_slot = offsetof(struct ktcp_net, peers),
+	.begin = peers_begin,
+	.commit = peers_commit,
+	.abandon = peers_abandon,
 };

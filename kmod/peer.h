@@ -5,25 +5,11 @@
 
 #include "address.h"
 
-#include <linux/atomic.h>
 #include <linux/kref.h>
 
 struct ktcp_net;
+struct ktcp_peer_pool;
 struct ktcp_proc_file;
-
-/**
- * struct ktcp_peer_state - What outlives a change of a peer's settings
- * @ref: held by each struct ktcp_peer of the address
- * @hits: legs taken from the pool
- * @misses: legs that had to be opened afresh
- * @failures: connects and handshakes that failed
- */
-struct ktcp_peer_state {
-	struct kref ref;
-	atomic64_t hits;
-	atomic64_t misses;
-	atomic64_t failures;
-};
 
 /**
  * struct ktcp_peer - A peer; never changed once it is in force
@@ -32,7 +18,7 @@ struct ktcp_peer_state {
  * @low: pooled connections below which the pool is filled
  * @high: pooled connections that it is filled up to
  * @key: number of the key to prove
- * @state: counters
+ * @pool: connections to it, shared with what it is changed into
  */
 struct ktcp_peer {
 	struct kref ref;
@@ -40,13 +26,15 @@ struct ktcp_peer {
 	u32 low;
 	u32 high;
 	u16 key;
-	struct ktcp_peer_state *state;
+	struct ktcp_peer_pool *pool;
 };
 
 struct ktcp_peer *ktcp_peer_get(struct ktcp_net *ktcp,
 				const union ktcp_addr *addr);
 bool ktcp_peer_exists(struct ktcp_net *ktcp, const union ktcp_addr *addr);
 void ktcp_peer_put(struct ktcp_peer *peer);
+void ktcp_peer_kick_all(struct ktcp_net *ktcp);
+void ktcp_peer_close_all(struct ktcp_net *ktcp);
 
 extern const struct ktcp_proc_file ktcp_peers_file;
 

@@ -13,8 +13,11 @@
 #include "forward.h"
 #include "handoff.h"
 #include "net.h"
+#include "park.h"
 #include "peer.h"
+#include "peer_pool.h"
 #include "procfs.h"
+#include "rendezvous.h"
 #include "route.h"
 #include "socket.h"
 #include "stats.h"
@@ -25,25 +28,7 @@
 #include <linux/slab.h>
 
 /* Connections of strangers that may be in a handshake at one time. */
-#define HANDSHAKES_MAX 256
-
-/* Connect the far side; the split owns the socket before it blocks. */
-static int connect_far(struct ktcp_split *split, const union ktcp_addr *to)
-{
-	struct ktcp_net *ktcp = split->ktcp;
-	struct socket *sock;
-	int err;
-
-	err = ktcp_socket_create(ktcp->net, to->sa.sa_family, &sock) ?:
-	      ktcp_split_attach(split, KTCP_FAR, sock);
-	if (err)
-		return err;
-	err = ktcp_socket_connect(sock, to,
-				  READ_ONCE(ktcp->settings.connect_timeout_ms));
-	if (err)
-		ktcp_count(ktcp, KTCP_CONNECT_FAILURES);
-	return err;
-}
+#define HANDSHAKES_MAX 1024
 
 static void limit_handshake(struct ktcp_net *ktcp, struct socket *sock)
 {
@@ -52,54 +37,96 @@ static void limit_handshake(struct ktcp_net *ktcp, struct socket *sock)
 	ktcp_socket_set_timeout(sock, msecs_to_jiffies(ms));
 }
 
-/* A fresh leg to a peer, key proved. */
-static int connect_peer(struct ktcp_split *split, const struct ktcp_peer *peer)
+/* Connect the far side; the split owns the socket before it blocks. */
+static int connect_far(struct ktcp_split *split, const union ktcp_addr *to)
 {
 	struct ktcp_net *ktcp = split->ktcp;
 	struct socket *sock;
 	int err;
 
-	atomic64_inc(&peer->state->misses);
-	ktcp_count(ktcp, KTCP_POOL_MISSES);
-	err = connect_far(split, &peer->addr);
+	err = ktcp_socket_create(ktcp->net, to->sa.sa_family, &sock);
+	if (err)
+		return err;
+	if (split->relay[KTCP_FAR])
+		ktcp_socket_turbo_prepare(sock, &ktcp->settings);
+	err = ktcp_split_attach(split, KTCP_FAR, sock);
+	if (err)
+		return err;
+	err = ktcp_socket_connect(sock, to,
+				  READ_ONCE(ktcp->settings.connect_timeout_ms));
+	if (err)
+		ktcp_count(ktcp, KTCP_CONNECT_FAILURES);
+	/* An abort just before the connect did not stop it. */
+	return err ?: READ_ONCE(split->dead) ? -ECANCELED : 0;
+}
+
+/* A leg to a peer that the pool has none of. */
+static int connect_peer(struct ktcp_split *split)
+{
+	struct ktcp_peer_pool *pool = split->peer->pool;
+	struct ktcp_net *ktcp = split->ktcp;
+	struct socket *sock;
+	int err;
+
+	err = connect_far(split, &pool->addr);
 	if (err)
 		return err;
 	sock = split->sock[KTCP_FAR];
 	ktcp_socket_relay_options(sock);
+	ktcp_socket_turbo(sock, &ktcp->settings);
 	limit_handshake(ktcp, sock);
-	return ktcp_handoff_prove(ktcp, sock, peer->key);
+	return ktcp_peer_pool_prove(pool, sock, &split->pass);
 }
 
-/* The far side is a relay: hop[0] of the path, which gets the rest of it. */
+static int take_peer(struct ktcp_split *split)
+{
+	const struct ktcp_settings *settings = &split->ktcp->settings;
+	struct ktcp_peer_pool *pool = split->peer->pool;
+	struct socket *sock = NULL;
+	int err;
+
+	if (READ_ONCE(settings->conn_pool))
+		sock = ktcp_peer_pool_take(pool, &split->pass);
+	if (sock) {
+		/* Its window may have shrunk since it was connected. */
+		ktcp_socket_turbo(sock, settings);
+		limit_handshake(split->ktcp, sock);
+		return ktcp_split_attach(split, KTCP_FAR, sock);
+	}
+	err = connect_peer(split);
+	if (err)
+		atomic64_inc(&pool->failures);
+	return err;
+}
+
+/* The far side is a relay: path[0], which gets the rest of the path. */
 static int open_relay(struct ktcp_split *split, const union ktcp_addr *path,
 		      u8 hops)
 {
 	struct ktcp_open open = {
-		.target = split->flow.target,
+		.target = split->target,
 		.source = split->flow.client,
 		.hops = hops - 1,
 	};
-	struct ktcp_peer *peer = ktcp_peer_get(split->ktcp, path);
 	int err;
 
-	if (!peer)
+	split->peer = ktcp_peer_get(split->ktcp, path);
+	if (!split->peer)
 		return -EHOSTUNREACH;
+	split->relay[KTCP_FAR] = true;
 	memcpy(open.hop, path + 1, open.hops * sizeof(*path));
-	err = connect_peer(split, peer);
-	if (err)
-		atomic64_inc(&peer->state->failures);
-	ktcp_peer_put(peer);
+	err = take_peer(split);
 	return err ?: ktcp_handoff_send_open(split->sock[KTCP_FAR], &open);
 }
 
 /* The far side is the target. */
 static int open_target(struct ktcp_split *split)
 {
-	if (!ktcp_exit_allows(split->ktcp, &split->flow.target)) {
+	if (!ktcp_exit_allows(split->ktcp, &split->target)) {
 		ktcp_count(split->ktcp, KTCP_EXIT_DENIED);
 		return -EACCES;
 	}
-	return connect_far(split, &split->flow.target);
+	return connect_far(split, &split->target);
 }
 
 static int open_far(struct ktcp_split *split, const union ktcp_addr *path,
@@ -108,78 +135,215 @@ static int open_far(struct ktcp_split *split, const union ktcp_addr *path,
 	return hops ? open_relay(split, path, hops) : open_target(split);
 }
 
-static int begin_client(struct ktcp_split *split)
+/* The far side of a client's flow, by its route. */
+static int open_route(struct ktcp_split *split)
 {
-	struct ktcp_net *ktcp = split->ktcp;
-	struct ktcp_route *route;
+	struct ktcp_route *route = ktcp_route_get(split->ktcp,
+						  split->flow.mark);
 	int err;
 
-	err = ktcp_flow_of(split->sock[KTCP_NEAR], &split->flow);
-	if (err) {
-		ktcp_count(ktcp, KTCP_NOT_REDIRECTED);
-		return err;
-	}
-	route = ktcp_route_get(ktcp, split->flow.mark);
 	if (!route)
 		return -ENOENT;
-	if (route->service)
-		split->flow.target = route->target;
+	split->target = route->service ? route->target : split->flow.target;
 	err = open_far(split, route->hop, route->hops);
 	ktcp_route_put(route);
 	return err;
 }
 
-static int begin_relay(struct ktcp_split *split)
+/* Both sides are as far as they will get. */
+static void finish(struct ktcp_split *split, int err)
+{
+	trace_ktcp_session(split, err);
+	if (!err) {
+		ktcp_forward_run(split);
+		return;
+	}
+	if (split->counted)
+		ktcp_count(split->ktcp, KTCP_SPLITS_FAILED);
+	ktcp_split_abort(split);
+	ktcp_split_put(split);
+}
+
+static void run_finish(void *arg)
+{
+	finish(arg, 0);
+}
+
+static void run_client(void *arg)
+{
+	struct ktcp_split *split = arg;
+
+	finish(split, open_route(split));
+}
+
+/**
+ * ktcp_session_run_early() - Open the far side while the client still connects
+ * @arg: struct ktcp_split, a reference of it is taken over
+ *
+ * Context: a thread, may sleep.
+ */
+void ktcp_session_run_early(void *arg)
+{
+	struct ktcp_split *split = arg;
+	int err = open_route(split);
+	bool met;
+
+	mutex_lock(&split->lock);
+	met = split->sock[KTCP_NEAR];
+	WRITE_ONCE(split->state, err ? KTCP_SPLIT_FAILED : KTCP_SPLIT_HALF);
+	mutex_unlock(&split->lock);
+	/* Who comes second goes on, see join(). */
+	if (met)
+		finish(split, err);
+	else
+		ktcp_split_put(split);
+}
+
+static void run_in_thread(struct ktcp_split *split, ktcp_thread_fn fn)
+{
+	bool pooled = READ_ONCE(split->ktcp->settings.thread_pool);
+
+	if (!ktcp_thread_pool_run(pooled, fn, split))
+		return;
+	ktcp_count(split->ktcp, KTCP_THREADS_MISSING);
+	finish(split, -ENOMEM);
+}
+
+/* The client of a half is here. */
+static void join(struct ktcp_split *split, struct socket *near)
+{
+	enum ktcp_split_state state;
+	bool dead;
+
+	mutex_lock(&split->lock);
+	dead = split->dead;
+	state = split->state;
+	if (!dead)
+		split->sock[KTCP_NEAR] = near;
+	mutex_unlock(&split->lock);
+	ktcp_count(split->ktcp, KTCP_EARLY_SYN_MET);
+
+	if (dead) {
+		ktcp_socket_abort(near);
+		ktcp_socket_release(near);
+		ktcp_split_put(split);
+	} else if (state == KTCP_SPLIT_OPENING) {
+		/* The thread that opens the far side goes on. */
+		ktcp_split_put(split);
+	} else if (state == KTCP_SPLIT_HALF) {
+		run_in_thread(split, run_finish);
+	} else {
+		finish(split, -EHOSTUNREACH);
+	}
+}
+
+static void refuse(struct socket *near)
+{
+	ktcp_socket_abort(near);
+	ktcp_socket_release(near);
+}
+
+static void start_client(struct ktcp_net *ktcp, struct socket *near)
+{
+	struct ktcp_split *split;
+	struct ktcp_flow flow;
+
+	if (ktcp_flow_of(near, &flow)) {
+		ktcp_count(ktcp, KTCP_NOT_REDIRECTED);
+		refuse(near);
+		return;
+	}
+	split = ktcp_rendezvous_take(ktcp, &flow);
+	if (split) {
+		join(split, near);
+		return;
+	}
+	split = ktcp_split_create(ktcp, KTCP_ROLE_CLIENT, GFP_KERNEL);
+	if (!split) {
+		refuse(near);
+		return;
+	}
+	split->flow = flow;
+	split->state = KTCP_SPLIT_OPENING;
+	split->sock[KTCP_NEAR] = near;
+	ktcp_split_count(split);
+	run_in_thread(split, run_client);
+}
+
+/* OPEN is there, or the end of the connection. */
+static int open_next(struct ktcp_split *split)
 {
 	struct socket *near = split->sock[KTCP_NEAR];
 	struct ktcp_net *ktcp = split->ktcp;
 	struct ktcp_open open;
 	int err;
 
-	ktcp_socket_relay_options(near);
 	limit_handshake(ktcp, near);
-	err = ktcp_handoff_challenge(ktcp, near);
-	atomic_dec(&ktcp->handshakes);
-	err = err ?: ktcp_handoff_recv_open(ktcp, near, &open);
+	err = ktcp_handoff_recv_open(ktcp, near, &open);
 	if (err)
 		return err;
+	ktcp_socket_turbo(near, &ktcp->settings);
 	split->flow.client = open.source;
 	split->flow.target = open.target;
+	split->target = open.target;
+	WRITE_ONCE(split->state, KTCP_SPLIT_OPENING);
+	ktcp_split_count(split);
 	return open_far(split, open.hop, open.hops);
 }
 
-static void run_session(void *arg)
+static void run_opened(void *arg)
 {
 	struct ktcp_split *split = arg;
-	int err = split->role == KTCP_ROLE_CLIENT ? begin_client(split) :
-						    begin_relay(split);
 
-	trace_ktcp_session(split, err);
-	if (!err) {
-		ktcp_forward_run(split);
-		return;
-	}
-	ktcp_count(split->ktcp, KTCP_SPLITS_FAILED);
-	ktcp_split_abort(split);
-	ktcp_split_put(split);
+	ktcp_park_leave(split);
+	finish(split, open_next(split));
 }
 
-/* A stranger may not occupy a thread when too many strangers do. */
-static bool admit(struct ktcp_net *ktcp, enum ktcp_role role)
+static void run_relay(void *arg)
 {
-	if (role == KTCP_ROLE_CLIENT)
-		return true;
-	if (atomic_inc_return(&ktcp->handshakes) <= HANDSHAKES_MAX)
-		return true;
+	struct ktcp_split *split = arg;
+	struct socket *near = split->sock[KTCP_NEAR];
+	struct ktcp_net *ktcp = split->ktcp;
+	int err;
+
+	ktcp_socket_relay_options(near);
+	ktcp_socket_turbo(near, &ktcp->settings);
+	limit_handshake(ktcp, near);
+	err = ktcp_handoff_challenge(ktcp, near);
 	atomic_dec(&ktcp->handshakes);
-	ktcp_count(ktcp, KTCP_HANDSHAKE_FAILURES);
-	return false;
+	if (err)
+		finish(split, err);
+	else if (ktcp_socket_has_data(near))
+		finish(split, open_next(split));
+	else
+		ktcp_park(split, run_opened);
 }
 
-static void withdraw(struct ktcp_net *ktcp, enum ktcp_role role)
+static void start_relay(struct ktcp_net *ktcp, struct socket *near)
 {
-	if (role == KTCP_ROLE_RELAY)
-		atomic_dec(&ktcp->handshakes);
+	struct ktcp_split *split;
+
+	/* Strangers may not have a thread when too many of them do. */
+	if (atomic_inc_return(&ktcp->handshakes) > HANDSHAKES_MAX) {
+		ktcp_count(ktcp, KTCP_HANDSHAKE_FAILURES);
+		goto leave;
+	}
+	split = ktcp_split_create(ktcp, KTCP_ROLE_RELAY, GFP_KERNEL);
+	if (!split)
+		goto leave;
+	split->sock[KTCP_NEAR] = near;
+	split->relay[KTCP_NEAR] = true;
+	if (!ktcp_thread_pool_run(READ_ONCE(ktcp->settings.thread_pool),
+				  run_relay, split))
+		return;
+	ktcp_count(ktcp, KTCP_THREADS_MISSING);
+	finish(split, -ENOMEM);
+	atomic_dec(&ktcp->handshakes);
+	return;
+
+leave:
+	atomic_dec(&ktcp->handshakes);
+	refuse(near);
 }
 
 /**
@@ -193,32 +357,10 @@ static void withdraw(struct ktcp_net *ktcp, enum ktcp_role role)
 void ktcp_session_start(struct ktcp_net *ktcp, enum ktcp_role role,
 			struct socket *near)
 {
-	bool pooled = READ_ONCE(ktcp->settings.thread_pool);
-	struct ktcp_split *split;
-
-	if (!admit(ktcp, role))
-		goto abort_near;
-	split = ktcp_split_create(ktcp, role);
-	if (!split)
-		goto withdraw;
-	if (ktcp_split_attach(split, KTCP_NEAR, near)) {
-		withdraw(ktcp, role);
-		ktcp_split_put(split);
-		return;
-	}
-	if (!ktcp_thread_pool_run(pooled, run_session, split))
-		return;
-	ktcp_count(ktcp, KTCP_THREADS_MISSING);
-	withdraw(ktcp, role);
-	ktcp_split_abort(split);
-	ktcp_split_put(split);
-	return;
-
-withdraw:
-	withdraw(ktcp, role);
-abort_near:
-	ktcp_socket_abort(near);
-	ktcp_socket_release(near);
+	if (role == KTCP_ROLE_CLIENT)
+		start_client(ktcp, near);
+	else
+		start_relay(ktcp, near);
 }
 
 static int drain_show(struct seq_file *seq, void *unused)
@@ -227,7 +369,7 @@ static int drain_show(struct seq_file *seq, void *unused)
 
 	seq_printf(seq, "%s\n# splits %d\n",
 		   READ_ONCE(ktcp->draining) ? "on" : "off",
-		   atomic_read(&ktcp->split_count));
+		   atomic_read(&ktcp->active));
 	return 0;
 }
 

@@ -10,6 +10,7 @@ struct socket;
 
 void ktcp_session_start(struct ktcp_net *ktcp, enum ktcp_role role,
 			struct socket *near);
+void ktcp_session_run_early(void *arg);
 
 extern const struct ktcp_proc_file ktcp_drain_file;
 

@@ -3,7 +3,9 @@
 
 #include "settings.h"
 #include "command.h"
+#include "listener.h"
 #include "net.h"
+#include "peer.h"
 #include "procfs.h"
 
 #include <linux/seq_file.h>
@@ -39,10 +41,10 @@ static const char *const datapaths[] = { "copy", "zerocopy", NULL };
 	  .initial = value, .min = low, .max = high }
 
 static const struct setting settings[] = {
-	WORDS(early_syn, off_on, 0, BIT(0)),
+	WORDS(early_syn, off_on, 1, BIT(0) | BIT(1)),
 	WORDS(thread_pool, off_on, 1, BIT(0) | BIT(1)),
-	WORDS(conn_pool, off_on, 0, BIT(0)),
-	WORDS(turbo, off_on, 0, BIT(0)),
+	WORDS(conn_pool, off_on, 1, BIT(0) | BIT(1)),
+	WORDS(turbo, off_on, 1, BIT(0) | BIT(1)),
 	WORDS(engine, engines, KTCP_ENGINE_THREADS, BIT(KTCP_ENGINE_THREADS)),
 	WORDS(datapath, datapaths, KTCP_DATAPATH_COPY, BIT(KTCP_DATAPATH_COPY)),
 	NUMBER(buffer_bytes, 16384, 4096, 1 << 20),
@@ -154,6 +156,8 @@ static int settings_commit(struct ktcp_command *cmd, void *draft)
 		WRITE_ONCE(*setting_value(&settings[i], &ktcp->settings),
 			   *setting_value(&settings[i], draft));
 	kfree(draft);
+	ktcp_listener_tune_all(ktcp);
+	ktcp_peer_kick_all(ktcp);
 	return 0;
 }
 

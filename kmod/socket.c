@@ -7,6 +7,7 @@
 
 #include "socket.h"
 #include "compat/sock.h"
+#include "settings.h"
 
 #include <linux/net.h>
 #include <linux/tcp.h>
@@ -119,8 +120,18 @@ int ktcp_socket_accept(struct socket *listener, struct socket **out)
  */
 void ktcp_socket_set_timeout(struct socket *sock, long jiffies_max)
 {
-	WRITE_ONCE(sock->sk->sk_rcvtimeo, jiffies_max);
+	ktcp_socket_set_recv_timeout(sock, jiffies_max);
 	WRITE_ONCE(sock->sk->sk_sndtimeo, jiffies_max);
+}
+
+/**
+ * ktcp_socket_set_recv_timeout() - Bound how long receiving may block
+ * @sock: the socket
+ * @jiffies_max: jiffies
+ */
+void ktcp_socket_set_recv_timeout(struct socket *sock, long jiffies_max)
+{
+	WRITE_ONCE(sock->sk->sk_rcvtimeo, jiffies_max);
 }
 
 /**
@@ -159,6 +170,102 @@ void ktcp_socket_relay_options(struct socket *sock)
 }
 
 /**
+ * ktcp_socket_turbo_prepare() - Buffers for a long leg, before it connects
+ * @sock: socket to connect or to listen with
+ * @settings: turbo and relay_buffer_bytes
+ *
+ * The window scale is fixed at SYN and follows from the buffer. The locks keep
+ * TCP from resizing what was asked for, as rds_tcp_tune() does; connections
+ * that a listener accepts inherit all of it. Without turbo, a socket gets
+ * what every socket gets.
+ */
+void ktcp_socket_turbo_prepare(struct socket *sock,
+			       const struct ktcp_settings *settings)
+{
+	u32 bytes = READ_ONCE(settings->relay_buffer_bytes);
+	struct net *net = sock_net(sock->sk);
+	struct sock *sk = sock->sk;
+
+	lock_sock(sk);
+	if (READ_ONCE(settings->turbo)) {
+		WRITE_ONCE(sk->sk_rcvbuf, bytes);
+		WRITE_ONCE(sk->sk_sndbuf, bytes);
+		sk->sk_userlocks |= SOCK_RCVBUF_LOCK | SOCK_SNDBUF_LOCK;
+	} else if (sk->sk_userlocks & SOCK_RCVBUF_LOCK) {
+		WRITE_ONCE(sk->sk_rcvbuf,
+			   READ_ONCE(net->ipv4.sysctl_tcp_rmem[1]));
+		WRITE_ONCE(sk->sk_sndbuf,
+			   READ_ONCE(net->ipv4.sysctl_tcp_wmem[1]));
+		sk->sk_userlocks &= ~(SOCK_RCVBUF_LOCK | SOCK_SNDBUF_LOCK);
+	}
+	release_sock(sk);
+}
+
+/* Slow start after idle looks at these two. */
+static void forget_idle(struct tcp_sock *tp)
+{
+	tp->lsndtime = tcp_jiffies32;
+	tp->snd_cwnd_stamp = tcp_jiffies32;
+}
+
+/* Pacing by the first few round trips would spread the burst over seconds. */
+static void raise_pacing(struct sock *sk, u32 cwnd)
+{
+	const struct tcp_sock *tp = tcp_sk(sk);
+	u64 rate = (u64)cwnd * tp->mss_cache * USEC_PER_SEC;
+
+	do_div(rate, max_t(u32, tp->srtt_us >> 3, 1));
+	WRITE_ONCE(sk->sk_pacing_rate,
+		   min_t(u64, rate, READ_ONCE(sk->sk_max_pacing_rate)));
+}
+
+/**
+ * ktcp_socket_turbo() - Large windows from the first byte (paper, section 2)
+ * @sock: connected socket between relays, prepared before
+ * @settings: turbo and turbo_cwnd
+ *
+ * Inside a cloud there is no congestion to probe for. The sending window is
+ * set here; the receiving one is opened as far as the buffer goes and told to
+ * the other end with the next ACK.
+ */
+void ktcp_socket_turbo(struct socket *sock,
+		       const struct ktcp_settings *settings)
+{
+	u32 cwnd = READ_ONCE(settings->turbo_cwnd);
+	struct sock *sk = sock->sk;
+	struct tcp_sock *tp = tcp_sk(sk);
+
+	if (!READ_ONCE(settings->turbo))
+		return;
+	lock_sock(sk);
+	if (sk->sk_state == TCP_ESTABLISHED) {
+		tcp_snd_cwnd_set(tp, cwnd);
+		tp->snd_ssthresh = TCP_INFINITE_SSTHRESH;
+		forget_idle(tp);
+		tp->window_clamp = tcp_full_space(sk);
+		tp->rcv_ssthresh = tp->window_clamp;
+		raise_pacing(sk, cwnd);
+	}
+	release_sock(sk);
+}
+
+/**
+ * ktcp_socket_turbo_refresh() - Keep the window over a pause, before a send
+ * @sock: socket that ktcp_socket_turbo() was called on
+ */
+void ktcp_socket_turbo_refresh(struct socket *sock)
+{
+	struct sock *sk = sock->sk;
+	struct tcp_sock *tp = tcp_sk(sk);
+
+	if (READ_ONCE(tp->packets_out))
+		return;
+	lock_sock(sk);
+	forget_idle(tp);
+	release_sock(sk);
+}
+
+/**
  * ktcp_socket_local() - Own address of a connection
  * @sock: the socket
  * @addr: set on success
@@ -192,6 +299,15 @@ int ktcp_socket_remote(struct socket *sock, union ktcp_addr *addr)
 		return len;
 	memcpy(addr, &storage, sizeof(*addr));
 	return 0;
+}
+
+/**
+ * ktcp_socket_has_data() - Is there something to receive now?
+ * @sock: the socket
+ */
+bool ktcp_socket_has_data(const struct socket *sock)
+{
+	return !skb_queue_empty_lockless(&sock->sk->sk_receive_queue);
 }
 
 static int recv_flags(struct socket *sock, void *buffer, size_t size,
@@ -295,7 +411,16 @@ bool ktcp_socket_is_sent(struct socket *sock)
  */
 void ktcp_socket_abort(struct socket *sock)
 {
-	tcp_abort(sock->sk, ECONNABORTED);
+	ktcp_sock_abort(sock->sk);
+}
+
+/**
+ * ktcp_sock_abort() - The same for who holds a reference of the sock
+ * @sk: the sock
+ */
+void ktcp_sock_abort(struct sock *sk)
+{
+	tcp_abort(sk, ECONNABORTED);
 }
 
 /**

@@ -5,7 +5,9 @@
 
 #include "address.h"
 
+struct ktcp_settings;
 struct net;
+struct sock;
 struct socket;
 
 int ktcp_socket_create(struct net *net, sa_family_t family,
@@ -16,11 +18,18 @@ int ktcp_socket_accept(struct socket *listener, struct socket **out);
 int ktcp_socket_connect(struct socket *sock, const union ktcp_addr *to,
 			u32 timeout_ms);
 void ktcp_socket_relay_options(struct socket *sock);
+void ktcp_socket_turbo_prepare(struct socket *sock,
+			       const struct ktcp_settings *settings);
+void ktcp_socket_turbo(struct socket *sock,
+		       const struct ktcp_settings *settings);
+void ktcp_socket_turbo_refresh(struct socket *sock);
 void ktcp_socket_set_timeout(struct socket *sock, long jiffies_max);
+void ktcp_socket_set_recv_timeout(struct socket *sock, long jiffies_max);
 
 int ktcp_socket_local(struct socket *sock, union ktcp_addr *addr);
 int ktcp_socket_remote(struct socket *sock, union ktcp_addr *addr);
 
+bool ktcp_socket_has_data(const struct socket *sock);
 int ktcp_socket_recv(struct socket *sock, void *buffer, size_t size);
 int ktcp_socket_recv_all(struct socket *sock, void *buffer, size_t size);
 int ktcp_socket_send(struct socket *sock, const void *buffer, size_t size);
@@ -28,6 +37,7 @@ int ktcp_socket_send(struct socket *sock, const void *buffer, size_t size);
 void ktcp_socket_end(struct socket *sock);
 bool ktcp_socket_is_sent(struct socket *sock);
 void ktcp_socket_abort(struct socket *sock);
+void ktcp_sock_abort(struct sock *sk);
 void ktcp_socket_release(struct socket *sock);
 
 #endif /* KTCP_SOCKET_H */

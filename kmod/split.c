@@ -7,6 +7,7 @@
 
 #include "split.h"
 #include "net.h"
+#include "peer.h"
 #include "procfs.h"
 #include "socket.h"
 #include "stats.h"
@@ -16,19 +17,23 @@
 #include <linux/slab.h>
 #include <linux/wait_bit.h>
 
+/* Pause between two rounds of aborting splits. */
+#define ABORT_AGAIN (HZ / 10)
+
 /**
  * ktcp_split_create() - Begin a split
  * @ktcp: its namespace
  * @role: how it begins
+ * @gfp: GFP_ATOMIC in softirq
  *
- * Context: may sleep.
+ * Context: any.
  * Return: the split with one reference, NULL without memory or when the
  * namespace is closing.
  */
 struct ktcp_split *ktcp_split_create(struct ktcp_net *ktcp,
-				     enum ktcp_role role)
+				     enum ktcp_role role, gfp_t gfp)
 {
-	struct ktcp_split *split = kzalloc(sizeof(*split), GFP_KERNEL);
+	struct ktcp_split *split = kzalloc(sizeof(*split), gfp);
 	bool closing;
 
 	if (!split)
@@ -39,6 +44,7 @@ struct ktcp_split *ktcp_split_create(struct ktcp_net *ktcp,
 	split->role = role;
 	split->begun = jiffies;
 	split->active = jiffies;
+	RB_CLEAR_NODE(&split->half);
 
 	spin_lock_bh(&ktcp->splits_lock);
 	closing = ktcp->closing;
@@ -51,8 +57,21 @@ struct ktcp_split *ktcp_split_create(struct ktcp_net *ktcp,
 		kfree(split);
 		return NULL;
 	}
-	ktcp_count(ktcp, KTCP_SPLITS_OPENED);
 	return split;
+}
+
+/**
+ * ktcp_split_count() - It is a split from now on, not a waiting connection
+ * @split: the split
+ *
+ * Context: any.
+ */
+void ktcp_split_count(struct ktcp_split *split)
+{
+	split->counted = true;
+	split->begun = jiffies;
+	atomic_inc(&split->ktcp->active);
+	ktcp_count(split->ktcp, KTCP_SPLITS_OPENED);
 }
 
 static void split_release(struct kref *ref)
@@ -61,14 +80,19 @@ static void split_release(struct kref *ref)
 	struct ktcp_net *ktcp = split->ktcp;
 	unsigned int side;
 
-	trace_ktcp_close(split);
+	if (split->counted) {
+		trace_ktcp_close(split);
+		ktcp_count(ktcp, KTCP_SPLITS_CLOSED);
+		atomic_dec(&ktcp->active);
+	}
 	spin_lock_bh(&ktcp->splits_lock);
 	list_del(&split->node);
 	spin_unlock_bh(&ktcp->splits_lock);
 	for (side = 0; side < KTCP_SIDES; side++)
 		if (split->sock[side])
 			ktcp_socket_release(split->sock[side]);
-	ktcp_count(ktcp, KTCP_SPLITS_CLOSED);
+	if (split->peer)
+		ktcp_peer_put(split->peer);
 	mutex_destroy(&split->lock);
 	kfree(split);
 	/* The namespace may be gone once its count is 0. */
@@ -136,7 +160,7 @@ void ktcp_split_abort(struct ktcp_split *split)
 	unsigned int side;
 
 	mutex_lock(&split->lock);
-	if (!split->dead)
+	if (!split->dead && split->counted)
 		ktcp_count(split->ktcp, KTCP_RESETS);
 	WRITE_ONCE(split->dead, true);
 	WRITE_ONCE(split->broken, true);
@@ -146,17 +170,20 @@ void ktcp_split_abort(struct ktcp_split *split)
 	mutex_unlock(&split->lock);
 }
 
-/* One that is not aborted yet, moved behind those that are. */
-static struct ktcp_split *next_alive(struct ktcp_net *ktcp)
+/* One that was not told in this round. */
+static struct ktcp_split *next_split(struct ktcp_net *ktcp, unsigned int round)
 {
 	struct ktcp_split *split, *found = NULL;
 
 	spin_lock_bh(&ktcp->splits_lock);
 	list_for_each_entry(split, &ktcp->splits, node) {
-		if (READ_ONCE(split->dead) ||
+		if (split->round == round ||
 		    !kref_get_unless_zero(&split->ref))
 			continue;
+		split->round = round;
 		found = split;
+		/* Those already told gather at the end: no second look. */
+		list_move_tail(&split->node, &ktcp->splits);
 		break;
 	}
 	spin_unlock_bh(&ktcp->splits_lock);
@@ -173,27 +200,36 @@ static struct ktcp_split *next_alive(struct ktcp_net *ktcp)
 void ktcp_split_abort_all(struct ktcp_net *ktcp)
 {
 	struct ktcp_split *split;
+	unsigned int round = 0;
 
 	spin_lock_bh(&ktcp->splits_lock);
 	ktcp->closing = true;
 	spin_unlock_bh(&ktcp->splits_lock);
-	while ((split = next_alive(ktcp))) {
-		ktcp_split_abort(split);
-		ktcp_split_put(split);
-	}
-	wait_var_event(&ktcp->split_count, !atomic_read(&ktcp->split_count));
+	/* Again and again: one may have been on its way into its connect. */
+	do {
+		round++;
+		while ((split = next_split(ktcp, round))) {
+			ktcp_split_abort(split);
+			ktcp_split_put(split);
+		}
+	} while (!wait_var_event_timeout(&ktcp->split_count,
+					 !atomic_read(&ktcp->split_count),
+					 ABORT_AGAIN));
 }
 
 static void split_print(struct seq_file *seq, const struct ktcp_split *split)
 {
 	static const char *const states[] = {
+		[KTCP_SPLIT_WAITING] = "waiting",
 		[KTCP_SPLIT_OPENING] = "opening",
+		[KTCP_SPLIT_HALF] = "half",
+		[KTCP_SPLIT_FAILED] = "failed",
 		[KTCP_SPLIT_OPEN] = "open",
 		[KTCP_SPLIT_CLOSING] = "closing",
 	};
 
 	seq_printf(seq, "%pISpc -> %pISpc mark 0x%x role %s state %s",
-		   &split->flow.client, &split->flow.target, split->flow.mark,
+		   &split->flow.client, &split->target, split->flow.mark,
 		   split->role == KTCP_ROLE_CLIENT ? "client" : "relay",
 		   states[READ_ONCE(split->state)]);
 	seq_printf(seq, " up %llu down %llu age_s %lu\n",
@@ -209,7 +245,8 @@ static int splits_show(struct seq_file *seq, void *unused)
 
 	spin_lock_bh(&ktcp->splits_lock);
 	list_for_each_entry(split, &ktcp->splits, node)
-		split_print(seq, split);
+		if (split->counted)
+			split_print(seq, split);
 	spin_unlock_bh(&ktcp->splits_lock);
 	return 0;
 }

@@ -12,6 +12,9 @@ static const char *const names[] = {
 	[KTCP_SPLITS_CLOSED] = "splits_closed_total",
 	[KTCP_SPLITS_FAILED] = "splits_failed_total",
 	[KTCP_EARLY_SYN] = "early_syn_total",
+	[KTCP_EARLY_SYN_LIMITED] = "early_syn_limited_total",
+	[KTCP_EARLY_SYN_MET] = "early_syn_met_total",
+	[KTCP_EARLY_SYN_EXPIRED] = "early_syn_expired_total",
 	[KTCP_POOL_HITS] = "pool_hits_total",
 	[KTCP_POOL_MISSES] = "pool_misses_total",
 	[KTCP_HANDSHAKE_FAILURES] = "handshake_failures_total",
@@ -96,7 +99,7 @@ static int stats_show(struct seq_file *seq, void *unused)
 
 	for (i = 0; i < KTCP_COUNTERS; i++)
 		seq_printf(seq, "%s %llu\n", names[i], stats_sum(ktcp, i));
-	seq_printf(seq, "splits_active %d\n", atomic_read(&ktcp->split_count));
+	seq_printf(seq, "splits_active %d\n", atomic_read(&ktcp->active));
 	return 0;
 }
 

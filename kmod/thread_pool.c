@@ -44,6 +44,7 @@ struct worker {
 static struct {
 	spinlock_t lock; /* protects all but manager, wait and gone */
 	struct list_head ready;
+	struct list_head jobs; /* that found no thread */
 	u32 nr_ready;
 	u32 nr_busy;
 	u32 low;
@@ -57,6 +58,7 @@ static struct {
 } pool = {
 	.lock = __SPIN_LOCK_UNLOCKED(pool.lock),
 	.ready = LIST_HEAD_INIT(pool.ready),
+	.jobs = LIST_HEAD_INIT(pool.jobs),
 	.wait = __WAIT_QUEUE_HEAD_INITIALIZER(pool.wait),
 	.gone = COMPLETION_INITIALIZER(pool.gone),
 	.low = LOW_DEFAULT,
@@ -68,15 +70,36 @@ static void worker_end(void *unused)
 {
 }
 
+/* The job that waits for longest, if it takes a thread of the pool. */
+static struct ktcp_job *pooled_job(void)
+{
+	struct ktcp_job *job;
+
+	lockdep_assert_held(&pool.lock);
+	job = list_first_entry_or_null(&pool.jobs, struct ktcp_job, node);
+	if (!job || !job->pooled)
+		return NULL;
+	list_del(&job->node);
+	return job;
+}
+
 /* False: the worker has to end. */
 static bool worker_park(struct worker *worker)
 {
+	struct ktcp_job *job;
 	bool stay;
 
 	spin_lock_bh(&pool.lock);
+	stay = worker->pooled && worker->fn != worker_end && !pool.closing;
+	job = stay ? pooled_job() : NULL;
+	if (job) {
+		worker->arg = job->arg;
+		worker->fn = job->fn;
+		spin_unlock_bh(&pool.lock);
+		return true;
+	}
 	pool.nr_busy--;
-	stay = worker->pooled && worker->fn != worker_end && !pool.closing &&
-	       pool.nr_ready < pool.high;
+	stay = stay && pool.nr_ready < pool.high;
 	if (stay) {
 		WRITE_ONCE(worker->fn, NULL);
 		/* The one used last has the warmest cache. */
@@ -207,6 +230,48 @@ int ktcp_thread_pool_run(bool pooled, ktcp_thread_fn fn, void *arg)
 	return worker_create(fn, arg, pooled);
 }
 
+/**
+ * ktcp_thread_pool_post() - Run a job as soon as there is a thread for it
+ * @job: fn, arg and pooled are set; not touched once fn runs
+ *
+ * Context: any, softirq included.
+ */
+void ktcp_thread_pool_post(struct ktcp_job *job)
+{
+	bool taken;
+
+	spin_lock_bh(&pool.lock);
+	taken = job->pooled && pool_wake(job->fn, job->arg);
+	if (!taken)
+		list_add_tail(&job->node, &pool.jobs);
+	spin_unlock_bh(&pool.lock);
+	if (!taken)
+		wake_up(&pool.wait);
+}
+
+/* A new thread for each job that found none. False: no memory. */
+static bool start_jobs(void)
+{
+	struct ktcp_job *job;
+
+	for (;;) {
+		spin_lock_bh(&pool.lock);
+		job = list_first_entry_or_null(&pool.jobs, struct ktcp_job,
+					       node);
+		if (job)
+			list_del(&job->node);
+		spin_unlock_bh(&pool.lock);
+		if (!job)
+			return true;
+		if (worker_create(job->fn, job->arg, job->pooled)) {
+			spin_lock_bh(&pool.lock);
+			list_add(&job->node, &pool.jobs);
+			spin_unlock_bh(&pool.lock);
+			return false;
+		}
+	}
+}
+
 static int pool_missing(void)
 {
 	return (int)READ_ONCE(pool.low) - (int)READ_ONCE(pool.nr_ready);
@@ -225,20 +290,35 @@ static void pool_shrink(int surplus)
 	spin_unlock_bh(&pool.lock);
 }
 
+/* False: no memory now, try again later. */
+static bool pool_fill(void)
+{
+	if (!start_jobs())
+		return false;
+	while (pool_missing() > 0 && !kthread_should_stop()) {
+		if (worker_create(NULL, NULL, true))
+			return false;
+		/* Jobs are somebody's connection and go first. */
+		if (!start_jobs())
+			return false;
+		cond_resched();
+	}
+	return true;
+}
+
+static bool manager_is_needed(void)
+{
+	return kthread_should_stop() || !list_empty_careful(&pool.jobs) ||
+	       pool_missing() > 0 || pool_surplus() > 0;
+}
+
 static int manager_main(void *unused)
 {
 	while (!kthread_should_stop()) {
-		wait_event_interruptible(pool.wait, kthread_should_stop() ||
-					 pool_missing() > 0 ||
-					 pool_surplus() > 0);
+		wait_event_interruptible(pool.wait, manager_is_needed());
 		pool_shrink(pool_surplus());
-		while (pool_missing() > 0 && !kthread_should_stop()) {
-			if (worker_create(NULL, NULL, true)) {
-				schedule_timeout_interruptible(RETRY);
-				break;
-			}
-			cond_resched();
-		}
+		if (!pool_fill())
+			schedule_timeout_interruptible(RETRY);
 	}
 	return 0;
 }

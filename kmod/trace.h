@@ -6,6 +6,7 @@
 #if !defined(KTCP_TRACE_H) || defined(TRACE_HEADER_MULTI_READ)
 #define KTCP_TRACE_H
 
+#include "peer_pool.h"
 #include "split.h"
 
 #include <linux/tracepoint.h>
@@ -87,6 +88,20 @@ TRACE_EVENT(ktcp_close,
 		      __entry->split, __entry->client, __entry->target,
 		      __entry->up, __entry->down, __entry->age_ms,
 		      __entry->broken ? "reset" : "fin")
+);
+
+TRACE_EVENT(ktcp_pool_refill,
+	    TP_PROTO(const struct ktcp_peer_pool *pool, int wants),
+	    TP_ARGS(pool, wants),
+	    TP_STRUCT__entry(__array(u8, peer, sizeof(union ktcp_addr))
+			     __field(u32, ready)
+			     __field(int, wants)),
+	    TP_fast_assign(memcpy(__entry->peer, &pool->addr,
+				  sizeof(union ktcp_addr));
+			   __entry->ready = pool->nr_ready;
+			   __entry->wants = wants;),
+	    TP_printk("peer=%pISpc ready=%u opening=%d", __entry->peer,
+		      __entry->ready, __entry->wants)
 );
 
 #endif /* KTCP_TRACE_H */

@@ -9,12 +9,15 @@
 
 #define KTCP_WIRE_MAGIC 0x4b54 /* "KT" */
 #define KTCP_NONCE_BYTES 32
+#define KTCP_TICKET_BYTES 8
 
 enum ktcp_record {
 	KTCP_RECORD_HELLO = 1,
 	KTCP_RECORD_CHALLENGE = 2,
 	KTCP_RECORD_PROOF = 3,
 	KTCP_RECORD_OPEN = 4,
+	KTCP_RECORD_RESUME = 5,
+	KTCP_RECORD_CONFIRM = 6,
 };
 
 /**
@@ -41,10 +44,30 @@ struct ktcp_wire_hello {
 struct ktcp_wire_challenge {
 	struct ktcp_wire_head head;
 	u8 nonce[KTCP_NONCE_BYTES];
+	u8 ticket[KTCP_TICKET_BYTES];
 	u8 mac[KTCP_MAC_BYTES];
 } __packed;
 
 struct ktcp_wire_proof {
+	struct ktcp_wire_head head;
+	u8 mac[KTCP_MAC_BYTES];
+} __packed;
+
+/**
+ * struct ktcp_wire_resume - RESUME, in place of HELLO and PROOF
+ * @head: its key is the one that the ticket was earned with
+ * @ticket: from an earlier CHALLENGE
+ * @use: number of this use of the ticket, from 1, each one once
+ * @mac: proves the key
+ */
+struct ktcp_wire_resume {
+	struct ktcp_wire_head head;
+	u8 ticket[KTCP_TICKET_BYTES];
+	__be64 use;
+	u8 mac[KTCP_MAC_BYTES];
+} __packed;
+
+struct ktcp_wire_confirm {
 	struct ktcp_wire_head head;
 	u8 mac[KTCP_MAC_BYTES];
 } __packed;

@@ -1,0 +1,578 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The connection pool (paper, "pre-established connections"). Connections to
+ * a peer are made ahead of time, prove the key, and wait. One that dies while
+ * it waits leaves by its state_change callback, so what is taken is alive as
+ * far as this end can know.
+ */
+
+#include "peer_pool.h"
+#include "net.h"
+#include "socket.h"
+#include "stats.h"
+#include "thread_pool.h"
+#include "trace.h"
+
+#include <linux/jiffies.h>
+#include <linux/net.h>
+#include <linux/random.h>
+#include <linux/slab.h>
+#include <linux/wait_bit.h>
+#include <net/sock.h>
+#include <net/tcp_states.h>
+
+#define BACKOFF_MIN_MS 100
+#define BACKOFF_MAX_MS 10000
+
+/* Pause between two rounds of aborting connects. */
+#define ABORT_AGAIN (HZ / 10)
+
+/* A ticket without a sign of life for so long may be one of a past life. */
+#define PASS_TRUST (60 * HZ)
+
+/**
+ * struct pooled - A connection of a pool
+ * @node: in ready, busy or dead of the pool
+ * @pool: the pool
+ * @sock: the connection
+ * @pass: how the key was proved
+ * @state_change: the socket's own callback
+ * @waiting: it is in ready
+ * @round: of the abort that it was told last
+ */
+struct pooled {
+	struct list_head node;
+	struct ktcp_peer_pool *pool;
+	struct socket *sock;
+	struct ktcp_pass pass;
+	void (*state_change)(struct sock *sk);
+	bool waiting;
+	unsigned int round;
+};
+
+static void pool_release(struct kref *ref)
+{
+	struct ktcp_peer_pool *pool =
+		container_of(ref, struct ktcp_peer_pool, ref);
+
+	WARN_ON_ONCE(!pool->closing);
+	kfree(pool);
+}
+
+/**
+ * ktcp_peer_pool_put() - Drop a reference
+ * @pool: the pool; closed before the last one goes
+ *
+ * Context: any.
+ */
+void ktcp_peer_pool_put(struct ktcp_peer_pool *pool)
+{
+	kref_put(&pool->ref, pool_release);
+}
+
+static void pool_kick(struct ktcp_peer_pool *pool)
+{
+	lockdep_assert_held(&pool->lock);
+	/* Once it closes, nothing may be queued behind the one who cancels. */
+	if (!pool->closing)
+		mod_delayed_work(system_highpri_wq, &pool->refill, 0);
+}
+
+/**
+ * ktcp_peer_pool_kick() - Look soon whether there is something to do
+ * @pool: the pool
+ *
+ * Context: any.
+ */
+void ktcp_peer_pool_kick(struct ktcp_peer_pool *pool)
+{
+	spin_lock_bh(&pool->lock);
+	pool_kick(pool);
+	spin_unlock_bh(&pool->lock);
+}
+
+/* Take it off the ready list, if it is there. */
+static bool pool_unlist(struct pooled *pooled)
+{
+	struct ktcp_peer_pool *pool = pooled->pool;
+
+	lockdep_assert_held(&pool->lock);
+	if (!pooled->waiting)
+		return false;
+	pooled->waiting = false;
+	list_del_init(&pooled->node);
+	pool->nr_ready--;
+	return true;
+}
+
+static void pooled_state_change(struct sock *sk)
+{
+	struct ktcp_peer_pool *pool;
+	struct pooled *pooled;
+
+	read_lock_bh(&sk->sk_callback_lock);
+	pooled = sk->sk_user_data;
+	if (!pooled || sk->sk_state == TCP_ESTABLISHED)
+		goto unlock;
+	/* The lock keeps it from being taken or freed. */
+	pool = pooled->pool;
+	spin_lock_bh(&pool->lock);
+	if (pool_unlist(pooled)) {
+		list_add_tail(&pooled->node, &pool->dead);
+		/* The peer may have forgotten all about us. */
+		pool->pass_known = false;
+		pool_kick(pool);
+	}
+	spin_unlock_bh(&pool->lock);
+unlock:
+	read_unlock_bh(&sk->sk_callback_lock);
+}
+
+static void pooled_watch(struct pooled *pooled)
+{
+	struct sock *sk = pooled->sock->sk;
+
+	write_lock_bh(&sk->sk_callback_lock);
+	pooled->state_change = sk->sk_state_change;
+	sk->sk_user_data = pooled;
+	sk->sk_state_change = pooled_state_change;
+	write_unlock_bh(&sk->sk_callback_lock);
+}
+
+/* After this no callback knows of it. */
+static void pooled_unwatch(struct pooled *pooled)
+{
+	struct sock *sk = pooled->sock->sk;
+
+	write_lock_bh(&sk->sk_callback_lock);
+	if (sk->sk_user_data == pooled) {
+		sk->sk_state_change = pooled->state_change;
+		sk->sk_user_data = NULL;
+	}
+	write_unlock_bh(&sk->sk_callback_lock);
+}
+
+static void pooled_free(struct pooled *pooled)
+{
+	if (pooled->sock) {
+		pooled_unwatch(pooled);
+		ktcp_socket_release(pooled->sock);
+	}
+	kfree(pooled);
+}
+
+static void release_dead(struct ktcp_peer_pool *pool)
+{
+	struct pooled *pooled, *next;
+	LIST_HEAD(dead);
+
+	spin_lock_bh(&pool->lock);
+	list_splice_init(&pool->dead, &dead);
+	spin_unlock_bh(&pool->lock);
+	list_for_each_entry_safe(pooled, next, &dead, node)
+		pooled_free(pooled);
+}
+
+/* A use of the ticket that nobody else makes. False: there is no ticket. */
+static bool take_pass(struct ktcp_peer_pool *pool, struct ktcp_pass *pass)
+{
+	bool good;
+
+	spin_lock_bh(&pool->lock);
+	good = pool->pass_known && pool->pass.key == pool->key &&
+	       (pool->nr_ready ||
+		time_before(jiffies, pool->pass_fresh + PASS_TRUST));
+	if (good) {
+		pool->pass.use++;
+		*pass = pool->pass;
+	}
+	spin_unlock_bh(&pool->lock);
+	return good;
+}
+
+static void keep_pass(struct ktcp_peer_pool *pool, const struct ktcp_pass *pass)
+{
+	spin_lock_bh(&pool->lock);
+	if (!pool->pass_known) {
+		pool->pass = *pass;
+		pool->pass_known = true;
+	}
+	pool->pass_fresh = jiffies;
+	spin_unlock_bh(&pool->lock);
+}
+
+/**
+ * ktcp_peer_pool_confirmed() - The peer accepted a use of the ticket
+ * @pool: the pool
+ *
+ * Context: any.
+ */
+void ktcp_peer_pool_confirmed(struct ktcp_peer_pool *pool)
+{
+	WRITE_ONCE(pool->pass_fresh, jiffies);
+}
+
+/**
+ * ktcp_peer_pool_prove() - Prove the key on a new connection
+ * @pool: the pool of its peer
+ * @sock: the connection; its timeout bounds the handshake
+ * @pass: set; the other side's proof may be owed still
+ *
+ * Waits for a round trip only where there is no ticket.
+ *
+ * Context: may sleep.
+ * Return: 0, or an error of the handshake.
+ */
+int ktcp_peer_pool_prove(struct ktcp_peer_pool *pool, struct socket *sock,
+			 struct ktcp_pass *pass)
+{
+	int err;
+
+	if (take_pass(pool, pass))
+		return ktcp_handoff_resume(pool->ktcp, sock, pass);
+	err = ktcp_handoff_prove(pool->ktcp, sock, READ_ONCE(pool->key), pass);
+	if (!err)
+		keep_pass(pool, pass);
+	return err;
+}
+
+static int pooled_connect(struct pooled *pooled)
+{
+	struct ktcp_peer_pool *pool = pooled->pool;
+	const struct ktcp_settings *settings = &pool->ktcp->settings;
+	struct socket *sock = pooled->sock;
+	int err;
+
+	err = ktcp_socket_connect(sock, &pool->addr,
+				  READ_ONCE(settings->connect_timeout_ms));
+	if (err)
+		return err;
+	ktcp_socket_relay_options(sock);
+	ktcp_socket_turbo(sock, settings);
+	ktcp_socket_set_timeout(sock, msecs_to_jiffies(READ_ONCE(settings->handshake_timeout_ms)));
+	return ktcp_peer_pool_prove(pool, sock, &pooled->pass);
+}
+
+static struct socket *pooled_socket(struct ktcp_peer_pool *pool)
+{
+	struct socket *sock;
+
+	if (ktcp_socket_create(pool->ktcp->net, pool->addr.sa.sa_family, &sock))
+		return NULL;
+	ktcp_socket_turbo_prepare(sock, &pool->ktcp->settings);
+	return sock;
+}
+
+/* Into the ready list, unless it died or the pool closed meanwhile. */
+static bool pool_add(struct pooled *pooled)
+{
+	struct ktcp_peer_pool *pool = pooled->pool;
+	bool alive;
+
+	pooled_watch(pooled);
+	spin_lock_bh(&pool->lock);
+	list_del_init(&pooled->node);
+	/* Read behind the watch: a death from now on finds it in ready. */
+	alive = !pool->closing &&
+		READ_ONCE(pooled->sock->sk->sk_state) == TCP_ESTABLISHED;
+	if (alive) {
+		list_add_tail(&pooled->node, &pool->ready);
+		pooled->waiting = true;
+		pool->nr_ready++;
+		pool->backoff_ms = 0;
+	}
+	spin_unlock_bh(&pool->lock);
+	return alive;
+}
+
+/* Up to half as much again, so that relays do not retry in step. */
+static unsigned long jitter(u32 ms)
+{
+	return msecs_to_jiffies(ms + get_random_u32() % (ms / 2 + 1));
+}
+
+static void connect_failed(struct pooled *pooled)
+{
+	struct ktcp_peer_pool *pool = pooled->pool;
+
+	atomic64_inc(&pool->failures);
+	spin_lock_bh(&pool->lock);
+	list_del_init(&pooled->node);
+	pool->pass_known = false;
+	pool->backoff_ms = clamp_t(u32, pool->backoff_ms * 2, BACKOFF_MIN_MS,
+				   BACKOFF_MAX_MS);
+	pool->retry_at = jiffies + jitter(pool->backoff_ms);
+	spin_unlock_bh(&pool->lock);
+	pooled_free(pooled);
+}
+
+/* One connection, from its start into the ready list. */
+static void run_connect(void *arg)
+{
+	struct pooled *pooled = arg;
+	struct ktcp_peer_pool *pool = pooled->pool;
+
+	if (pooled_connect(pooled) || !pool_add(pooled))
+		connect_failed(pooled);
+	spin_lock_bh(&pool->lock);
+	pool->nr_connecting--;
+	/* Under the lock: a pool that closes waits for the last of these. */
+	pool_kick(pool);
+	if (pool->closing && !pool->nr_connecting)
+		wake_up_var(&pool->nr_connecting);
+	spin_unlock_bh(&pool->lock);
+	ktcp_peer_pool_put(pool);
+}
+
+static void give_up(struct pooled *pooled)
+{
+	struct ktcp_peer_pool *pool = pooled->pool;
+
+	spin_lock_bh(&pool->lock);
+	list_del_init(&pooled->node);
+	pool->nr_connecting--;
+	spin_unlock_bh(&pool->lock);
+	pooled_free(pooled);
+	ktcp_peer_pool_put(pool);
+}
+
+static bool start_connect(struct ktcp_peer_pool *pool)
+{
+	bool threads = READ_ONCE(pool->ktcp->settings.thread_pool);
+	struct pooled *pooled = kzalloc(sizeof(*pooled), GFP_KERNEL);
+
+	if (!pooled)
+		return false;
+	pooled->pool = pool;
+	pooled->sock = pooled_socket(pool);
+	if (!pooled->sock) {
+		kfree(pooled);
+		return false;
+	}
+	kref_get(&pool->ref);
+	spin_lock_bh(&pool->lock);
+	list_add(&pooled->node, &pool->busy);
+	pool->nr_connecting++;
+	spin_unlock_bh(&pool->lock);
+	if (!ktcp_thread_pool_run(threads, run_connect, pooled))
+		return true;
+	give_up(pooled);
+	return false;
+}
+
+/* How many are to be made now; negative: so many are too many. */
+static int pool_wants(struct ktcp_peer_pool *pool)
+{
+	bool enabled = READ_ONCE(pool->ktcp->settings.conn_pool);
+	int have, wants;
+
+	spin_lock_bh(&pool->lock);
+	have = pool->nr_ready + pool->nr_connecting;
+	if (have < pool->low)
+		pool->filling = true;
+	if (have >= pool->high)
+		pool->filling = false;
+	wants = pool->filling ? pool->high - have : 0;
+	if (have > pool->high)
+		wants = (int)pool->high - have;
+	if (!enabled)
+		wants = -(int)pool->nr_ready;
+	if (pool->closing)
+		wants = 0;
+	spin_unlock_bh(&pool->lock);
+	return wants;
+}
+
+static struct pooled *take_ready(struct ktcp_peer_pool *pool)
+{
+	struct pooled *pooled;
+
+	spin_lock_bh(&pool->lock);
+	pooled = list_first_entry_or_null(&pool->ready, struct pooled, node);
+	if (pooled)
+		pool_unlist(pooled);
+	spin_unlock_bh(&pool->lock);
+	return pooled;
+}
+
+static void pool_shrink(struct ktcp_peer_pool *pool, int surplus)
+{
+	struct pooled *pooled;
+
+	while (surplus-- > 0 && (pooled = take_ready(pool)))
+		pooled_free(pooled);
+}
+
+/* After a failure one connection at a time tells whether the peer is back. */
+static int wants_now(struct ktcp_peer_pool *pool, int wants)
+{
+	unsigned long now = jiffies;
+
+	spin_lock_bh(&pool->lock);
+	if (pool->backoff_ms && time_before(now, pool->retry_at)) {
+		schedule_delayed_work(&pool->refill, pool->retry_at - now);
+		wants = 0;
+	} else if (pool->backoff_ms) {
+		wants = pool->nr_connecting ? 0 : 1;
+	}
+	spin_unlock_bh(&pool->lock);
+	return wants;
+}
+
+static void pool_refill(struct work_struct *work)
+{
+	struct ktcp_peer_pool *pool =
+		container_of(to_delayed_work(work), struct ktcp_peer_pool,
+			     refill);
+	int wants;
+
+	release_dead(pool);
+	wants = pool_wants(pool);
+	pool_shrink(pool, -wants);
+	if (wants > 0)
+		wants = wants_now(pool, wants);
+	if (wants > 0)
+		trace_ktcp_pool_refill(pool, wants);
+	while (wants-- > 0 && start_connect(pool))
+		;
+}
+
+/**
+ * ktcp_peer_pool_take() - Take a connection that is ready for OPEN
+ * @pool: the pool
+ * @pass: set: how the key was proved on it
+ *
+ * Context: may sleep.
+ * Return: the connection, the caller's from now on; NULL where there is none.
+ */
+struct socket *ktcp_peer_pool_take(struct ktcp_peer_pool *pool,
+				   struct ktcp_pass *pass)
+{
+	struct pooled *pooled;
+	struct socket *sock;
+	bool alive;
+
+	while ((pooled = take_ready(pool))) {
+		if (READ_ONCE(pool->nr_ready) < READ_ONCE(pool->low))
+			ktcp_peer_pool_kick(pool);
+		pooled_unwatch(pooled);
+		sock = pooled->sock;
+		*pass = pooled->pass;
+		alive = READ_ONCE(sock->sk->sk_state) == TCP_ESTABLISHED;
+		kfree(pooled);
+		if (alive) {
+			atomic64_inc(&pool->hits);
+			ktcp_count(pool->ktcp, KTCP_POOL_HITS);
+			return sock;
+		}
+		ktcp_socket_release(sock);
+	}
+	atomic64_inc(&pool->misses);
+	ktcp_count(pool->ktcp, KTCP_POOL_MISSES);
+	ktcp_peer_pool_kick(pool);
+	return NULL;
+}
+
+/**
+ * ktcp_peer_pool_set() - Change the marks and the key
+ * @pool: the pool
+ * @low: new low watermark
+ * @high: new high watermark
+ * @key: number of the key for new connections
+ *
+ * Context: any.
+ */
+void ktcp_peer_pool_set(struct ktcp_peer_pool *pool, u32 low, u32 high,
+			u16 key)
+{
+	spin_lock_bh(&pool->lock);
+	WRITE_ONCE(pool->low, low);
+	pool->high = high;
+	WRITE_ONCE(pool->key, key);
+	spin_unlock_bh(&pool->lock);
+	ktcp_peer_pool_kick(pool);
+}
+
+/**
+ * ktcp_peer_pool_create() - An empty pool, which stays so until it is set
+ * @ktcp: its namespace
+ * @addr: the peer's relay listener
+ *
+ * Context: may sleep.
+ * Return: the pool with one reference, NULL without memory.
+ */
+struct ktcp_peer_pool *ktcp_peer_pool_create(struct ktcp_net *ktcp,
+					     const union ktcp_addr *addr)
+{
+	struct ktcp_peer_pool *pool = kzalloc(sizeof(*pool), GFP_KERNEL);
+
+	if (!pool)
+		return NULL;
+	kref_init(&pool->ref);
+	pool->ktcp = ktcp;
+	pool->addr = *addr;
+	spin_lock_init(&pool->lock);
+	INIT_LIST_HEAD(&pool->ready);
+	INIT_LIST_HEAD(&pool->busy);
+	INIT_LIST_HEAD(&pool->dead);
+	INIT_DELAYED_WORK(&pool->refill, pool_refill);
+	return pool;
+}
+
+/* A connect under way that was not told in this round; its sock is held. */
+static struct sock *next_busy(struct ktcp_peer_pool *pool, unsigned int round)
+{
+	struct sock *sk = NULL;
+	struct pooled *pooled;
+
+	spin_lock_bh(&pool->lock);
+	list_for_each_entry(pooled, &pool->busy, node) {
+		if (pooled->round == round)
+			continue;
+		pooled->round = round;
+		sk = pooled->sock->sk;
+		sock_hold(sk);
+		break;
+	}
+	spin_unlock_bh(&pool->lock);
+	return sk;
+}
+
+static bool pool_is_quiet(struct ktcp_peer_pool *pool)
+{
+	bool quiet;
+
+	/* The lock, because the last one to leave holds it when it wakes us. */
+	spin_lock_bh(&pool->lock);
+	quiet = !pool->nr_connecting;
+	spin_unlock_bh(&pool->lock);
+	return quiet;
+}
+
+/**
+ * ktcp_peer_pool_close() - End all connections that wait or are being made
+ * @pool: the pool; nobody takes from it any more
+ *
+ * Context: may sleep.
+ */
+void ktcp_peer_pool_close(struct ktcp_peer_pool *pool)
+{
+	unsigned int round = 0;
+	struct sock *sk;
+
+	spin_lock_bh(&pool->lock);
+	pool->closing = true;
+	spin_unlock_bh(&pool->lock);
+	cancel_delayed_work_sync(&pool->refill);
+	/* Again and again: one may have been on its way into its connect. */
+	do {
+		round++;
+		while ((sk = next_busy(pool, round))) {
+			ktcp_sock_abort(sk);
+			sock_put(sk);
+		}
+	} while (!wait_var_event_timeout(&pool->nr_connecting,
+					 pool_is_quiet(pool), ABORT_AGAIN));
+	pool_shrink(pool, INT_MAX);
+	release_dead(pool);
+}

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Connections to a peer that are open before they are needed. */
+#ifndef KTCP_PEER_POOL_H
+#define KTCP_PEER_POOL_H
+
+#include "address.h"
+#include "handoff.h"
+
+#include <linux/atomic.h>
+#include <linux/kref.h>
+#include <linux/list.h>
+#include <linux/spinlock.h>
+#include <linux/workqueue.h>
+
+struct ktcp_net;
+struct socket;
+
+/**
+ * struct ktcp_peer_pool - The pool of one peer; outlives changes of its marks
+ * @ref: held by each struct ktcp_peer of the address and each connect
+ * @ktcp: its namespace
+ * @addr: where the peer's relay listener is
+ * @low: connections below which the pool is filled
+ * @high: connections that it is filled up to
+ * @key: number of the key to prove
+ * @ready: connections to take, the oldest first
+ * @busy: connections on their way to @ready
+ * @dead: connections to release
+ * @nr_ready: length of @ready
+ * @nr_connecting: length of @busy
+ * @filling: low was crossed, high is not reached again
+ * @closing: no connection is made any more
+ * @backoff_ms: pause after the next failure, 0 after a success
+ * @retry_at: jiffies before which nothing is tried after a failure
+ * @pass: ticket of the peer
+ * @pass_fresh: jiffies of the last sign that the ticket is good
+ * @pass_known: there is a ticket
+ * @refill: makes and releases connections
+ * @hits: legs taken from the pool
+ * @misses: legs that had to be opened afresh
+ * @failures: connects and handshakes that failed
+ */
+struct ktcp_peer_pool {
+	struct kref ref;
+	struct ktcp_net *ktcp;
+	union ktcp_addr addr;
+	spinlock_t lock; /* protects what follows, up to pass_known */
+	u32 low;
+	u32 high;
+	u16 key;
+	struct list_head ready;
+	struct list_head busy;
+	struct list_head dead;
+	u32 nr_ready;
+	u32 nr_connecting;
+	bool filling;
+	bool closing;
+	u32 backoff_ms;
+	unsigned long retry_at;
+	struct ktcp_pass pass;
+	unsigned long pass_fresh;
+	bool pass_known;
+	struct delayed_work refill;
+	atomic64_t hits;
+	atomic64_t misses;
+	atomic64_t failures;
+};
+
+struct ktcp_peer_pool *ktcp_peer_pool_create(struct ktcp_net *ktcp,
+					     const union ktcp_addr *addr);
+void ktcp_peer_pool_put(struct ktcp_peer_pool *pool);
+void ktcp_peer_pool_close(struct ktcp_peer_pool *pool);
+void ktcp_peer_pool_set(struct ktcp_peer_pool *pool, u32 low, u32 high,
+			u16 key);
+void ktcp_peer_pool_kick(struct ktcp_peer_pool *pool);
+struct socket *ktcp_peer_pool_take(struct ktcp_peer_pool *pool,
+				   struct ktcp_pass *pass);
+int ktcp_peer_pool_prove(struct ktcp_peer_pool *pool, struct socket *sock,
+			 struct ktcp_pass *pass);
+void ktcp_peer_pool_confirmed(struct ktcp_peer_pool *pool);
+
+#endif /* KTCP_PEER_POOL_H */
