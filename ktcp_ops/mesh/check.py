@@ -90,6 +90,16 @@ def group_has_relays(subject: Subject) -> Iterator[Problem]:
         )
 
 
+def settings_fit(subject: Subject) -> Iterator[Problem]:
+    """A far leg that starts at the SYN needs a thread that is ready."""
+    settings = subject.mesh.settings
+    if settings.early_syn and settings.thread_pool is False:
+        yield Problem(
+            at("settings", "early_syn"),
+            "is on and needs thread_pool, which is off; switch that on or this off",
+        )
+
+
 def pairs_are_relays(subject: Subject) -> Iterator[Problem]:
     """Each pair names two different relays, and none is written twice."""
     seen: set[frozenset[str]] = set()
@@ -418,6 +428,7 @@ def takes(path: Path, url: str) -> bool:
 CHECKS: tuple[Callable[[Subject], Iterator[Problem]], ...] = (
     ports_differ,
     group_has_relays,
+    settings_fit,
     pairs_are_relays,
     relays_have_addresses,
     legs_share_a_family,
