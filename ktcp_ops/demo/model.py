@@ -36,15 +36,13 @@ class Legs:
 class Improvements:
     """Which of the improvements that save round trips a mesh has switched on.
 
-    The thread pool is not among them: it saves microseconds. `handshake_round_trips` is
-    what authenticating a fresh relay connection costs beyond TCP's own handshake; a
-    pooled connection has paid it before anyone waits.
+    The thread pool is not among them: it saves microseconds. Nor is the key handshake: from
+    a relay's second connection on, its proof travels with the first bytes (docs/wire.md).
     """
 
     early_syn: bool = False
     conn_pool: bool = False
     turbo: bool = False
-    handshake_round_trips: int = 0
 
 
 @dataclass(frozen=True)
@@ -72,8 +70,7 @@ def split_first_byte(legs: Legs, improvements: Improvements) -> float:
     """Follow the request through both relays; every moment counts from the client's SYN."""
     request_at_rc = 1.5 * legs.client
     leg_wanted = 0.5 * legs.client if improvements.early_syn else request_at_rc
-    fresh_leg = (1 + improvements.handshake_round_trips) * legs.relay
-    leg_ready = leg_wanted + (0.0 if improvements.conn_pool else fresh_leg)
+    leg_ready = leg_wanted + (0.0 if improvements.conn_pool else legs.relay)
 
     target_at_rs = leg_ready + 0.5 * legs.relay
     server_ready = target_at_rs + legs.server

@@ -16,8 +16,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from ktcp_ops.demo.model import Estimate, Improvements, Legs, routed, split
 
 SCHEMA_VERSION = 1
-# HELLO and CHALLENGE of docs/wire.md; PROOF and OPEN wait for no answer.
-HANDSHAKE_ROUND_TRIPS = 1
 
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -168,7 +166,6 @@ def improvements_in(settings: dict[str, str]) -> Improvements:
         early_syn=settings.get("early_syn") == "on",
         conn_pool=settings.get("conn_pool") == "on",
         turbo=settings.get("turbo") == "on",
-        handshake_round_trips=HANDSHAKE_ROUND_TRIPS,
     )
 
 

@@ -23,7 +23,6 @@ IMPROVEMENTS = st.builds(
     early_syn=st.booleans(),
     conn_pool=st.booleans(),
     turbo=st.booleans(),
-    handshake_round_trips=st.integers(min_value=0, max_value=2),
 )
 KILO, MEGA = 1024, 1024**2
 
@@ -76,12 +75,10 @@ def test_all_improvements_leave_only_the_short_legs(size: int, total: float) -> 
     assert estimate.total == pytest.approx(total, abs=0.001)
 
 
-def test_key_handshake_costs_fresh_connections_only() -> None:
-    fresh = Improvements(handshake_round_trips=1)
-    pooled = Improvements(conn_pool=True, handshake_round_trips=1)
+def test_a_pooled_connection_saves_the_relays_handshake() -> None:
     without = split_first_byte(PAPER, Improvements())
-    assert split_first_byte(PAPER, fresh) == pytest.approx(without + PAPER.relay)
-    assert split_first_byte(PAPER, pooled) == split_first_byte(PAPER, Improvements(conn_pool=True))
+    pooled = split_first_byte(PAPER, Improvements(conn_pool=True))
+    assert pooled == pytest.approx(without - PAPER.relay)
 
 
 def test_turbo_moves_the_last_byte_only() -> None:
