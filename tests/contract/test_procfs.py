@@ -129,6 +129,23 @@ def test_a_number_has_one_range(name: str) -> None:
     assert bounds(Settings, name) == (low, high)
 
 
+def test_the_documented_defaults_are_the_modules() -> None:
+    rows = re.findall(r"^\t(?:NUMBER|WORDS)\((\w+), (.*)\),$", SETTINGS_C, re.MULTILINE)
+    assert rows
+    for name, arguments in rows:
+        values = arguments.split(", ")
+        if name in module_numbers():
+            default = str(number(values[0]))
+        else:
+            # A switch starts as 0 or 1, a choice as the constant named after its word.
+            default = next(
+                word
+                for place, word in enumerate(module_words()[name])
+                if values[1] == str(place) or values[1].endswith(f"_{word.upper()}")
+            )
+        assert f"| `{name} {default}` | {default} |" in ABI["settings"]
+
+
 @pytest.mark.parametrize("name", sorted(module_words()))
 def test_words_are_the_same(name: str) -> None:
     words = module_words()[name]

@@ -55,6 +55,13 @@ def another_path(**fields: object) -> Spoil:
 
 CASES: list[tuple[str, Spoil, str, str, str]] = [
     # what, spoiler, file, key, part of the fix
+    (
+        "early",
+        setting("settings", to={"early_syn": True, "thread_pool": "off"}),
+        MESH_FILE,
+        "settings.early_syn",
+        "switch that on",
+    ),
     ("port", setting("ports", "relay", to=70000), MESH_FILE, "ports.relay", "1 to 65535"),
     ("port true", setting("ports", "client", to=True), MESH_FILE, "ports.client", "1 to 65535"),
     ("same port", setting("ports", "relay", to=5557), MESH_FILE, "ports", "change one"),
