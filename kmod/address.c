@@ -35,9 +35,10 @@ static int parse_ip(const char *text, size_t len, union ktcp_addr *addr)
 static int parse_port(const char *text, union ktcp_addr *addr)
 {
 	u16 port;
+	int err = kstrtou16(text, 10, &port);
 
-	if (kstrtou16(text, 10, &port))
-		return -EINVAL;
+	if (err)
+		return err;
 	if (!port)
 		return -ERANGE;
 	/* sin_port and sin6_port share their place. */
@@ -50,7 +51,8 @@ static int parse_port(const char *text, union ktcp_addr *addr)
  * @text: the words, nothing before or after
  * @addr: filled on success
  *
- * Return: 0, -EINVAL for what is no address, -ERANGE for port 0.
+ * Return: 0, -EINVAL for what is no address, -ERANGE for a port that is
+ * not 1 to 65535.
  */
 int ktcp_addr_parse(const char *text, union ktcp_addr *addr)
 {

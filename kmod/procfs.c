@@ -93,6 +93,9 @@ static int proc_open(struct inode *inode, struct file *file)
 
 	if (!what)
 		return -ENOENT;
+	/* Its mode does not stop root from opening what has nothing to show. */
+	if (!what->show && (file->f_mode & FMODE_READ))
+		return -EACCES;
 	/* Writers get a seq_file as well: it is what release() expects. */
 	return single_open(file, what->show, pde_data(inode));
 }
@@ -101,16 +104,18 @@ static int run_lines(struct ktcp_command *cmd,
 		     const struct ktcp_proc_file *what, void **draft,
 		     char *text)
 {
+	unsigned int line_number = 0;
 	char *line;
 	int err;
 
 	while ((line = strsep(&text, "\n"))) {
-		cmd->line++;
-		if (*skip_spaces(line) == '#')
+		line_number++;
+		line = skip_spaces(line);
+		if (!*line || *line == '#')
 			continue;
-		err = ktcp_command_split(cmd, line);
-		if (!err && cmd->words)
-			err = what->line(cmd, draft);
+		/* Stays at the last command, which a commit may still refuse. */
+		cmd->line = line_number;
+		err = ktcp_command_split(cmd, line) ?: what->line(cmd, draft);
 		if (err)
 			return err;
 	}
