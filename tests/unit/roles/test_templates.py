@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The roles' templates, rendered without a host."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pytest
+import yaml
+
+from tests.unit.roles.programs import ROOT, program
+
+steering = program("ktcp_steering", "ktcp-steering")
+
+NODE: dict[str, Any] = {
+    "name": "rc",
+    "conf": {
+        "exits": ["allow 10.77.3.0/24 port 80-80"],
+        "listeners": ["add client 5557", "add relay 5565"],
+        "peers": [],
+        "routes": [],
+        "settings": [],
+        "thread_pool": [],
+    },
+    "keys": {"2": "cd" * 32, "1": "ab" * 32},
+    "relay_port": 5565,
+    "peers_addresses": ["10.77.2.2", "fd77:0:0:2::2"],
+    "steering": [
+        {
+            "chain": "KTCP-rc-rs",
+            "mark": "0x101",
+            "client_port": 5557,
+            "rules4": [
+                {"destination": "10.77.3.0/24", "ports": [80, "8000:8100"]},
+                {"destination": "10.9.0.1/32", "ports": []},
+            ],
+            "rules6": [{"destination": "fd77:0:0:3::/64", "ports": [80]}],
+        },
+        {
+            "chain": "KTCP-rc-direct",
+            "mark": "0x102",
+            "client_port": 5557,
+            "rules4": [{"destination": "10.8.0.0/16", "ports": []}],
+            "rules6": [],
+        },
+    ],
+}
+
+
+def variables(role: str, kind: str) -> dict[str, Any]:
+    """A role's variables, those that hold no expressions."""
+    path = ROOT / "roles" / role / kind / "main.yml"
+    loaded: dict[str, Any] = yaml.safe_load(path.read_text())
+    return loaded
+
+
+def render(role: str, template: str, **values: object) -> str:
+    """What Ansible would make of a template that uses Jinja's own filters only."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(ROOT / "roles" / role / "templates"),
+        trim_blocks=True,
+        keep_trailing_newline=True,
+        undefined=jinja2.StrictUndefined,
+        autoescape=False,
+    )
+    return environment.get_template(template).render(ansible_managed="managed", **values)
+
+
+def chains(family: str, *, guard: bool = True, node: dict[str, Any] | None = None) -> str:
+    return render(
+        "ktcp_steering",
+        "steering.j2",
+        item=family,
+        ktcp_node=node or NODE,
+        ktcp_steering_client_ports=["5557"],
+        ktcp_steering_guard=guard,
+        ktcp_steering_taken=variables("ktcp_steering", "vars")["ktcp_steering_taken"],
+    )
+
+
+@pytest.mark.parametrize("family", ["v4", "v6"])
+def test_what_is_jumped_to_is_declared_and_all_rules_are_ours(family: str) -> None:
+    text = chains(family)
+    tables = steering.parse(text)
+    assert set(tables) == {"filter", "nat", "mangle"}
+    for table in tables.values():
+        targets = {rule.split()[-1] for rule in table.rules if rule.split()[-1].startswith("KTCP")}
+        assert targets == set(table.chains)
+    rules = sum(len(table.rules) for table in tables.values())
+    assert rules == sum(line.startswith("-") for line in text.splitlines())
+
+
+def test_marks_are_set_for_the_wanted_flows() -> None:
+    marks = [rule for rule in steering.parse(chains("v4"))["mangle"].rules if "MARK" in rule]
+    assert marks == [
+        (
+            "-A KTCP-rc-rs -d 10.77.3.0/24 -p tcp -m multiport --dports 80,8000:8100"
+            " -j MARK --set-xmark 0x101/0xffffffff"
+        ),
+        "-A KTCP-rc-rs -d 10.9.0.1/32 -p tcp -j MARK --set-xmark 0x101/0xffffffff",
+        "-A KTCP-rc-direct -d 10.8.0.0/16 -p tcp -j MARK --set-xmark 0x102/0xffffffff",
+    ]
+
+
+def test_what_is_meant_for_the_relay_is_never_marked() -> None:
+    rules = steering.parse(chains("v4"))["mangle"].rules
+    own = [rule for rule in rules if rule.startswith("-A KTCP ")]
+    assert own[0] == "-A KTCP -m addrtype --dst-type LOCAL -j RETURN"
+
+
+def test_only_the_modules_own_mark_is_redirected() -> None:
+    header = (ROOT / "kmod" / "route.h").read_text()
+    found = re.search(r"KTCP_MARK_TAKEN (0x[0-9a-f]+)", header)
+    assert found is not None
+    marks = re.findall(r"--mark (\S+) -j REDIRECT", chains("v4"))
+    assert [int(mark, 16) for mark in marks] == [
+        int(found[1], 16) | 0x101,
+        int(found[1], 16) | 0x102,
+    ]
+
+
+@pytest.mark.parametrize(("family", "peer"), [("v4", "10.77.2.2"), ("v6", "fd77:0:0:2::2")])
+def test_the_relay_port_takes_the_peers_only(family: str, peer: str) -> None:
+    rules = [rule for rule in steering.parse(chains(family))["filter"].rules if "5565" in rule]
+    assert rules == [
+        f"-A KTCP-INPUT -s {peer} -p tcp -m tcp --dport 5565 -j ACCEPT",
+        "-A KTCP-INPUT -p tcp -m tcp --dport 5565 -j REJECT --reject-with tcp-reset",
+    ]
+
+
+def test_a_relay_without_paths_marks_nothing() -> None:
+    assert set(steering.parse(chains("v4", node={**NODE, "steering": []}))) == {"filter"}
+    assert steering.parse(chains("v4", guard=False, node={**NODE, "steering": []})) == {}
+
+
+def test_configuration_files_hold_exactly_the_lines() -> None:
+    text = render("ktcp_peers", "lines.conf.j2", item="listeners", ktcp_node=NODE)
+    lines = [line for line in text.splitlines() if not line.startswith("#")]
+    assert lines == NODE["conf"]["listeners"]
+
+
+def test_keys_are_sorted() -> None:
+    text = render("ktcp_peers", "keys.conf.j2", ktcp_node=NODE)
+    assert [line.split()[:2] for line in text.splitlines()[1:]] == [["add", "1"], ["add", "2"]]
+
+
+def test_every_option_of_a_role_has_the_default_that_its_specification_says() -> None:
+    for specs in sorted(Path(ROOT / "roles").glob("*/meta/argument_specs.yml")):
+        role = specs.parents[1].name
+        options = yaml.safe_load(specs.read_text())["argument_specs"]["main"]["options"]
+        path = ROOT / "roles" / role / "defaults" / "main.yml"
+        defaults = yaml.safe_load(path.read_text())
+        described = {name: o["default"] for name, o in options.items() if name.startswith(role)}
+        assert described == defaults, role
