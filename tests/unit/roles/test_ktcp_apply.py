@@ -199,6 +199,11 @@ def test_clear_leaves_nothing_but_settings(relay: Relay, run: Command) -> None:
         assert (relay.root / "proc" / file).read_text() == ""
 
 
+def test_clear_without_the_module_has_nothing_to_do(relay: Relay, run: Command) -> None:
+    (relay.root / "proc").rename(relay.root / "gone")
+    assert run("--clear") == 0
+
+
 def test_a_peer_is_changed_without_removing_it(relay: Relay, run: Command) -> None:
     run()
     relay.procfs.writes.clear()

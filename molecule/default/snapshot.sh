@@ -1,0 +1,24 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-only
+# Prints all of a host that KTCP could have changed, a line each. What every
+# DKMS build leaves behind (its signing key, indexes of modules) does not count.
+set -eu
+
+# Files with content and mode.
+find /etc /usr/local -type f ! -path /etc/mtab -exec sha256sum {} + | sort -k 2
+find /etc /usr/local -printf '%p %M %u %l\n' | sort
+
+# Places that hold too much to read all of it: what could be ours is in the names.
+find /root /usr/src /var/lib -maxdepth 1 | sort
+find /lib/modules/*/ -path '*/updates/*' -type f | sort
+find /var/lib/dkms -mindepth 1 -maxdepth 1 ! -name 'mok.*' | sort
+find /run -maxdepth 1 -name 'ktcp*' ! -name 'ktcp-lab*' | sort
+
+# The empty tables that a rule once needed do not count.
+iptables-save | grep '^-' || [ $? -eq 1 ]
+ip6tables-save | grep '^-' || [ $? -eq 1 ]
+
+sysctl net.core.rmem_max net.core.wmem_max net.ipv4.tcp_rmem net.ipv4.tcp_wmem
+sysctl net.ipv4.ip_forward net.ipv6.conf.all.forwarding net.ipv6.conf.default.forwarding
+lsmod | grep '^ktcp' || [ $? -eq 1 ]
+systemctl list-unit-files --no-legend --no-pager
