@@ -55,7 +55,7 @@ class Tally:
         data: Event = event.get("event_data") or {}
         if kind in ("playbook_on_task_start", "playbook_on_handler_task_start"):
             self.tasks += 1
-            self.reporter.task(number=self.tasks, name=str(data.get("task") or data.get("name")))
+            self.reporter.task(number=self.tasks, name=task_name(data))
         elif kind in OUTCOMES:
             self.outcome(OUTCOMES[kind], data)
         elif kind == "runner_item_on_failed":
@@ -85,13 +85,13 @@ class Tally:
             else:
                 tally.failed = tally.failed or outcome == "failed"
                 tally.unreachable = tally.unreachable or outcome == "unreachable"
-                tally.failed_task, tally.message = task, message
+                tally.failed_task, tally.message = task_name(data), message
         tally.item_message = None
         if outcome == "ok":
             tally.ok += 1
             if result.get("changed"):
                 tally.changed += 1
-                tally.changed_tasks.append(task)
+                tally.changed_tasks.append(task_name(data))
                 outcome = "changed"
         if task in self.keep:
             self.outputs[task][str(data.get("host"))] = dict(result)
@@ -139,6 +139,12 @@ def host_result(name: str, tally: HostTally) -> HostResult:
         failed_task=tally.failed_task if bad else None,
         message=tally.message if bad else None,
     )
+
+
+def task_name(data: Event) -> str:
+    """Name a task with its role: several roles have a task of the same name."""
+    role = data.get("role")
+    return f"{role}: {data.get('task')}" if role else str(data.get("task"))
 
 
 def message_of(result: Mapping[str, Any]) -> str:

@@ -61,7 +61,7 @@ def test_a_run_with_every_outcome() -> None:
         on("ok", "rc", "build", res={"changed": True}),
         on("failed", "rs", "build", res={"msg": "no headers", "stderr": "dkms: one\ndkms: two\n"}),
         on("unreachable", "rx", "build", res={"msg": "timed out"}),
-        event("playbook_on_handler_task_start", task="load"),
+        event("playbook_on_handler_task_start", task="load", role="ktcp_module"),
         on("ok", "rc", "load"),
         on("skipped", "ry", "load"),
         stats(ok={"rc": 2, "ry": 0}, changed={"rc": 1}, failures={"rs": 1}, dark={"rx": 1}),
@@ -86,7 +86,7 @@ def test_a_run_with_every_outcome() -> None:
         ("host", "rc", "changed", ""),
         ("host", "rs", "failed", "no headers: dkms: two"),
         ("host", "rx", "unreachable", "timed out"),
-        ("task", 2, "load"),
+        ("task", 2, "ktcp_module: load"),
         ("host", "rc", "ok", ""),
         ("host", "ry", "skipped", ""),
     ]
