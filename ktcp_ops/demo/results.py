@@ -160,6 +160,17 @@ def times(estimate: Estimate) -> Times:
     return Times(first_byte=estimate.first_byte, total=estimate.total)
 
 
+def busy(comparisons: Sequence[Comparison]) -> float:
+    """How far the routed first bytes are from the model, at worst, as a share of it.
+
+    Nothing but distance and a busy host can move them, so this tells how far all the
+    figures can be trusted.
+    """
+    return max(
+        abs(each.routed.first_byte / each.routed_model.first_byte - 1) for each in comparisons
+    )
+
+
 def improvements_in(settings: dict[str, str]) -> Improvements:
     """What a relay's settings have switched on, as far as the model knows of it."""
     return Improvements(

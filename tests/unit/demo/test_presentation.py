@@ -6,7 +6,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from ktcp_ops.demo.__main__ import present, write
+from ktcp_ops.demo.__main__ import present, trust, write
 from ktcp_ops.demo.results import Results
 from ktcp_ops.demo.tables import tables
 from ktcp_ops.errors import KtcpError
@@ -45,3 +45,12 @@ def test_an_unwritable_directory_is_a_sentence(results: Results, tmp_path: Path)
     (tmp_path / "file").touch()
     with pytest.raises(KtcpError, match="the results could not be written"):
         write(results, tmp_path / "file" / "demo")
+
+
+def test_a_busy_host_is_owned_up_to(results: Results) -> None:
+    assert "up to 10% off the model: this host was too busy" in trust(results)
+    comparisons = tuple(
+        each.model_copy(update={"routed": each.routed_model}) for each in results.comparisons
+    )
+    quiet = results.model_copy(update={"comparisons": comparisons})
+    assert "within 0.0% of the model" in trust(quiet)
