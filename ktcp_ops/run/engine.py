@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -58,15 +59,17 @@ class LocalEngine:
     def run(self, job: Job, reporter: Reporter) -> RunResult:
         """Run a job; Ctrl-C and SIGTERM end it within a second and give a canceled result."""
         tally = Tally(reporter, job.keep)
-        canceled = threading.Event()
+        stop = Stop()
 
         def take(event: dict[str, Any]) -> bool:
+            if event.get("event") == "playbook_on_start":
+                stop.process = event.get("pid")
             tally.feed(event)
             return False  # no copy of the event on disk
 
         reporter.started(title=job.title, tasks=count_tasks(job))
         try:
-            with private_directory() as directory, interrupts_set(canceled):
+            with private_directory() as directory, interrupts_set(stop.wanted):
                 ansible_runner.run(
                     private_data_dir=str(directory),
                     # Ansible finds the user's ansible.cfg in its working directory.
@@ -82,11 +85,43 @@ class LocalEngine:
                     quiet=True,
                     event_handler=take,
                     # With one set, the runner leaves the process's signal handlers alone.
-                    cancel_callback=canceled.is_set,
+                    cancel_callback=stop.must_kill,
                 )
         finally:
             reporter.finished()
-        return tally.result(canceled=canceled.is_set())
+        return tally.result(canceled=stop.wanted.is_set())
+
+
+class Stop:
+    """Ends Ansible on request: first politely, so that it ends its workers, then by force.
+
+    Its workers lead process groups of their own, and would outlive a killed Ansible.
+    """
+
+    GRACE_S = 10.0
+
+    def __init__(self) -> None:
+        self.wanted = threading.Event()
+        self.process: int | None = None
+        self.deadline: float | None = None
+
+    def must_kill(self) -> bool:
+        """Ask once a second: whether the time for an end of its own is over."""
+        if not self.wanted.is_set():
+            return False
+        if self.deadline is None:
+            self.deadline = time.monotonic() + (self.GRACE_S if self.ask() else 0)
+        return time.monotonic() >= self.deadline
+
+    def ask(self) -> bool:
+        """Ask Ansible to end; tell whether it was there to be asked."""
+        if self.process is None:  # it has no worker yet
+            return False
+        try:
+            os.kill(self.process, signal.SIGTERM)
+        except ProcessLookupError:
+            return False
+        return True
 
 
 @contextmanager

@@ -3,14 +3,17 @@
 
 import os
 import signal
+import subprocess
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from ktcp_ops.errors import ExitCode, KtcpError
 from ktcp_ops.run import environment
-from ktcp_ops.run.engine import Job, LocalEngine, count_tasks
+from ktcp_ops.run.engine import Job, LocalEngine, Stop, count_tasks
 from ktcp_ops.run.result import HostState
 from tests.unit.mesh.test_events import Recorder
 
@@ -108,6 +111,62 @@ def test_an_interrupt_ends_the_run_soon_and_is_told(tmp_path: Path, inventory: s
     assert result.canceled
     assert result.exit_code is ExitCode.INTERRUPTED
     assert recorder.heard[-1] == ("finished",)
+    # Ansible's workers lead process groups of their own; they must be gone too.
+    wait_until(lambda: not processes_with(str(tmp_path)), seconds=10)
+
+
+def processes_with(word: str) -> list[int]:
+    """List the processes that have a word in their command line."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            line = path.read_bytes()
+        except OSError:  # it has ended meanwhile
+            continue
+        if word.encode() in line and int(path.parent.name) != os.getpid():
+            found.append(int(path.parent.name))
+    return found
+
+
+def wait_until(true: Callable[[], bool], *, seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "it did not come true in time"
+        time.sleep(0.1)
+
+
+class Deaf:
+    """Makes a process that cannot be asked."""
+
+    def __init__(self, stop: Stop) -> None:
+        self.process = subprocess.Popen(
+            ["/bin/sh", "-c", "trap '' TERM; echo ready; while :; do sleep 1; done"],
+            stdout=subprocess.PIPE,
+        )
+        assert self.process.stdout
+        self.process.stdout.readline()
+        stop.process = self.process.pid
+
+
+def test_who_does_not_listen_is_killed_after_the_grace(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Stop, "GRACE_S", 0.3)
+    stop = Stop()
+    deaf = Deaf(stop)
+    try:
+        assert not stop.must_kill()
+        stop.wanted.set()
+        assert not stop.must_kill()
+        wait_until(stop.must_kill, seconds=5)
+        assert deaf.process.poll() is None
+    finally:
+        deaf.process.kill()
+        deaf.process.communicate()
+
+
+def test_who_is_not_there_needs_no_grace() -> None:
+    stop = Stop()
+    stop.wanted.set()
+    assert stop.must_kill()
 
 
 def test_tasks_of_a_broken_playbook_are_not_counted(tmp_path: Path, inventory: str) -> None:
