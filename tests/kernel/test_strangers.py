@@ -1,18 +1,20 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The relay port against those who may not use it, and those who misuse it."""
 
+import contextlib
 import random
 import socket
 import struct
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 
 import pytest
 
 from tests.kernel import wire
 from tests.kernel.mesh import OTHER_KEY, RELAY_PORT, Mesh
 from tests.kernel.topology import V4, V6, Family
-from tests.kernel.traffic import Payload, connect, echo, receive, reset, send, serving
+from tests.kernel.traffic import Payload, Server, connect, echo, receive, reset, send, serving
 from tests.kernel.wait import seconds, until
 
 
@@ -56,8 +58,6 @@ def test_handshake_byte_by_byte(mesh: Mesh, family: Family) -> None:
         assert wire.receive_exactly(sock, 5) == b"hello"
 
 
-HELLO_BYTES = wire.HEAD.size + wire.NONCE_BYTES
-
 GARBAGE: dict[str, Callable[[], bytes]] = {
     "noise": lambda: random.Random(7).randbytes(4096),
     "zeros": lambda: bytes(4096),
@@ -69,15 +69,21 @@ GARBAGE: dict[str, Callable[[], bytes]] = {
     "version 255": lambda: wire.hello(version=255),
     "length 0": lambda: wire.head(wire.HELLO, 0, key=1) + bytes(wire.NONCE_BYTES),
     "length of the head": lambda: wire.head(wire.HELLO, 8, key=1) + bytes(wire.NONCE_BYTES),
-    "length one short": lambda: wire.head(wire.HELLO, HELLO_BYTES - 1, key=1) + bytes(32),
-    "length one over": lambda: wire.head(wire.HELLO, HELLO_BYTES + 1, key=1) + bytes(33),
+    "length one short": lambda: wire.head(wire.HELLO, wire.HELLO_BYTES - 1, key=1) + bytes(32),
+    "length one over": lambda: wire.head(wire.HELLO, wire.HELLO_BYTES + 1, key=1) + bytes(33),
     "length 65535": lambda: wire.head(wire.HELLO, 65535, key=1) + bytes(65535 - 8),
-    "challenge first": lambda: wire.head(wire.CHALLENGE, 72, key=1) + bytes(64),
+    "challenge first": lambda: wire.head(wire.CHALLENGE, 80, key=1) + bytes(72),
     "proof first": lambda: wire.head(wire.PROOF, 40, key=1) + bytes(32),
     "open first": lambda: wire.open_record(
         wire.address("10.99.3.2", 80), wire.address("10.99.1.2", 1)
     ),
-    "unknown record": lambda: wire.head(9, HELLO_BYTES, key=1) + bytes(32),
+    "resume of no ticket": lambda: wire.resume(bytes(8), 1),
+    "resume of a ticket never given": lambda: wire.resume(b"\7" * 8, 1),
+    "resume of a wrong length": lambda: wire.head(wire.RESUME, 55, key=1) + bytes(48),
+    "confirm first": lambda: wire.head(wire.CONFIRM, 40, key=1) + bytes(48),
+    "record 0": lambda: wire.head(0, wire.HELLO_BYTES, key=1) + bytes(32),
+    "record 7": lambda: wire.head(7, wire.HELLO_BYTES, key=1) + bytes(32),
+    "record 255": lambda: wire.head(255, wire.HELLO_BYTES, key=1) + bytes(32),
     "key 0": lambda: wire.hello(key=0),
     "unknown key": lambda: wire.hello(key=7),
     "key 65535": lambda: wire.hello(key=65535),
@@ -108,9 +114,9 @@ def test_wrong_proof(mesh: Mesh, family: Family) -> None:
     with serving(mesh.s, family, echo) as at, dial(mesh, family) as sock:
         hello = wire.hello()
         challenge = wire.challenged(sock, hello)
-        sock.sendall(wire.proof(hello, challenge, secret=OTHER_KEY))
         target = wire.address(at.address, at.port)
-        sock.sendall(wire.open_record(target, target))
+        wrong = wire.proof(hello, challenge, secret=OTHER_KEY)
+        sock.sendall(wrong + wire.open_record(target, target))
         assert is_thrown_out(sock, bound=4)
         assert not at.peers
 
@@ -120,7 +126,7 @@ def test_own_mac_sent_back(mesh: Mesh, family: Family) -> None:
     with dial(mesh, family) as sock:
         hello = wire.hello()
         sock.sendall(hello)
-        challenge = wire.receive_exactly(sock, wire.HEAD.size + 64)
+        challenge = wire.receive_exactly(sock, wire.CHALLENGE_BYTES)
         sock.sendall(wire.head(wire.PROOF, 40, key=1) + challenge[-wire.MAC_BYTES :])
         assert is_thrown_out(sock, bound=4)
 
@@ -132,6 +138,91 @@ def test_proof_of_another_connection(mesh: Mesh, family: Family) -> None:
         wire.challenged(second, hello)
         second.sendall(old)
         assert is_thrown_out(second, bound=4)
+
+
+def open_echo(at: Server) -> bytes:
+    """OPEN to an echo server, and a stream's first bytes behind it."""
+    target = wire.address(at.address, at.port)
+    return wire.open_record(target, target) + b"hello"
+
+
+def ticket(mesh: Mesh, family: Family) -> bytes:
+    """One that the relay gives for a handshake, on a connection that does not matter."""
+    with dial(mesh, family) as sock:
+        earned = wire.prove(sock)
+    # The relay keeps it only once it has seen the proof.
+    mesh.wait_idle()
+    return earned
+
+
+def test_ticket_spares_the_round_trip(mesh: Mesh, family: Family) -> None:
+    earned = ticket(mesh, family)
+    with serving(mesh.s, family, echo) as at:
+        for use in (1, 2, 3):
+            record = wire.resume(earned, use)
+            with dial(mesh, family) as sock:
+                sock.sendall(record + open_echo(at))
+                expected = wire.confirmation(record) + b"hello"
+                assert wire.receive_exactly(sock, len(expected)) == expected
+
+
+def test_uses_of_a_ticket_overtake_each_other(mesh: Mesh, family: Family) -> None:
+    earned = ticket(mesh, family)
+    with serving(mesh.s, family, echo) as at:
+        for use in (1000, 3, 999, 1):
+            with dial(mesh, family) as sock:
+                sock.sendall(wire.resume(earned, use) + open_echo(at))
+                answer = wire.receive_exactly(sock, wire.CONFIRM_BYTES + 5)
+                assert answer.endswith(b"hello")
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [(1, 1), (1000, 1000), (2000, 976), (5, 0), (2**64 - 1, 1)],
+    ids=["same", "same later", "too far back", "zero", "back from the end"],
+)
+def test_use_of_a_ticket_is_good_once(mesh: Mesh, first: int, second: int) -> None:
+    """Who listens in and plays back what a peer sent gets nothing."""
+    earned = ticket(mesh, V4)
+    with serving(mesh.s, V4, echo) as at, dial(mesh, V4) as one, dial(mesh, V4) as other:
+        one.sendall(wire.resume(earned, first) + open_echo(at))
+        wire.receive_exactly(one, wire.CONFIRM_BYTES + 5)
+        failures = mesh.rs.stat("handshake_failures_total")
+        other.sendall(wire.resume(earned, second) + open_echo(at))
+        assert is_thrown_out(other, bound=4)
+        assert len(at.peers) == 1
+        assert mesh.rs.stat("handshake_failures_total") == failures + 1
+
+
+def test_ticket_without_the_key(mesh: Mesh, family: Family) -> None:
+    """A ticket is seen on the wire; quoting it takes the key, and so does the next use."""
+    earned = ticket(mesh, family)
+    with serving(mesh.s, family, echo) as at:
+        with dial(mesh, family) as sock:
+            sock.sendall(wire.resume(earned, 1, secret=OTHER_KEY) + open_echo(at))
+            assert is_thrown_out(sock, bound=4)
+        assert not at.peers
+        # A forged use has not used it up.
+        with dial(mesh, family) as sock:
+            sock.sendall(wire.resume(earned, 1) + open_echo(at))
+            wire.receive_exactly(sock, wire.CONFIRM_BYTES + 5)
+
+
+def test_ticket_ends_with_its_key(mesh: Mesh, family: Family) -> None:
+    earned = ticket(mesh, family)
+    mesh.rs.write("keys", "del 1")
+    with dial(mesh, family) as sock:
+        sock.sendall(wire.resume(earned, 1))
+        assert is_thrown_out(sock, bound=4)
+
+
+def test_ticket_of_an_unproved_handshake(mesh: Mesh, family: Family) -> None:
+    with dial(mesh, family) as sock:
+        unearned = wire.challenged(sock, wire.hello())[-wire.TICKET_BYTES :]
+    mesh.wait_idle()
+    with dial(mesh, family) as sock:
+        sock.sendall(wire.resume(unearned, 1))
+        assert is_thrown_out(sock, bound=4)
 
 
 V4_TARGET = wire.address("10.99.3.2", 80)
@@ -293,12 +384,12 @@ def test_silence(mesh: Mesh, family: Family) -> None:
 
 def test_crowd_of_strangers_does_not_lock_peers_out(mesh: Mesh, family: Family) -> None:
     mesh.rs.write("settings", "handshake_timeout_ms 2000")
-    crowd = [dial(mesh, family) for _ in range(300)]
-    try:
+    with ExitStack() as crowd:
+        for _ in range(300):
+            # Some are too many and find out at once.
+            with contextlib.suppress(ConnectionResetError):
+                crowd.enter_context(dial(mesh, family))
         until(lambda: reaches(mesh, family), "peers get no turn", bound=20)
-    finally:
-        for sock in crowd:
-            sock.close()
     mesh.wait_idle()
 
 

@@ -158,12 +158,12 @@ def _link(made: Topology) -> None:
 def _route(made: Topology) -> None:
     for family in FAMILIES:
         for host, destination, gateway in (
-            (made.c, 3, family.address(1, 1)),
-            (made.rc, 3, family.rs),
-            (made.rs, 1, family.rc),
-            (made.s, 1, family.rs_inside),
+            (made.c, "default", family.address(1, 1)),
+            (made.rc, family.prefix(3), family.rs),
+            (made.rs, family.prefix(1), family.rc),
+            (made.s, "default", family.rs_inside),
         ):
-            _batch([f"route add {family.prefix(destination)} via {gateway}"], within=host)
+            _batch([f"route add {destination} via {gateway}"], within=host)
 
 
 FORWARD = ["sysctl", "-q", "-w", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"]

@@ -119,6 +119,7 @@ class Server:
         self._socket.listen(1024)
         self._socket.settimeout(None)
         self.port = self._socket.getsockname()[1]
+        self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
         self._connections: list[socket.socket] = []
         self._acceptor = threading.Thread(target=self._accept, daemon=True)
@@ -130,12 +131,14 @@ class Server:
                 connection, peer = self._socket.accept()
             except OSError:
                 return
-            self.peers.append(peer[0])
             connection.settimeout(seconds(60))
-            self._connections.append(connection)
             thread = threading.Thread(target=self._serve, args=(connection,), daemon=True)
-            self._threads.append(thread)
-            thread.start()
+            # Together: who sees the peer can join its thread.
+            with self._lock:
+                self._connections.append(connection)
+                self._threads.append(thread)
+                self.peers.append(peer[0])
+                thread.start()
 
     def _serve(self, connection: socket.socket) -> None:
         try:
@@ -146,7 +149,9 @@ class Server:
 
     def join(self) -> None:
         """Wait for the handlers and raise the first of their failures."""
-        for thread in list(self._threads):
+        with self._lock:
+            threads = list(self._threads)
+        for thread in threads:
             thread.join(seconds(60))
             assert not thread.is_alive(), "a handler does not end"
         if self.failures:

@@ -12,9 +12,15 @@ from tests.kernel.mesh import KEY
 
 MAGIC = 0x4B54
 VERSION = 1
-HELLO, CHALLENGE, PROOF, OPEN = 1, 2, 3, 4
+HELLO, CHALLENGE, PROOF, OPEN, RESUME, CONFIRM = range(1, 7)
 HEAD = struct.Struct("!HBBHH")
 NONCE_BYTES = MAC_BYTES = 32
+TICKET_BYTES = USE_BYTES = 8
+HELLO_BYTES = HEAD.size + NONCE_BYTES
+CHALLENGE_BYTES = HEAD.size + NONCE_BYTES + TICKET_BYTES + MAC_BYTES
+PROOF_BYTES = HEAD.size + MAC_BYTES
+RESUME_BYTES = HEAD.size + TICKET_BYTES + USE_BYTES + MAC_BYTES
+CONFIRM_BYTES = HEAD.size + MAC_BYTES
 
 
 def head(
@@ -26,14 +32,13 @@ def head(
 
 def hello(*, key: int = 1, version: int = VERSION, magic: int = MAGIC) -> bytes:
     """A first record with a fresh nonce."""
-    length = HEAD.size + NONCE_BYTES
-    return head(HELLO, length, key=key, version=version, magic=magic) + os.urandom(NONCE_BYTES)
+    return head(HELLO, HELLO_BYTES, key=key, version=version, magic=magic) + os.urandom(NONCE_BYTES)
 
 
-def mac(role: str, hello_record: bytes, challenge: bytes, secret: str = KEY) -> bytes:
-    """What proves that one of the two ends knows the key; `challenge` without its MAC."""
-    transcript = role.encode().ljust(16, b"\0") + hello_record + challenge
-    return hmac.new(bytes.fromhex(secret), transcript, hashlib.sha256).digest()
+def mac(role: str, transcript: bytes, secret: str = KEY) -> bytes:
+    """What proves that one of the two ends knows the key."""
+    whole = role.encode().ljust(16, b"\0") + transcript
+    return hmac.new(bytes.fromhex(secret), whole, hashlib.sha256).digest()
 
 
 def receive_exactly(sock: socket.socket, count: int) -> bytes:
@@ -60,23 +65,36 @@ def challenged(sock: socket.socket, hello_record: bytes, *, unsent: int | None =
         unsent: Bytes of its end that are still to be sent, all by default.
     """
     sock.sendall(hello_record[-(unsent or len(hello_record)) :])
-    record = receive_exactly(sock, HEAD.size + NONCE_BYTES + MAC_BYTES)
+    record = receive_exactly(sock, CHALLENGE_BYTES)
     challenge, theirs = record[:-MAC_BYTES], record[-MAC_BYTES:]
-    assert hmac.compare_digest(theirs, mac("acceptor", hello_record, challenge))
+    assert theirs == mac("acceptor", hello_record + challenge)
     return challenge
 
 
 def proof(hello_record: bytes, challenge: bytes, *, secret: str = KEY, key: int = 1) -> bytes:
     """The third record."""
-    return head(PROOF, HEAD.size + MAC_BYTES, key=key) + mac(
-        "initiator", hello_record, challenge, secret
-    )
+    return head(PROOF, PROOF_BYTES, key=key) + mac("initiator", hello_record + challenge, secret)
 
 
-def prove(sock: socket.socket) -> None:
-    """The whole handshake of the side that connects."""
+def prove(sock: socket.socket) -> bytes:
+    """The whole handshake of the side that connects; the ticket that it earns."""
     record = hello()
-    sock.sendall(proof(record, challenged(sock, record)))
+    challenge = challenged(sock, record)
+    sock.sendall(proof(record, challenge))
+    return challenge[-TICKET_BYTES:]
+
+
+def resume(ticket: bytes, use: int, *, key: int = 1, secret: str = KEY) -> bytes:
+    """The one record of a connection that quotes a ticket."""
+    quoted = head(RESUME, RESUME_BYTES, key=key) + ticket + struct.pack("!Q", use)
+    return quoted + mac("resume", quoted, secret)
+
+
+def confirmation(resume_record: bytes) -> bytes:
+    """What the relay answers to it."""
+    quoted = resume_record[:-MAC_BYTES]
+    key = HEAD.unpack(quoted[: HEAD.size])[4]
+    return head(CONFIRM, CONFIRM_BYTES, key=key) + mac("confirm", quoted)
 
 
 def address(text: str, port: int) -> bytes:
