@@ -92,7 +92,7 @@ static int confirm(struct ktcp_split *split)
 	ktcp_socket_set_recv_timeout(far, msecs_to_jiffies(ms));
 	err = ktcp_handoff_confirm(ktcp, far, &split->pass);
 	if (!err)
-		ktcp_peer_pool_confirmed(split->peer->pool);
+		ktcp_pass_trust(&split->peer->pool->passes);
 	ktcp_socket_set_recv_timeout(far, idle_limit(ktcp));
 	return err;
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The handshake by which relays prove a key to each other, and OPEN, which
- * hands a stream on. Everything received here may come from a stranger: it is
- * bounded, checked, and answered by closing.
+ * The handshake by which relays prove a key to each other. Everything received
+ * here may come from a stranger: it is bounded, checked, and answered by
+ * closing.
  *
  * Context of all: process context, may sleep, no lock held. The socket's
  * timeout bounds each receive.
@@ -14,7 +14,6 @@
 #include "socket.h"
 #include "stats.h"
 #include "ticket.h"
-#include "version.h"
 #include "wire.h"
 
 #include <crypto/algapi.h>
@@ -22,7 +21,6 @@
 #include <linux/slab.h>
 
 #define ROLE_BYTES 16
-#define OPEN_MAX struct_size_t(struct ktcp_wire_open, hop, KTCP_HOPS_MAX)
 
 /* What a MAC is made over; the role keeps one end's from serving the other. */
 struct transcript {
@@ -41,29 +39,13 @@ struct resume_transcript {
 	__be64 use;
 } __packed;
 
-static void head_set(struct ktcp_wire_head *head, enum ktcp_record type,
-		     size_t length, u16 key)
-{
-	head->magic = htons(KTCP_WIRE_MAGIC);
-	head->version = KTCP_WIRE_VERSION;
-	head->type = type;
-	head->length = htons(length);
-	head->key = htons(key);
-}
-
-static bool head_is(const struct ktcp_wire_head *head, enum ktcp_record type)
-{
-	return head->magic == htons(KTCP_WIRE_MAGIC) &&
-	       head->version == KTCP_WIRE_VERSION && head->type == type;
-}
-
 /* What follows a head, of a record whose length is known. */
 static int recv_body(struct socket *sock, enum ktcp_record type, void *record,
 		     size_t size)
 {
 	struct ktcp_wire_head *head = record;
 
-	if (!head_is(head, type) || head->length != htons(size))
+	if (!ktcp_wire_head_is(head, type) || head->length != htons(size))
 		return -EPROTO;
 	return ktcp_socket_recv_all(sock, head + 1, size - sizeof(*head));
 }
@@ -116,7 +98,7 @@ static int prove_with(struct socket *sock, const struct ktcp_key *key,
 	struct ktcp_wire_proof proof;
 	int err;
 
-	head_set(&hello.head, KTCP_RECORD_HELLO, sizeof(hello), key->id);
+	ktcp_wire_head_set(&hello.head, KTCP_RECORD_HELLO, sizeof(hello), key->id);
 	get_random_bytes(hello.nonce, sizeof(hello.nonce));
 	err = ktcp_socket_send(sock, &hello, sizeof(hello)) ?:
 	      recv_record(sock, KTCP_RECORD_CHALLENGE, &challenge,
@@ -124,7 +106,7 @@ static int prove_with(struct socket *sock, const struct ktcp_key *key,
 	      check_mac(key, "acceptor", &hello, &challenge, challenge.mac);
 	if (err)
 		return err;
-	head_set(&proof.head, KTCP_RECORD_PROOF, sizeof(proof), key->id);
+	ktcp_wire_head_set(&proof.head, KTCP_RECORD_PROOF, sizeof(proof), key->id);
 	err = transcript_mac(key, "initiator", &hello, &challenge, proof.mac) ?:
 	      ktcp_socket_send(sock, &proof, sizeof(proof));
 	if (err)
@@ -177,7 +159,7 @@ static int resume_mac(const struct ktcp_key *key, const char *role,
 static void resume_set(struct ktcp_wire_resume *resume,
 		       const struct ktcp_pass *pass)
 {
-	head_set(&resume->head, KTCP_RECORD_RESUME, sizeof(*resume), pass->key);
+	ktcp_wire_head_set(&resume->head, KTCP_RECORD_RESUME, sizeof(*resume), pass->key);
 	memcpy(resume->ticket, pass->ticket, sizeof(resume->ticket));
 	resume->use = cpu_to_be64(pass->use);
 }
@@ -263,8 +245,8 @@ static int challenge_with(struct socket *sock, const struct ktcp_key *key,
 	struct ktcp_wire_proof proof;
 	int err;
 
-	head_set(&challenge.head, KTCP_RECORD_CHALLENGE, sizeof(challenge),
-		 key->id);
+	ktcp_wire_head_set(&challenge.head, KTCP_RECORD_CHALLENGE,
+			   sizeof(challenge), key->id);
 	get_random_bytes(challenge.nonce, sizeof(challenge.nonce));
 	get_random_bytes(challenge.ticket, sizeof(challenge.ticket));
 	memcpy(ticket, challenge.ticket, sizeof(challenge.ticket));
@@ -309,7 +291,7 @@ static int accept_resume(struct ktcp_net *ktcp, struct socket *sock,
 				be64_to_cpu(resume.use));
 	if (err)
 		return err;
-	head_set(&confirm.head, KTCP_RECORD_CONFIRM, sizeof(confirm), key->id);
+	ktcp_wire_head_set(&confirm.head, KTCP_RECORD_CONFIRM, sizeof(confirm), key->id);
 	return resume_mac(key, "confirm", &resume, confirm.mac) ?:
 	       ktcp_socket_send(sock, &confirm, sizeof(confirm));
 }
@@ -335,145 +317,12 @@ int ktcp_handoff_challenge(struct ktcp_net *ktcp, struct socket *sock)
 	key = ktcp_key_get(ktcp, ntohs(head.key));
 	if (!key)
 		goto out;
-	err = head_is(&head, KTCP_RECORD_RESUME) ?
+	err = ktcp_wire_head_is(&head, KTCP_RECORD_RESUME) ?
 		      accept_resume(ktcp, sock, key, &head) :
 		      accept_hello(ktcp, sock, key, &head);
 	ktcp_key_put(key);
 out:
 	if (err)
 		ktcp_count(ktcp, KTCP_HANDSHAKE_FAILURES);
-	return err;
-}
-
-static void addr_pack(struct ktcp_wire_addr *wire, const union ktcp_addr *addr)
-{
-	bool v6 = addr->sa.sa_family == AF_INET6;
-
-	memset(wire, 0, sizeof(*wire));
-	wire->family = v6 ? 6 : 4;
-	wire->port = ktcp_addr_port(addr);
-	if (v6)
-		memcpy(wire->ip, &addr->in6.sin6_addr, 16);
-	else
-		memcpy(wire->ip, &addr->in.sin_addr, 4);
-}
-
-static int addr_unpack(union ktcp_addr *addr, const struct ktcp_wire_addr *wire)
-{
-	if (wire->reserved || !wire->port)
-		return -EPROTO;
-	switch (wire->family) {
-	case 4:
-		if (memchr_inv(wire->ip + 4, 0, 12))
-			return -EPROTO;
-		ktcp_addr_set(addr, AF_INET, wire->ip, wire->port);
-		return 0;
-	case 6:
-		ktcp_addr_set(addr, AF_INET6, wire->ip, wire->port);
-		return 0;
-	default:
-		return -EPROTO;
-	}
-}
-
-/**
- * ktcp_handoff_send_open() - Hand a stream to the next relay
- * @sock: connection on which the key was proved
- * @open: what is asked
- *
- * Return: 0 or a socket's error.
- */
-int ktcp_handoff_send_open(struct socket *sock, const struct ktcp_open *open)
-{
-	size_t size = struct_size_t(struct ktcp_wire_open, hop, open->hops);
-	struct ktcp_wire_open *wire = kzalloc(size, GFP_KERNEL);
-	unsigned int i;
-	int err;
-
-	if (!wire)
-		return -ENOMEM;
-	head_set(&wire->head, KTCP_RECORD_OPEN, size, 0);
-	wire->hops = open->hops;
-	addr_pack(&wire->target, &open->target);
-	addr_pack(&wire->source, &open->source);
-	for (i = 0; i < open->hops; i++)
-		addr_pack(&wire->hop[i], &open->hop[i]);
-	err = ktcp_socket_send(sock, wire, size);
-	kfree(wire);
-	return err;
-}
-
-static int unpack_open(struct ktcp_open *open,
-		       const struct ktcp_wire_open *wire)
-{
-	size_t size = struct_size_t(struct ktcp_wire_open, hop, wire->hops);
-	unsigned int i, j;
-	int err;
-
-	if (wire->flags || wire->reserved || wire->head.key ||
-	    wire->hops > KTCP_HOPS_MAX || ntohs(wire->head.length) != size)
-		return -EPROTO;
-	err = addr_unpack(&open->target, &wire->target) ?:
-	      addr_unpack(&open->source, &wire->source);
-	for (i = 0; !err && i < wire->hops; i++) {
-		err = addr_unpack(&open->hop[i], &wire->hop[i]);
-		for (j = 0; !err && j < i; j++)
-			if (ktcp_addr_equal(&open->hop[i], &open->hop[j]))
-				err = -ELOOP;
-	}
-	open->hops = wire->hops;
-	return err;
-}
-
-/* A path that comes back to a relay it has passed would run for ever. */
-static int check_path(struct ktcp_net *ktcp, const struct ktcp_open *open)
-{
-	unsigned int i;
-
-	for (i = 0; i < open->hops; i++)
-		if (ktcp_addr_is_local(ktcp->net, &open->hop[i]))
-			return -ELOOP;
-	return 0;
-}
-
-static int recv_open(struct socket *sock, struct ktcp_wire_open *wire)
-{
-	size_t least = sizeof(*wire), length;
-	int err;
-
-	err = ktcp_socket_recv_all(sock, &wire->head, sizeof(wire->head));
-	if (err)
-		return err;
-	length = ntohs(wire->head.length);
-	if (!head_is(&wire->head, KTCP_RECORD_OPEN) || length < least ||
-	    length > OPEN_MAX)
-		return -EPROTO;
-	return ktcp_socket_recv_all(sock, &wire->flags,
-				    length - sizeof(wire->head));
-}
-
-/**
- * ktcp_handoff_recv_open() - Receive OPEN and check all of it
- * @ktcp: the namespace
- * @sock: connection on which the key was proved
- * @open: set on success
- *
- * What follows OPEN stays in the socket.
- *
- * Return: 0, -EPROTO, -ELOOP for a path that returns, or a socket's error.
- */
-int ktcp_handoff_recv_open(struct ktcp_net *ktcp, struct socket *sock,
-			   struct ktcp_open *open)
-{
-	struct ktcp_wire_open *wire = kzalloc(OPEN_MAX, GFP_KERNEL);
-	int err;
-
-	if (!wire)
-		return -ENOMEM;
-	err = recv_open(sock, wire) ?: unpack_open(open, wire) ?:
-	      check_path(ktcp, open);
-	if (err == -EPROTO || err == -ELOOP)
-		ktcp_count(ktcp, KTCP_OPEN_REJECTED);
-	kfree(wire);
 	return err;
 }

@@ -27,9 +27,6 @@
 /* Pause between two rounds of aborting connects. */
 #define ABORT_AGAIN (HZ / 10)
 
-/* A ticket without a sign of life for so long may be one of a past life. */
-#define PASS_TRUST (60 * HZ)
-
 /**
  * struct pooled - A connection of a pool
  * @node: in ready, busy or dead of the pool
@@ -120,7 +117,7 @@ static void pooled_state_change(struct sock *sk)
 	if (pool_unlist(pooled)) {
 		list_add_tail(&pooled->node, &pool->dead);
 		/* The peer may have forgotten all about us. */
-		pool->pass_known = false;
+		ktcp_pass_forget(&pool->passes);
 		pool_kick(pool);
 	}
 	spin_unlock_bh(&pool->lock);
@@ -173,69 +170,6 @@ static void release_dead(struct ktcp_peer_pool *pool)
 		pooled_free(pooled);
 }
 
-/* A use of the ticket that nobody else makes. False: there is no ticket. */
-static bool take_pass(struct ktcp_peer_pool *pool, struct ktcp_pass *pass)
-{
-	bool good;
-
-	spin_lock_bh(&pool->lock);
-	good = pool->pass_known && pool->pass.key == pool->key &&
-	       (pool->nr_ready ||
-		time_before(jiffies, pool->pass_fresh + PASS_TRUST));
-	if (good) {
-		pool->pass.use++;
-		*pass = pool->pass;
-	}
-	spin_unlock_bh(&pool->lock);
-	return good;
-}
-
-static void keep_pass(struct ktcp_peer_pool *pool, const struct ktcp_pass *pass)
-{
-	spin_lock_bh(&pool->lock);
-	if (!pool->pass_known) {
-		pool->pass = *pass;
-		pool->pass_known = true;
-	}
-	pool->pass_fresh = jiffies;
-	spin_unlock_bh(&pool->lock);
-}
-
-/**
- * ktcp_peer_pool_confirmed() - The peer accepted a use of the ticket
- * @pool: the pool
- *
- * Context: any.
- */
-void ktcp_peer_pool_confirmed(struct ktcp_peer_pool *pool)
-{
-	WRITE_ONCE(pool->pass_fresh, jiffies);
-}
-
-/**
- * ktcp_peer_pool_prove() - Prove the key on a new connection
- * @pool: the pool of its peer
- * @sock: the connection; its timeout bounds the handshake
- * @pass: set; the other side's proof may be owed still
- *
- * Waits for a round trip only where there is no ticket.
- *
- * Context: may sleep.
- * Return: 0, or an error of the handshake.
- */
-int ktcp_peer_pool_prove(struct ktcp_peer_pool *pool, struct socket *sock,
-			 struct ktcp_pass *pass)
-{
-	int err;
-
-	if (take_pass(pool, pass))
-		return ktcp_handoff_resume(pool->ktcp, sock, pass);
-	err = ktcp_handoff_prove(pool->ktcp, sock, READ_ONCE(pool->key), pass);
-	if (!err)
-		keep_pass(pool, pass);
-	return err;
-}
-
 static int pooled_connect(struct pooled *pooled)
 {
 	struct ktcp_peer_pool *pool = pooled->pool;
@@ -250,7 +184,8 @@ static int pooled_connect(struct pooled *pooled)
 	ktcp_socket_relay_options(sock);
 	ktcp_socket_turbo(sock, settings);
 	ktcp_socket_set_timeout(sock, msecs_to_jiffies(READ_ONCE(settings->handshake_timeout_ms)));
-	return ktcp_peer_pool_prove(pool, sock, &pooled->pass);
+	return ktcp_pass_prove(pool->ktcp, &pool->passes, sock,
+			       READ_ONCE(pool->key), &pooled->pass);
 }
 
 static struct socket *pooled_socket(struct ktcp_peer_pool *pool)
@@ -296,9 +231,9 @@ static void connect_failed(struct pooled *pooled)
 	struct ktcp_peer_pool *pool = pooled->pool;
 
 	atomic64_inc(&pool->failures);
+	ktcp_pass_forget(&pool->passes);
 	spin_lock_bh(&pool->lock);
 	list_del_init(&pooled->node);
-	pool->pass_known = false;
 	pool->backoff_ms = clamp_t(u32, pool->backoff_ms * 2, BACKOFF_MIN_MS,
 				   BACKOFF_MAX_MS);
 	pool->retry_at = jiffies + jitter(pool->backoff_ms);
@@ -461,6 +396,8 @@ struct socket *ktcp_peer_pool_take(struct ktcp_peer_pool *pool,
 		alive = READ_ONCE(sock->sk->sk_state) == TCP_ESTABLISHED;
 		kfree(pooled);
 		if (alive) {
+			/* It lived until now, so the peer knows us. */
+			ktcp_pass_trust(&pool->passes);
 			atomic64_inc(&pool->hits);
 			ktcp_count(pool->ktcp, KTCP_POOL_HITS);
 			return sock;
@@ -512,6 +449,7 @@ struct ktcp_peer_pool *ktcp_peer_pool_create(struct ktcp_net *ktcp,
 	pool->ktcp = ktcp;
 	pool->addr = *addr;
 	spin_lock_init(&pool->lock);
+	ktcp_pass_init(&pool->passes);
 	INIT_LIST_HEAD(&pool->ready);
 	INIT_LIST_HEAD(&pool->busy);
 	INIT_LIST_HEAD(&pool->dead);

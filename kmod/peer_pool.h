@@ -4,7 +4,7 @@
 #define KTCP_PEER_POOL_H
 
 #include "address.h"
-#include "handoff.h"
+#include "pass.h"
 
 #include <linux/atomic.h>
 #include <linux/kref.h>
@@ -32,9 +32,7 @@ struct socket;
  * @closing: no connection is made any more
  * @backoff_ms: pause after the next failure, 0 after a success
  * @retry_at: jiffies before which nothing is tried after a failure
- * @pass: ticket of the peer
- * @pass_fresh: jiffies of the last sign that the ticket is good
- * @pass_known: there is a ticket
+ * @passes: ticket of the peer
  * @refill: makes and releases connections
  * @hits: legs taken from the pool
  * @misses: legs that had to be opened afresh
@@ -44,7 +42,7 @@ struct ktcp_peer_pool {
 	struct kref ref;
 	struct ktcp_net *ktcp;
 	union ktcp_addr addr;
-	spinlock_t lock; /* protects what follows, up to pass_known */
+	spinlock_t lock; /* protects what follows, up to retry_at */
 	u32 low;
 	u32 high;
 	u16 key;
@@ -57,9 +55,7 @@ struct ktcp_peer_pool {
 	bool closing;
 	u32 backoff_ms;
 	unsigned long retry_at;
-	struct ktcp_pass pass;
-	unsigned long pass_fresh;
-	bool pass_known;
+	struct ktcp_passbook passes;
 	struct delayed_work refill;
 	atomic64_t hits;
 	atomic64_t misses;
@@ -75,8 +71,5 @@ void ktcp_peer_pool_set(struct ktcp_peer_pool *pool, u32 low, u32 high,
 void ktcp_peer_pool_kick(struct ktcp_peer_pool *pool);
 struct socket *ktcp_peer_pool_take(struct ktcp_peer_pool *pool,
 				   struct ktcp_pass *pass);
-int ktcp_peer_pool_prove(struct ktcp_peer_pool *pool, struct socket *sock,
-			 struct ktcp_pass *pass);
-void ktcp_peer_pool_confirmed(struct ktcp_peer_pool *pool);
 
 #endif /* KTCP_PEER_POOL_H */

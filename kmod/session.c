@@ -11,8 +11,8 @@
 #include "command.h"
 #include "exit.h"
 #include "forward.h"
-#include "handoff.h"
 #include "net.h"
+#include "open.h"
 #include "park.h"
 #include "peer.h"
 #include "peer_pool.h"
@@ -75,7 +75,8 @@ static int connect_peer(struct ktcp_split *split)
 	ktcp_socket_relay_options(sock);
 	ktcp_socket_turbo(sock, &ktcp->settings);
 	limit_handshake(ktcp, sock);
-	return ktcp_peer_pool_prove(pool, sock, &split->pass);
+	return ktcp_pass_prove(ktcp, &pool->passes, sock, split->peer->key,
+			       &split->pass);
 }
 
 static int take_peer(struct ktcp_split *split)
@@ -116,7 +117,7 @@ static int open_relay(struct ktcp_split *split, const union ktcp_addr *path,
 	split->relay[KTCP_FAR] = true;
 	memcpy(open.hop, path + 1, open.hops * sizeof(*path));
 	err = take_peer(split);
-	return err ?: ktcp_handoff_send_open(split->sock[KTCP_FAR], &open);
+	return err ?: ktcp_open_send(split->sock[KTCP_FAR], &open);
 }
 
 /* The far side is the target. */
@@ -279,7 +280,7 @@ static int open_next(struct ktcp_split *split)
 	int err;
 
 	limit_handshake(ktcp, near);
-	err = ktcp_handoff_recv_open(ktcp, near, &open);
+	err = ktcp_open_recv(ktcp, near, &open);
 	if (err)
 		return err;
 	ktcp_socket_turbo(near, &ktcp->settings);

@@ -4,6 +4,7 @@
 #define KTCP_WIRE_H
 
 #include "key.h"
+#include "version.h"
 
 #include <linux/types.h>
 
@@ -105,5 +106,23 @@ struct ktcp_wire_open {
 	struct ktcp_wire_addr source;
 	struct ktcp_wire_addr hop[];
 } __packed;
+
+static inline void ktcp_wire_head_set(struct ktcp_wire_head *head,
+				      enum ktcp_record type, size_t length,
+				      u16 key)
+{
+	head->magic = htons(KTCP_WIRE_MAGIC);
+	head->version = KTCP_WIRE_VERSION;
+	head->type = type;
+	head->length = htons(length);
+	head->key = htons(key);
+}
+
+static inline bool ktcp_wire_head_is(const struct ktcp_wire_head *head,
+				     enum ktcp_record type)
+{
+	return head->magic == htons(KTCP_WIRE_MAGIC) &&
+	       head->version == KTCP_WIRE_VERSION && head->type == type;
+}
 
 #endif /* KTCP_WIRE_H */
