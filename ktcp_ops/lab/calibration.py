@@ -6,7 +6,8 @@ depends on the host. So the round trip is measured, and the delays corrected.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from ktcp_ops.errors import KtcpError
 
@@ -51,11 +52,48 @@ def faster_mean(values: Sequence[float]) -> float:
     return sum(faster) / len(faster)
 
 
-def error(measured_ms: float, wanted_ms: float) -> float:
-    """By which share ``measured_ms`` is too long (or, negative, too short)."""
-    return (measured_ms - wanted_ms) / wanted_ms
+@dataclass(frozen=True)
+class Result:
+    """A delay of one direction, and the round-trip times that it gave."""
+
+    delay_us: int
+    rtt4_ms: float
+    rtt6_ms: float
+
+    def error(self, wanted_ms: float) -> float:
+        """By which share the worse of both round-trip times is wrong."""
+        return max(abs(rtt - wanted_ms) / wanted_ms for rtt in (self.rtt4_ms, self.rtt6_ms))
 
 
-def corrected_delay_us(delay_us: int, measured_ms: float, wanted_ms: float) -> int:
-    """The delay of one direction that makes the round trip right."""
-    return max(0, round(delay_us - (measured_ms - wanted_ms) * 1000 / 2))
+def calibrate(
+    wanted_ms: float,
+    delay_us: int,
+    *,
+    measure: Callable[[], tuple[float, float]],
+    set_delay: Callable[[int], None],
+) -> Result:
+    """Correct a link's delay until the round-trip time is right; return the best there was.
+
+    Args:
+        wanted_ms: the round-trip time the link is to have.
+        delay_us: the delay of one direction that is set now.
+        measure: gives the round-trip times over IPv4 and over IPv6 in milliseconds.
+        set_delay: sets the delay of one direction; called last with the result's.
+    """
+    best = now = Result(delay_us, *measure())
+    for _ in range(ROUNDS):
+        if now.error(wanted_ms) <= GOOD_ENOUGH:
+            break
+        delay_us = corrected_delay_us(now, wanted_ms)
+        set_delay(delay_us)
+        now = Result(delay_us, *measure())
+        best = min(best, now, key=lambda result: result.error(wanted_ms))
+    if best.delay_us != now.delay_us:
+        set_delay(best.delay_us)
+    return best
+
+
+def corrected_delay_us(result: Result, wanted_ms: float) -> int:
+    """The delay of one direction that makes the mean of both round-trip times right."""
+    measured_ms = (result.rtt4_ms + result.rtt6_ms) / 2
+    return max(0, round(result.delay_us - (measured_ms - wanted_ms) * 1000 / 2))

@@ -5,18 +5,19 @@ What a lab adds to it (links, state on disk) is in ``lab``.
 """
 
 import contextlib
+import shlex
 import shutil
 import socket
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from ktcp_ops import console
 from ktcp_ops.errors import KtcpError, UnreachableError
 from ktcp_ops.lab import image, machine, process, qemu, ssh
+from ktcp_ops.lab.launch import free_port, start
 from ktcp_ops.lab.machine import Files, Options
 from ktcp_ops.lab.process import Process
 from ktcp_ops.lab.recipe import Release
@@ -27,9 +28,7 @@ Completed = subprocess.CompletedProcess[str]
 
 # An emulated guest on a busy host; a debug kernel may be given more.
 BOOT_TIMEOUT = 300.0
-PORT_ATTEMPTS = 10
 CONSOLE_LINES = 25
-PORT_TAKEN = "Could not set up host forwarding rule"
 
 
 class GuestDiedError(UnreachableError):
@@ -156,26 +155,31 @@ class Guest:
 
     def put(self, local: Path | str, remote: Path | str, *, timeout: float = 120) -> None:
         """Copy a file, or a directory's content, to the path ``remote`` in the guest."""
-        source, target = Path(local), Path(remote)
-        parent, name = (target, ".") if source.is_dir() else (target.parent, target.name)
-        pack = ["tar", "-c", "-C", str(source if source.is_dir() else source.parent)]
-        pack += ["."] if source.is_dir() else [f"--transform=s,.*,{name},", source.name]
-        unpack = f"mkdir -p {parent} && tar -x --no-same-owner -C {parent}"
+        source = Path(local)
+        target = shlex.quote(str(remote))
+        parent = shlex.quote(str(Path(remote).parent))
+        if source.is_dir():
+            pack = ["tar", "-c", "-C", str(source), "."]
+            unpack = f"mkdir -p {target} && tar -x --no-same-owner -C {target}"
+        else:
+            pack = ["cat", "--", str(source)]
+            mode = f"{source.stat().st_mode & 0o777:o}"
+            unpack = f"mkdir -p {parent} && cat >{target} && chmod {mode} {target}"
         pipe(pack, ssh.command(self.config, self.name, unpack), timeout, f"copying to {self.name}")
 
     def get(self, remote: Path | str, local: Path | str, *, timeout: float = 120) -> None:
         """Copy the file, or the directory's content, ``remote`` in the guest to ``local``."""
-        target = Path(local)
-        is_directory = self.run(["test", "-d", str(remote)]).returncode == 0
-        parent = target if is_directory else target.parent
-        parent.mkdir(parents=True, exist_ok=True)
-        source = Path(remote)
-        pack = ["tar", "-c", "-C", str(source if is_directory else source.parent)]
-        pack += ["."] if is_directory else [f"--transform=s,.*,{target.name},", source.name]
-        unpack = ["tar", "-x", "-C", str(parent), "--no-same-owner"]
-        pipe(
-            ssh.command(self.config, self.name, pack), unpack, timeout, f"copying from {self.name}"
-        )
+        source, target = str(remote), Path(local)
+        if self.run(["test", "-d", source]).returncode == 0:
+            target.mkdir(parents=True, exist_ok=True)
+            pack = ["tar", "-c", "-C", source, "."]
+            unpack = ["tar", "-x", "--no-same-owner", "-C", str(target)]
+        else:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            pack = ["cat", "--", source]
+            unpack = ["sh", "-c", 'cat >"$1"', "get", str(target)]
+        writer = ssh.command(self.config, self.name, pack)
+        pipe(writer, unpack, timeout, f"copying {source} from {self.name}")
 
     def reboot(self, *, timeout: float = BOOT_TIMEOUT) -> None:
         """Restart the guest from inside and wait until it is back."""
@@ -188,7 +192,7 @@ class Guest:
             left = deadline - time.monotonic()
             if left < 0:
                 raise UnreachableError(self.describe(f"was not back within {timeout:.0f} s"))
-            with contextlib.suppress(UnreachableError):
+            with contextlib.suppress(KtcpError):
                 self.wait(timeout=left)
                 if self.boot_id() != before:
                     return
@@ -245,14 +249,6 @@ def greets(port: int) -> bool:
         return False
 
 
-def free_port() -> int:
-    """A loopback port that nobody uses at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 def pipe(writer: Sequence[str], reader: Sequence[str], timeout: float, what: str) -> None:
     """Run ``writer | reader``; both must succeed."""
     with subprocess.Popen(writer, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL) as source:
@@ -274,72 +270,17 @@ def pipe(writer: Sequence[str], reader: Sequence[str], timeout: float, what: str
 
 
 def launch(vm: qemu.Vm, *, files: Files, config: Path) -> Guest:
-    """Start QEMU. A port that was taken in the meantime is replaced by another one.
+    """Start a guest; it is still to be waited for.
 
-    The process gets a session of its own: Ctrl-C on the terminal is for us, and
-    we end the guests in order.
+    Raises:
+        KtcpError: QEMU is missing or did not start.
     """
-    for _ in range(PORT_ATTEMPTS):
-        guest = spawn(vm, files=files, config=config)
-        if guest is not None:
-            return guest
-        vm = replace(vm, ssh_port=free_port())
-    raise KtcpError(f"guest {vm.name}: {PORT_ATTEMPTS} loopback ports in a row were taken")
-
-
-def spawn(vm: qemu.Vm, *, files: Files, config: Path) -> Guest | None:
-    """Start QEMU once and see it through its first moments; None if the port was taken."""
-    with files.errors.open("wb") as errors:
-        try:
-            child = subprocess.Popen(
-                qemu.arguments(vm, qemu.host_accelerator()),
-                stdin=subprocess.DEVNULL,
-                stdout=errors,
-                stderr=errors,
-                start_new_session=True,
-            )
-        except FileNotFoundError as error:
-            raise KtcpError(
-                "qemu-system-x86_64 is missing: install the package qemu-system-x86"
-            ) from error
-    try:
-        identity = Process.of(child.pid)
-        guest = Guest(name=vm.name, process=identity, port=vm.ssh_port, files=files, config=config)
-        guest.child = child
-        # QEMU listens on the port once its devices are made, or ends with an error.
-        while child.poll() is None and not listens(vm.ssh_port, child.pid):
-            time.sleep(0.05)
-    except BaseException:
-        child.kill()
-        child.wait()
-        raise
-    if child.poll() is None:
-        return guest
-    if PORT_TAKEN in files.errors.read_text(errors="replace"):
-        return None
-    raise GuestDiedError(guest.describe("could not be started"))
-
-
-def listens(port: int, pid: int) -> bool:
-    """Whether the process ``pid`` listens on the loopback ``port``."""
-    wanted = f"0100007F:{port:04X}"
-    inodes = {
-        fields[9]
-        for line in Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()[1:]
-        if (fields := line.split())[1] == wanted and fields[3] == "0A"
-    }
-    if not inodes:
-        return False
-    links = (read_link(path) for path in Path(f"/proc/{pid}/fd").iterdir())
-    return any(link in {f"socket:[{inode}]" for inode in inodes} for link in links)
-
-
-def read_link(path: Path) -> str:
-    """Where a link points; nothing if it has gone in the meantime."""
-    try:
-        return str(path.readlink())
-    except OSError:
-        return ""
+    child, port = start(vm, files.errors)
+    guest = Guest(
+        name=vm.name, process=Process.of(child.pid), port=port, files=files, config=config
+    )
+    guest.child = child
+    return guest
 
 
 @contextlib.contextmanager

@@ -39,6 +39,14 @@ PACKAGE_OF = {
     "ssh-keygen": "openssh-client",
 }
 
+# What apt says when it cannot download.
+OUT_OF_REACH = (
+    "Could not",
+    "Failed to fetch",
+    "Temporary failure resolving",
+    "Unable to connect",
+)
+
 # Runs as root, or as root of a user namespace, where the cache may be out of
 # reach by its path: hence the open files instead of names. Standard input is
 # the tar archive; $1 is the number under which the disk is open.
@@ -216,7 +224,7 @@ def explain(release: Release, code: int, last: list[str], log: Path) -> str:
     text = "\n".join(last)
     if "No space left on device" in text:
         why = "the disk is full; free some, or set TMPDIR and XDG_CACHE_HOME to a larger one"
-    elif any(sign in text for sign in ("Could not", "Unable to connect", "Failed to fetch")):
+    elif any(sign in text for sign in OUT_OF_REACH):
         why = (
             "the Debian archive is out of reach; check the network and apt's proxy, "
             "or name a mirror in KTCP_MIRROR"

@@ -18,8 +18,9 @@ from pathlib import Path
 from ktcp_ops import console
 from ktcp_ops.errors import KtcpError, UnreachableError, UsageError
 from ktcp_ops.lab import calibration, image, machine, network, process, ssh, state
-from ktcp_ops.lab.guest import BOOT_TIMEOUT, Guest, free_port, greets, launch
+from ktcp_ops.lab.guest import BOOT_TIMEOUT, Guest, greets, launch
 from ktcp_ops.lab.image import Image, Progress
+from ktcp_ops.lab.launch import free_port
 from ktcp_ops.lab.machine import Files, Options
 from ktcp_ops.lab.recipe import Release
 from ktcp_ops.lab.state import GuestState, LinkState, State
@@ -50,6 +51,8 @@ class Lab:
         self.release: Release = release
         self.progress = progress
         self.boot_timeout = boot_timeout
+        # What this object started; whoever starts a process also collects it.
+        self.started: list[Guest] = []
 
     @classmethod
     def find(cls, directory: Path, *, progress: Progress = console.print_note) -> "Lab | None":
@@ -108,14 +111,12 @@ class Lab:
             UsageError: another lab, or something else, is in the directory.
             KtcpError: it did not work; nothing is left of it.
         """
-        made = not self.directory.exists()
         self.directory.mkdir(parents=True, exist_ok=True)
         with held(self.directory):
             try:
                 self.up_locked()
             except BaseException:
-                if made:
-                    remove_if_empty(self.directory)
+                remove_if_empty(self.directory)
                 raise
         return self.status()
 
@@ -143,8 +144,14 @@ class Lab:
             )
         if dead:
             self.repair(found, dead)
-        else:
-            self.progress(f"lab: already up in {self.directory}")
+            return
+        silent = [name for name, guest in found.guests.items() if not greets(guest.port)]
+        if silent:
+            raise UnreachableError(
+                f"guest {silent[0]} runs, but does not let anybody in; see "
+                f"{self.files(silent[0]).console}, or start afresh: ktcp-ops lab down"
+            )
+        self.progress(f"lab: already up in {self.directory}")
 
     def start(self) -> None:
         """Boot all guests and measure the links; on any failure leave nothing."""
@@ -177,7 +184,6 @@ class Lab:
             state.save(self.directory, now.model_copy(update={"complete": True}))
             self.progress(f"lab: up after {time.monotonic() - began:.0f} s in {self.directory}")
         except BaseException as error:
-            process.stop([guest.process for guest in started.values()], patience=2)
             self.clear(now)
             if isinstance(error, OSError):
                 raise KtcpError(f"lab: {error}") from error
@@ -210,7 +216,9 @@ class Lab:
             port=free_port(),
             options=Options(),
         )
-        return launch(vm, files=files, config=self.ssh_config)
+        guest = launch(vm, files=files, config=self.ssh_config)
+        self.started.append(guest)
+        return guest
 
     def record(self, now: State, guest: Guest) -> State:
         """Remember a started guest."""
@@ -247,50 +255,53 @@ class Lab:
             raise
 
     def calibrate(self, now: State, base: Image, guests: Mapping[str, Guest]) -> State:
-        """Correct the delays until each round-trip time is right, and remember them."""
-        links = [link for link in self.topology.links if link.rtt_ms > 0]
-        if not links:
-            return now
-        self.progress("lab: measuring the links")
-        for _ in range(calibration.ROUNDS):
-            measured = {link.name: (ping(guests, link, 4), ping(guests, link, 6)) for link in links}
-            now = with_measurements(now, measured)
-            wrong = [link for link in links if worst_error(now, link) > calibration.GOOD_ENOUGH]
-            if not wrong:
-                break
-            for link in wrong:
-                now = self.correct(now, link, base, guests)
-        self.report_links(now, links)
+        """Make each link as long as it should be, and remember its delay."""
+        for link in self.topology.links:
+            if link.rtt_ms > 0:
+                self.progress(f"link {link.name}: measuring")
+                now = self.calibrate_link(now, link, base, guests)
         return now
 
-    def correct(self, now: State, link: Link, base: Image, guests: Mapping[str, Guest]) -> State:
-        """Set a better delay at both ends, now and for every later boot."""
-        of = now.links[link.name]
-        measured = ((of.rtt4_ms or 0) + (of.rtt6_ms or 0)) / 2
-        delay = calibration.corrected_delay_us(of.delay_us, measured, link.rtt_ms)
-        now = now.with_link(link.name, of.model_copy(update={"delay_us": delay}))
-        for end in link.ends:
-            machine.write_seed(
-                self.topology, end, image=base, files=self.files(end), delays_us=now.delays_us
-            )
-            interface = next(
-                each for each in network.interfaces(self.topology, end) if each.link == link
-            )
-            change = network.netem(interface, delay, verb="change")
-            guests[end].run(f"tc {change}", check=True)
-        return now
+    def calibrate_link(
+        self, now: State, link: Link, base: Image, guests: Mapping[str, Guest]
+    ) -> State:
+        """Correct one delay, in the guests and in their seeds; report what came of it."""
 
-    def report_links(self, now: State, links: list[Link]) -> None:
-        """Say how long each link is, and complain about one that is not right."""
-        for link in links:
-            of = now.links[link.name]
-            line = (
-                f"link {link.name}: {of.rtt4_ms:.2f} ms over IPv4, {of.rtt6_ms:.2f} ms over "
-                f"IPv6, wanted {link.rtt_ms:g} ms"
-            )
-            if worst_error(now, link) > calibration.TOLERANCE:
-                line += "; more than 1 % wrong, this host is too busy to be exact"
-            self.progress(line)
+        def set_delay(delay_us: int) -> None:
+            for end in link.ends:
+                delays = {**now.delays_us, link.name: delay_us}
+                machine.write_seed(
+                    self.topology, end, image=base, files=self.files(end), delays_us=delays
+                )
+                change = network.netem(self.interface(link, end), delay_us, verb="change")
+                guests[end].run(f"tc {change}", check=True)
+
+        result = calibration.calibrate(
+            link.rtt_ms,
+            now.links[link.name].delay_us,
+            measure=lambda: (ping(guests, link, 4), ping(guests, link, 6)),
+            set_delay=set_delay,
+        )
+        line = (
+            f"link {link.name}: {result.rtt4_ms:.2f} ms over IPv4, {result.rtt6_ms:.2f} ms "
+            f"over IPv6, wanted {link.rtt_ms:g} ms"
+        )
+        if result.error(link.rtt_ms) > calibration.TOLERANCE:
+            line += "; more than 1 % wrong, this host is too busy to be exact"
+        self.progress(line)
+        return now.with_link(
+            link.name,
+            LinkState(
+                delay_us=result.delay_us,
+                rtt4_ms=round(result.rtt4_ms, 3),
+                rtt6_ms=round(result.rtt6_ms, 3),
+            ),
+        )
+
+    def interface(self, link: Link, guest: str) -> network.Interface:
+        """The interface of ``guest`` on ``link``."""
+        own = network.interfaces(self.topology, guest)
+        return next(each for each in own if each.link == link)
 
     def down(self, *, graceful: bool = True) -> bool:
         """Take the lab down, whatever state it is in; False if there was none.
@@ -299,6 +310,7 @@ class Lab:
             graceful: let the guests switch themselves off first, within a bound.
         """
         if not (self.directory / state.NAME).exists():
+            self.collect()
             return False
         with held(self.directory):
             found = state.load(self.directory)
@@ -307,6 +319,7 @@ class Lab:
             if graceful:
                 self.power_off(found)
             self.clear(found)
+            remove_if_empty(self.directory)
         self.progress(f"lab: down, nothing is left in {self.directory}")
         return True
 
@@ -330,6 +343,7 @@ class Lab:
         for name, of in found.guests.items():
             self.attach(name, of).disconnect()
         process.stop([of.process for of in found.guests.values()])
+        self.collect()
         if found.sockets.name.startswith(SOCKETS_PREFIX):
             shutil.rmtree(found.sockets, ignore_errors=True)
         for guest in found.topology.guests:
@@ -338,7 +352,11 @@ class Lab:
         (self.directory / state.NAME).with_suffix(".partial").unlink(missing_ok=True)
         # Last: as long as it is there, another `down` can finish this one.
         (self.directory / state.NAME).unlink(missing_ok=True)
-        remove_if_empty(self.directory)
+
+    def collect(self) -> None:
+        """End what this object started, and leave no zombie of it."""
+        while self.started:
+            self.started.pop().stop()
 
 
 def ping(guests: Mapping[str, Guest], link: Link, version: int) -> float:
@@ -352,21 +370,6 @@ def ping(guests: Mapping[str, Guest], link: Link, version: int) -> float:
         raise UnreachableError(
             f"link {link.name}: {error.message}\n{done.stderr}".strip()
         ) from error
-
-
-def with_measurements(now: State, measured: Mapping[str, tuple[float, float]]) -> State:
-    """The state with what was measured over IPv4 and IPv6."""
-    for name, (rtt4, rtt6) in measured.items():
-        update = {"rtt4_ms": round(rtt4, 3), "rtt6_ms": round(rtt6, 3)}
-        now = now.with_link(name, now.links[name].model_copy(update=update))
-    return now
-
-
-def worst_error(now: State, link: Link) -> float:
-    """By which share the round-trip time of ``link`` is wrong at most."""
-    of = now.links[link.name]
-    both = (of.rtt4_ms or 0, of.rtt6_ms or 0)
-    return max(abs(calibration.error(measured, link.rtt_ms)) for measured in both)
 
 
 def together(
