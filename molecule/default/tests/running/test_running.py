@@ -45,7 +45,7 @@ def test_what_runs_is_what_is_configured(relay: Host) -> None:
 def test_only_root_reads_the_keys(relay: Host) -> None:
     assert relay.file("/etc/ktcp/keys.conf").mode == 0o600
     assert relay.file("/etc/ktcp").mode == 0o700
-    assert "6b74" not in relay.check_output("journalctl --no-pager")
+    assert "6b7463702d" not in relay.check_output("journalctl --no-pager")
 
 
 @pytest.mark.parametrize("family", ["iptables", "ip6tables"])
