@@ -124,7 +124,8 @@ class Lab:
         """Choose between nothing, repair and a fresh start."""
         found = state.load(self.directory)
         if found is None:
-            others = sorted(path.name for path in self.directory.iterdir())
+            present = {path.name for path in self.directory.iterdir()}
+            others = sorted(present - {self.ssh_config.name})
             if others:
                 raise UsageError(
                     f"{self.directory} is not empty ({others[0]}): give a directory of its own"
@@ -279,7 +280,7 @@ class Lab:
         result = calibration.calibrate(
             link.rtt_ms,
             now.links[link.name].delay_us,
-            measure=lambda: (ping(guests, link, 4), ping(guests, link, 6)),
+            measure=lambda: round_trips(guests, link),
             set_delay=set_delay,
         )
         line = (
@@ -357,6 +358,13 @@ class Lab:
         """End what this object started, and leave no zombie of it."""
         while self.started:
             self.started.pop().stop()
+
+
+def round_trips(guests: Mapping[str, Guest], link: Link) -> tuple[float, float]:
+    """The round-trip times of a link over IPv4 and IPv6, measured at the same time."""
+    with ThreadPoolExecutor(2) as pool:
+        rtt4, rtt6 = pool.map(lambda version: ping(guests, link, version), (4, 6))
+    return rtt4, rtt6
 
 
 def ping(guests: Mapping[str, Guest], link: Link, version: int) -> float:
