@@ -20,7 +20,7 @@ import pytest
 
 from tests.kernel import module
 from tests.kernel.kernel_log import KernelLog, mark
-from tests.kernel.mesh import Mesh, restore
+from tests.kernel.mesh import MODES, Mesh, restore
 from tests.kernel.splat import splats
 from tests.kernel.topology import FAMILIES, Family, Topology
 from tests.kernel.topology import topology as make_topology
@@ -90,10 +90,18 @@ def relay(hosts: Topology, initial_settings: str) -> Iterator[Topology]:
 
 
 @pytest.fixture
-def mesh(hosts: Topology, initial_settings: str) -> Iterator[Mesh]:
+def mode(request: pytest.FixtureRequest) -> str:
+    """A name of MODES; files that want them all parametrize it."""
+    return str(getattr(request, "param", "full"))
+
+
+@pytest.fixture
+def mesh(hosts: Topology, initial_settings: str, mode: str) -> Iterator[Mesh]:
     """A mesh that works."""
     module.load()
     made = Mesh(hosts)
+    for relay in made.relays:
+        relay.write("settings", *MODES[mode])
     made.configure()
     yield made
     try:

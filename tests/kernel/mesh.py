@@ -45,6 +45,12 @@ def steering(family: Family, *, marked: bool = True, gated: bool = True) -> str:
     ).replace("-A KTCP -p tcp -d", "-A KTCP -d")
 
 
+# What the improvements are set to: the paper's naive split, and all of them.
+MODES = {
+    "plain": ["early_syn off", "thread_pool off", "conn_pool off", "turbo off"],
+    "full": ["early_syn on", "thread_pool on", "conn_pool on", "turbo on"],
+}
+
 NO_STEERING = "*mangle\nCOMMIT\n*nat\nCOMMIT\n"
 
 

@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from tests.kernel.mesh import NO_STEERING, Mesh
+from tests.kernel.mesh import MODES, NO_STEERING, Mesh
 from tests.kernel.topology import Family
 from tests.kernel.traffic import (
     Payload,
@@ -18,6 +18,8 @@ from tests.kernel.traffic import (
     serving,
 )
 from tests.kernel.wait import SCALE, until
+
+pytestmark = pytest.mark.parametrize("mode", MODES, indirect=True)
 
 SMALL = [1, 1 << 10, 64 << 10, 1 << 20]
 # Never so little that it fits into buffers on the way.

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from tests.kernel.mesh import Mesh, bad_line
+from tests.kernel.mesh import MODES, Mesh, bad_line
 from tests.kernel.topology import Family
 from tests.kernel.traffic import (
     Payload,
@@ -21,6 +21,8 @@ from tests.kernel.traffic import (
     serving,
 )
 from tests.kernel.wait import seconds, until
+
+pytestmark = pytest.mark.parametrize("mode", MODES, indirect=True)
 
 MORE_THAN_BUFFERS = 8 << 20
 

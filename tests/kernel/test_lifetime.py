@@ -118,7 +118,7 @@ def test_unload_while_targets_do_not_answer(mesh: Mesh, family: Family) -> None:
     stranger = connect(mesh.rc, family, family.rs, RELAY_PORT)
     waiting = [connect(mesh.c, family, family.server, 8081) for _ in range(10)]
     try:
-        until(lambda: len(mesh.rs.splits()) == 11, "not all are waiting")
+        until(lambda: len(mesh.rs.splits()) >= 10, "not all are waiting")
         module.unload(bound=5)
     finally:
         mesh.s.run([family.iptables, "-D", *drop])

@@ -5,11 +5,13 @@ import time
 
 import pytest
 
-from tests.kernel.mesh import CLIENT_PORT, KEY, OTHER_KEY, RELAY_PORT, Mesh, steering
+from tests.kernel.mesh import CLIENT_PORT, KEY, MODES, OTHER_KEY, RELAY_PORT, Mesh, steering
 from tests.kernel.namespace import Namespace
 from tests.kernel.topology import V4, Family
 from tests.kernel.traffic import Payload, connect, echo, is_refused, receive, send, serving
 from tests.kernel.wait import seconds
+
+pytestmark = pytest.mark.parametrize("mode", MODES, indirect=True)
 
 
 def closed(host: Namespace, family: Family, address: str) -> int:

@@ -171,8 +171,12 @@ FORWARD = ["sysctl", "-q", "-w", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.for
 
 @contextmanager
 def topology(prefix: str = "") -> Iterator[Topology]:
-    """The hosts of the drawing in conftest.py; `prefix` tells several sets of them apart."""
+    """The hosts of the drawing in conftest.py; `prefix` tells several sets of them apart.
+
+    What a run that was killed has left of them goes first.
+    """
     made = Topology(*(Namespace(f"{prefix}{name}") for name in ("c", "rc", "rs", "s")))
+    delete(*made.hosts)
     try:
         _batch([f"netns add {host.name}" for host in made.hosts])
         for host in made.hosts:
