@@ -65,7 +65,8 @@ exit_stats:
 
 /*
  * No writer, then no new flow, then no split, and then nobody reads the
- * tables. A namespace that dies has no splits: they hold it.
+ * tables. A namespace that dies has no splits: they hold it. Connections that
+ * wait between relays do not, and end here.
  */
 static void __net_exit net_exit(struct net *net)
 {

@@ -393,7 +393,8 @@ struct socket *ktcp_peer_pool_take(struct ktcp_peer_pool *pool,
 		pooled_unwatch(pooled);
 		sock = pooled->sock;
 		*pass = pooled->pass;
-		alive = READ_ONCE(sock->sk->sk_state) == TCP_ESTABLISHED;
+		alive = READ_ONCE(sock->sk->sk_state) == TCP_ESTABLISHED &&
+			!ktcp_socket_hold(sock);
 		kfree(pooled);
 		if (alive) {
 			/* It lived until now, so the peer knows us. */

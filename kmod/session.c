@@ -47,6 +47,11 @@ static int connect_far(struct ktcp_split *split, const union ktcp_addr *to)
 	err = ktcp_socket_create(ktcp->net, to->sa.sa_family, &sock);
 	if (err)
 		return err;
+	err = ktcp_socket_hold(sock);
+	if (err) {
+		ktcp_socket_release(sock);
+		return err;
+	}
 	if (split->relay[KTCP_FAR])
 		ktcp_socket_turbo_prepare(sock, &ktcp->settings);
 	err = ktcp_split_attach(split, KTCP_FAR, sock);
@@ -249,6 +254,10 @@ static void start_client(struct ktcp_net *ktcp, struct socket *near)
 	struct ktcp_split *split;
 	struct ktcp_flow flow;
 
+	if (ktcp_socket_hold(near)) {
+		refuse(near);
+		return;
+	}
 	if (ktcp_flow_of(near, &flow)) {
 		ktcp_count(ktcp, KTCP_NOT_REDIRECTED);
 		refuse(near);
@@ -280,7 +289,7 @@ static int open_next(struct ktcp_split *split)
 	int err;
 
 	limit_handshake(ktcp, near);
-	err = ktcp_open_recv(ktcp, near, &open);
+	err = ktcp_open_recv(ktcp, near, &open) ?: ktcp_socket_hold(near);
 	if (err)
 		return err;
 	ktcp_socket_turbo(near, &ktcp->settings);

@@ -18,11 +18,24 @@
 #define KEEPALIVE_INTERVAL_S 5
 #define KEEPALIVE_PROBES 3
 
-/*
- * The sockets of splits hold their namespace, listeners do not: else a
- * namespace with a listener would never go.
+/* A relay adds no delay of its own, on any leg. */
+static struct socket *adopt(struct socket *sock)
+{
+	tcp_sock_set_nodelay(sock->sk);
+	return sock;
+}
+
+/**
+ * ktcp_socket_hold() - Keep the namespace for as long as the socket lives
+ * @sock: a socket that is about to carry a stream
+ *
+ * Without this what is in flight at close is lost, see
+ * ktcp_compat_sk_hold_net(). Listeners and connections that wait between
+ * relays never call it: else a namespace with one would never go.
+ *
+ * Return: 0, or -ENETDOWN when the namespace is going.
  */
-static int hold_net(struct socket *sock)
+int ktcp_socket_hold(struct socket *sock)
 {
 	struct net *net = sock_net(sock->sk);
 
@@ -33,27 +46,13 @@ static int hold_net(struct socket *sock)
 	return 0;
 }
 
-static int adopt(struct socket *sock, struct socket **out)
-{
-	int err = hold_net(sock);
-
-	if (err) {
-		sock_release(sock);
-		return err;
-	}
-	/* A relay adds no delay of its own, on any leg. */
-	tcp_sock_set_nodelay(sock->sk);
-	*out = sock;
-	return 0;
-}
-
 /**
  * ktcp_socket_create() - A socket to connect with
  * @net: its namespace
  * @family: AF_INET or AF_INET6
  * @out: set on success; ktcp_socket_release() it
  *
- * Return: 0, -ENETDOWN when the namespace is going, or another error.
+ * Return: 0 or the error of the creation.
  */
 int ktcp_socket_create(struct net *net, sa_family_t family,
 		       struct socket **out)
@@ -62,7 +61,9 @@ int ktcp_socket_create(struct net *net, sa_family_t family,
 	int err;
 
 	err = sock_create_kern(net, family, SOCK_STREAM, IPPROTO_TCP, &sock);
-	return err ?: adopt(sock, out);
+	if (!err)
+		*out = adopt(sock);
+	return err;
 }
 
 /**
@@ -110,7 +111,9 @@ int ktcp_socket_accept(struct socket *listener, struct socket **out)
 	struct socket *sock;
 	int err = kernel_accept(listener, &sock, O_NONBLOCK);
 
-	return err ?: adopt(sock, out);
+	if (!err)
+		*out = adopt(sock);
+	return err;
 }
 
 /**
@@ -424,10 +427,17 @@ void ktcp_sock_abort(struct sock *sk)
 }
 
 /**
- * ktcp_socket_release() - Close; what is queued is still sent, in background
+ * ktcp_socket_release() - Close
  * @sock: the socket, gone after this
+ *
+ * What is queued is still sent, in background, where ktcp_socket_hold() was
+ * called. Any other connection ends by RST: nobody would resend its FIN.
  */
 void ktcp_socket_release(struct socket *sock)
 {
+	struct sock *sk = sock->sk;
+
+	if (!sk->sk_net_refcnt && READ_ONCE(sk->sk_state) != TCP_LISTEN)
+		ktcp_sock_abort(sk);
 	sock_release(sock);
 }
