@@ -113,11 +113,6 @@ def prepare(vm: Guest, plan: Plan, module: Path) -> None:
     """Put the module and the tests into the guest."""
     vm.put(plan.checkout / "tests" / "kernel", f"{REMOTE}/tests/kernel")
     vm.put(module, f"{REMOTE}/ktcp.ko")
-    vm.run(
-        "dir=/lib/modules/$(uname -r)/updates && mkdir -p $dir "
-        f"&& mv {REMOTE}/ktcp.ko $dir && depmod",
-        check=True,
-    )
     if plan.debug:
         vm.run("mountpoint -q /sys/kernel/debug || mount -t debugfs none /sys/kernel/debug")
         leaks(vm, "forget")
