@@ -109,7 +109,14 @@ def test_an_archive_out_of_reach_is_a_sentence(machine: Machine) -> None:
     assert machine.called("python") == []
 
 
-@pytest.mark.parametrize(("arguments", "code"), [(["help"], 0), ([], 0), (["sing"], 2)])
+def test_a_program_of_the_environment_is_run_where_you_are(machine: Machine) -> None:
+    assert machine.dev("run", "python", "-c", "pass").returncode == 0
+    assert machine.called("python") == [f"python -c pass in {machine.home}"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"), [(["help"], 0), ([], 0), (["sing"], 2), (["run"], 2)]
+)
 def test_usage(machine: Machine, arguments: list[str], code: int) -> None:
     result = machine.dev(*arguments)
     assert result.returncode == code
