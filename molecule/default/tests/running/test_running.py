@@ -12,6 +12,10 @@ def relay(guest: Callable[[str], Host]) -> Host:
     return guest("relay")
 
 
+def test_it_was_rebooted(relay: Host) -> None:
+    assert relay.run("cmp /var/tmp/boot_id /proc/sys/kernel/random/boot_id").rc == 1
+
+
 @pytest.mark.parametrize("unit", ["ktcp.service", "ktcp-steering.service"])
 def test_the_services_run(relay: Host, unit: str) -> None:
     assert relay.service(unit).is_running
