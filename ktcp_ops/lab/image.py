@@ -49,14 +49,15 @@ OUT_OF_REACH = (
 
 # Runs as root, or as root of a user namespace, where the cache may be out of
 # reach by its path: hence the open files instead of names. Standard input is
-# the tar archive; $1 is the number under which the disk is open.
+# the tar archive; $1 is the number under which the disk is open. Without the
+# device nodes, which a namespace may not make: the kernel brings its own.
 MAKE_DISK = """
 set -eu
 root=$(mktemp -d "${TMPDIR:-/var/tmp}/ktcp-image.XXXXXXXX")
 trap 'rm -rf "$root"' EXIT
 trap 'exit 1' HUP INT TERM
 chmod 0755 "$root"
-tar --extract --numeric-owner --same-permissions --directory "$root"
+tar --extract --numeric-owner --same-permissions --exclude='./dev/*' --directory "$root"
 mke2fs -q -F -t ext4 -L root -m 0 -O ^metadata_csum_seed -E lazy_itable_init=1 \
     -d "$root" "/proc/self/fd/$1"
 """
@@ -245,19 +246,24 @@ def make_disk(recipe: Recipe, partial: Path) -> None:
         file.truncate(recipe.disk_bytes)
         # Root of the namespace is another user out here.
         disk.chmod(0o666)
-        done = subprocess.run(
+        with subprocess.Popen(
             [*helper, "sh", "-c", MAKE_DISK, "make-disk", str(file.fileno())],
             stdin=rootfs,
-            capture_output=True,
+            stderr=subprocess.PIPE,
             text=True,
             errors="replace",
             pass_fds=(file.fileno(),),
             env=environment,
-            check=False,
-        )
+        ) as process:
+            try:
+                _, said = process.communicate()
+            except BaseException:
+                # Not killed: it has a directory of its own to remove.
+                process.terminate()
+                raise
     disk.chmod(0o444)
-    if done.returncode != 0:
-        raise KtcpError(f"image {recipe.release}: making the disk failed\n{done.stderr.strip()}")
+    if process.returncode != 0:
+        raise KtcpError(f"image {recipe.release}: making the disk failed\n{said.strip()}")
 
 
 def extract_boot(partial: Path) -> str:

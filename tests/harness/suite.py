@@ -52,6 +52,11 @@ class Plan:
             return {"KTCP_TEST_SCALE": "0.1", "KTCP_TEST_PATIENCE": "5"}
         return {"KTCP_TEST_SCALE": "1", "KTCP_TEST_PATIENCE": "2"}
 
+    def command_line(self) -> str:
+        """What is appended to the kernel's: an oops ends the guest, a busy host is no stall."""
+        patience = "watchdog_thresh=60 rcupdate.rcu_cpu_stall_timeout=240"
+        return f"panic=-1 oops=panic {patience}" + (" kmemleak=on" if self.debug else "")
+
     def pytest(self) -> str:
         """The guest's shell line that runs the tests."""
         words = [f"{name}={value}" for name, value in sorted(self.environment().items())]
@@ -84,7 +89,7 @@ def run(plan: Plan) -> int:
         name="ktest",
         memory_mib=3072 if plan.debug else 1536,
         kernel=kernel.image if kernel else None,
-        command_line="panic=-1 oops=panic" + (" kmemleak=on" if plan.debug else ""),
+        command_line=plan.command_line(),
         reboots=False,
         boot_timeout=600,
     ) as vm:
