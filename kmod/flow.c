@@ -33,13 +33,27 @@ static void reply_tuple(const union ktcp_addr *local,
 	tuple->dst.u.tcp.port = ktcp_addr_port(remote);
 }
 
-static void original_target(const struct nf_conn *ct, union ktcp_addr *target)
+/**
+ * ktcp_flow_original() - A flow as the client sent it
+ * @ct: its conntrack entry, which has the mark of its route
+ * @flow: filled
+ *
+ * The accepted connection does not tell: REDIRECT has changed its
+ * destination, and may have changed the source port, where a client uses one
+ * port towards two servers.
+ *
+ * Context: any.
+ */
+void ktcp_flow_original(const struct nf_conn *ct, struct ktcp_flow *flow)
 {
 	const struct nf_conntrack_tuple *tuple =
 		&ct->tuplehash[IP_CT_DIR_ORIGINAL].tuple;
 
-	ktcp_addr_set(target, tuple->src.l3num, &tuple->dst.u3,
+	ktcp_addr_set(&flow->client, tuple->src.l3num, &tuple->src.u3,
+		      tuple->src.u.tcp.port);
+	ktcp_addr_set(&flow->target, tuple->src.l3num, &tuple->dst.u3,
 		      tuple->dst.u.tcp.port);
+	flow->mark = READ_ONCE(ct->mark);
 }
 
 /**
@@ -55,22 +69,21 @@ int ktcp_flow_of(struct socket *sock, struct ktcp_flow *flow)
 {
 	struct nf_conntrack_tuple_hash *hash;
 	struct nf_conntrack_tuple tuple;
-	union ktcp_addr local;
+	union ktcp_addr local, remote;
 	struct nf_conn *ct;
 	int err;
 
 	err = ktcp_socket_local(sock, &local) ?:
-	      ktcp_socket_remote(sock, &flow->client);
+	      ktcp_socket_remote(sock, &remote);
 	if (err)
 		return err;
-	reply_tuple(&local, &flow->client, &tuple);
+	reply_tuple(&local, &remote, &tuple);
 	hash = nf_conntrack_find_get(sock_net(sock->sk), &nf_ct_zone_dflt,
 				     &tuple);
 	if (!hash)
 		return -ENOENT;
 	ct = nf_ct_tuplehash_to_ctrack(hash);
-	original_target(ct, &flow->target);
-	flow->mark = READ_ONCE(ct->mark);
+	ktcp_flow_original(ct, flow);
 	err = ct->status & IPS_DST_NAT && flow->mark ? 0 : -ENOENT;
 	nf_ct_put(ct);
 	return err;

@@ -5,6 +5,7 @@
 
 #include "address.h"
 
+struct nf_conn;
 struct socket;
 
 /**
@@ -19,6 +20,7 @@ struct ktcp_flow {
 	u32 mark;
 };
 
+void ktcp_flow_original(const struct nf_conn *ct, struct ktcp_flow *flow);
 int ktcp_flow_of(struct socket *sock, struct ktcp_flow *flow);
 
 #endif /* KTCP_FLOW_H */

@@ -9,6 +9,7 @@
  */
 
 #include "gate.h"
+#include "compat/edemux.h"
 #include "early_syn.h"
 #include "flow.h"
 #include "net.h"
@@ -85,38 +86,32 @@ static int tcp_offset(const struct sk_buff *skb, u8 family)
 	return offset;
 }
 
-static bool is_first_syn(const struct sk_buff *skb, u8 family)
+/* The TCP header, in @room where it is not linear; NULL where there is none. */
+static const struct tcphdr *tcp_header(const struct sk_buff *skb, u8 family,
+				       struct tcphdr *room)
 {
-	struct tcphdr room;
-	const struct tcphdr *tcp;
 	int offset = tcp_offset(skb, family);
 
 	if (offset < 0)
-		return false;
-	tcp = skb_header_pointer(skb, offset, sizeof(room), &room);
-	return tcp && tcp->syn && !tcp->ack && !tcp->rst && !tcp->fin;
+		return NULL;
+	return skb_header_pointer(skb, offset, sizeof(*room), room);
 }
 
-/* As ktcp_flow_of() will find it when the connection is accepted. */
-static void flow_of(const struct nf_conn *ct, u32 mark, struct ktcp_flow *flow)
+static bool is_first_syn(const struct sk_buff *skb, u8 family)
 {
-	const struct nf_conntrack_tuple *tuple =
-		&ct->tuplehash[IP_CT_DIR_ORIGINAL].tuple;
+	struct tcphdr room;
+	const struct tcphdr *tcp = tcp_header(skb, family, &room);
 
-	ktcp_addr_set(&flow->client, tuple->src.l3num, &tuple->src.u3,
-		      tuple->src.u.tcp.port);
-	ktcp_addr_set(&flow->target, tuple->src.l3num, &tuple->dst.u3,
-		      tuple->dst.u.tcp.port);
-	flow->mark = mark;
+	return tcp && tcp->syn && !tcp->ack && !tcp->rst && !tcp->fin;
 }
 
 static void take(struct ktcp_net *ktcp, struct sk_buff *skb, struct nf_conn *ct)
 {
 	struct ktcp_flow flow;
 
-	flow_of(ct, skb->mark, &flow);
 	/* accept() finds the route by this, see ktcp_flow_of(). */
 	WRITE_ONCE(ct->mark, skb->mark);
+	ktcp_flow_original(ct, &flow);
 	skb->mark |= KTCP_MARK_TAKEN;
 	ktcp_early_syn_start(ktcp, &flow);
 }
@@ -141,6 +136,25 @@ static unsigned int gate_hook(void *priv, struct sk_buff *skb,
 	return NF_ACCEPT;
 }
 
+#ifdef KTCP_COMPAT_EDEMUX
+static unsigned int edemux_hook(void *priv, struct sk_buff *skb,
+				const struct nf_hook_state *state)
+{
+	enum ip_conntrack_info info;
+	const struct tcphdr *tcp;
+	struct tcphdr room;
+	struct nf_conn *ct;
+
+	if (!skb->sk)
+		return NF_ACCEPT;
+	ct = nf_ct_get(skb, &info);
+	tcp = ct ? tcp_header(skb, state->pf, &room) : NULL;
+	if (tcp)
+		ktcp_compat_edemux_undo(skb, tcp, ct);
+	return NF_ACCEPT;
+}
+#endif
+
 /* After mangle has set the mark, before nat turns the destination. */
 #define GATE_PRIORITY (NF_IP_PRI_MANGLE + 1)
 
@@ -157,6 +171,20 @@ static const struct nf_hook_ops hooks[] = {
 		.hooknum = NF_INET_PRE_ROUTING,
 		.priority = GATE_PRIORITY,
 	},
+#ifdef KTCP_COMPAT_EDEMUX
+	{
+		.hook = edemux_hook,
+		.pf = NFPROTO_IPV4,
+		.hooknum = NF_INET_LOCAL_IN,
+		.priority = NF_IP_PRI_NAT_SRC + 1,
+	},
+	{
+		.hook = edemux_hook,
+		.pf = NFPROTO_IPV6,
+		.hooknum = NF_INET_LOCAL_IN,
+		.priority = NF_IP_PRI_NAT_SRC + 1,
+	},
+#endif
 };
 
 /**

@@ -239,7 +239,8 @@ int ktcp_handoff_confirm(struct ktcp_net *ktcp, struct socket *sock,
 }
 
 static int challenge_with(struct socket *sock, const struct ktcp_key *key,
-			  const struct ktcp_wire_hello *hello, u8 *ticket)
+			  const struct ktcp_wire_hello *hello,
+			  const u8 *ticket)
 {
 	struct ktcp_wire_challenge challenge;
 	struct ktcp_wire_proof proof;
@@ -248,8 +249,7 @@ static int challenge_with(struct socket *sock, const struct ktcp_key *key,
 	ktcp_wire_head_set(&challenge.head, KTCP_RECORD_CHALLENGE,
 			   sizeof(challenge), key->id);
 	get_random_bytes(challenge.nonce, sizeof(challenge.nonce));
-	get_random_bytes(challenge.ticket, sizeof(challenge.ticket));
-	memcpy(ticket, challenge.ticket, sizeof(challenge.ticket));
+	memcpy(challenge.ticket, ticket, sizeof(challenge.ticket));
 	err = transcript_mac(key, "acceptor", hello, &challenge,
 			     challenge.mac) ?:
 	      ktcp_socket_send(sock, &challenge, sizeof(challenge)) ?:
@@ -264,11 +264,16 @@ static int accept_hello(struct ktcp_net *ktcp, struct socket *sock,
 			const struct ktcp_wire_head *head)
 {
 	struct ktcp_wire_hello hello = { .head = *head };
-	u8 ticket[KTCP_TICKET_BYTES];
+	struct ktcp_offer offer = { .key = key->id };
+	int err;
 
-	return recv_body(sock, KTCP_RECORD_HELLO, &hello, sizeof(hello)) ?:
-	       challenge_with(sock, key, &hello, ticket) ?:
-	       ktcp_ticket_issue(ktcp, key->id, ticket);
+	err = recv_body(sock, KTCP_RECORD_HELLO, &hello, sizeof(hello));
+	if (err)
+		return err;
+	get_random_bytes(offer.id, sizeof(offer.id));
+	ktcp_ticket_offer(ktcp, &offer);
+	err = challenge_with(sock, key, &hello, offer.id);
+	return ktcp_ticket_settle(ktcp, &offer, !err) ?: err;
 }
 
 /* A stranger's RESUME, of which the head is there. */

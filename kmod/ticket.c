@@ -43,6 +43,8 @@ void ktcp_ticket_init(struct ktcp_net *ktcp)
 {
 	spin_lock_init(&ktcp->tickets.lock);
 	INIT_LIST_HEAD(&ktcp->tickets.tickets);
+	INIT_LIST_HEAD(&ktcp->tickets.offers);
+	init_waitqueue_head(&ktcp->tickets.settled);
 }
 
 /**
@@ -59,29 +61,37 @@ void ktcp_ticket_exit(struct ktcp_net *ktcp)
 		kfree(ticket);
 }
 
+static bool same_id(const u8 *a, const u8 *b)
+{
+	return !memcmp(a, b, KTCP_TICKET_BYTES);
+}
+
 /**
- * ktcp_ticket_issue() - Remember a ticket that was earned
+ * ktcp_ticket_offer() - A ticket is about to be told to another relay
  * @ktcp: the namespace
- * @key: number of the key that was proved
- * @id: random bytes, told to the other relay
+ * @offer: with key and id; stays until ktcp_ticket_settle()
  *
- * The ticket that was not used for longest makes room.
+ * The other relay may quote the ticket on a second connection before its proof
+ * on the first one has been looked at here. ktcp_ticket_spend() then waits.
  *
- * Context: may sleep.
- * Return: 0 or -ENOMEM.
+ * Context: any.
  */
-int ktcp_ticket_issue(struct ktcp_net *ktcp, u16 key,
-		      const u8 id[KTCP_TICKET_BYTES])
+void ktcp_ticket_offer(struct ktcp_net *ktcp, struct ktcp_offer *offer)
 {
 	struct ktcp_tickets *all = &ktcp->tickets;
-	struct ticket *ticket = kzalloc(sizeof(*ticket), GFP_KERNEL);
+
+	spin_lock_bh(&all->lock);
+	list_add(&offer->node, &all->offers);
+	spin_unlock_bh(&all->lock);
+}
+
+/* The ticket that was not used for longest makes room. */
+static struct ticket *ticket_add(struct ktcp_tickets *all,
+				 struct ticket *ticket)
+{
 	struct ticket *oldest = NULL;
 
-	if (!ticket)
-		return -ENOMEM;
-	memcpy(ticket->id, id, sizeof(ticket->id));
-	ticket->key = key;
-	spin_lock_bh(&all->lock);
+	lockdep_assert_held(&all->lock);
 	if (all->count == TICKETS_MAX) {
 		oldest = list_last_entry(&all->tickets, struct ticket, node);
 		list_del(&oldest->node);
@@ -89,9 +99,38 @@ int ktcp_ticket_issue(struct ktcp_net *ktcp, u16 key,
 	}
 	list_add(&ticket->node, &all->tickets);
 	all->count++;
+	return oldest;
+}
+
+/**
+ * ktcp_ticket_settle() - An offered ticket was earned, or never will be
+ * @ktcp: the namespace
+ * @offer: the offer, the caller's again
+ * @earned: its key was proved
+ *
+ * Context: may sleep.
+ * Return: 0 or -ENOMEM.
+ */
+int ktcp_ticket_settle(struct ktcp_net *ktcp, struct ktcp_offer *offer,
+		       bool earned)
+{
+	struct ktcp_tickets *all = &ktcp->tickets;
+	struct ticket *ticket = NULL, *oldest = NULL;
+
+	if (earned)
+		ticket = kzalloc(sizeof(*ticket), GFP_KERNEL);
+	if (ticket) {
+		memcpy(ticket->id, offer->id, sizeof(ticket->id));
+		ticket->key = offer->key;
+	}
+	spin_lock_bh(&all->lock);
+	list_del(&offer->node);
+	if (ticket)
+		oldest = ticket_add(all, ticket);
 	spin_unlock_bh(&all->lock);
+	wake_up_all(&all->settled);
 	kfree(oldest);
-	return 0;
+	return earned && !ticket ? -ENOMEM : 0;
 }
 
 static struct ticket *ticket_find(struct ktcp_tickets *all,
@@ -101,7 +140,7 @@ static struct ticket *ticket_find(struct ktcp_tickets *all,
 
 	lockdep_assert_held(&all->lock);
 	list_for_each_entry(ticket, &all->tickets, node)
-		if (!memcmp(ticket->id, id, sizeof(ticket->id)))
+		if (same_id(ticket->id, id))
 			return ticket;
 	return NULL;
 }
@@ -124,6 +163,20 @@ static bool use_is_new(struct ticket *ticket, u64 use)
 	return !__test_and_set_bit(use % WINDOW, ticket->used);
 }
 
+static bool is_settled(struct ktcp_tickets *all,
+		       const u8 id[KTCP_TICKET_BYTES])
+{
+	const struct ktcp_offer *offer;
+	bool settled = true;
+
+	spin_lock_bh(&all->lock);
+	list_for_each_entry(offer, &all->offers, node)
+		if (same_id(offer->id, id))
+			settled = false;
+	spin_unlock_bh(&all->lock);
+	return settled;
+}
+
 /**
  * ktcp_ticket_spend() - Use a ticket, whose proof has been checked
  * @ktcp: the namespace
@@ -131,7 +184,9 @@ static bool use_is_new(struct ticket *ticket, u64 use)
  * @id: quoted by the other relay
  * @use: quoted by the other relay
  *
- * Context: any.
+ * Waits while the ticket is only offered: its handshake has a bound of its own.
+ *
+ * Context: may sleep.
  * Return: 0, -ENOENT for an unknown ticket, -EALREADY for a use that was.
  */
 int ktcp_ticket_spend(struct ktcp_net *ktcp, u16 key,
@@ -141,6 +196,7 @@ int ktcp_ticket_spend(struct ktcp_net *ktcp, u16 key,
 	struct ticket *ticket;
 	int err = -ENOENT;
 
+	wait_event(all->settled, is_settled(all, id));
 	spin_lock_bh(&all->lock);
 	ticket = ticket_find(all, id);
 	if (ticket && ticket->key == key) {

@@ -61,7 +61,7 @@ class Plan:
         """The guest's shell line that runs the tests."""
         words = [f"{name}={value}" for name, value in sorted(self.environment().items())]
         words += ["PYTHONUNBUFFERED=1", "PYTHONDONTWRITEBYTECODE=1", f"PYTHONPATH={REMOTE}"]
-        words += ["python3", "-m", "pytest", "-v", "--tb=short", "--color=no", "-ra"]
+        words += ["python3", "-m", "pytest", "-v", "--tb=short", "--color=no", "-ra", "--durations=25"]
         words += ["-p", "no:cacheprovider", "--rootdir", REMOTE, "-c", "/dev/null"]
         words += ["--import-mode=importlib", f"--junitxml={REMOTE}/junit.xml", *self.options]
         words += [f"{REMOTE}/tests/kernel"]

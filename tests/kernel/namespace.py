@@ -57,6 +57,11 @@ class Namespace:
             os.close(there)
             os.close(home)
 
+    def raw_socket(self, family: int) -> socket.socket:
+        """A socket of this namespace that sends whole IP packets."""
+        with self.entered():
+            return socket.socket(family, socket.SOCK_RAW, socket.IPPROTO_RAW)
+
     def socket(self, family: int, kind: int = socket.SOCK_STREAM) -> socket.socket:
         """A socket of this namespace, with a timeout; it works from any thread."""
         with self.entered():

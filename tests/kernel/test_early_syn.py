@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The far leg begins at the first SYN; what comes of it when the client is odd."""
+
+import random
+import socket
+from contextlib import ExitStack
+
+from tests.kernel import packet
+from tests.kernel.mesh import Mesh
+from tests.kernel.packet import Segment
+from tests.kernel.topology import Family
+from tests.kernel.traffic import Payload, connect, discard, echo, receive, send, serving
+from tests.kernel.wait import until
+
+
+def syn(family: Family, port: int, *, host: int, source_port: int = 0) -> Segment:
+    """The SYN of a host of the client's network; it has an owner where `host` is 2."""
+    return Segment(
+        source=family.address(1, host),
+        source_port=source_port or random.randrange(1024, 32768),
+        target=family.server,
+        target_port=port,
+    )
+
+
+def counts(mesh: Mesh) -> dict[str, int]:
+    """What early SYN counts on rc."""
+    names = ("early_syn", "early_syn_met", "early_syn_expired", "early_syn_limited")
+    return {name: mesh.rc.stat(f"{name}_total") for name in names}
+
+
+def gained(mesh: Mesh, before: dict[str, int]) -> dict[str, int]:
+    """How much was counted since."""
+    return {name: count - before[name] for name, count in counts(mesh).items()}
+
+
+def test_every_connection_begins_early(mesh: Mesh, family: Family) -> None:
+    before = counts(mesh)
+    with serving(mesh.s, family, echo) as at:
+        for _ in range(5):
+            with connect(mesh.c, family, at.address, at.port) as sock:
+                send(sock, Payload(10))
+                receive(sock, Payload(10))
+        assert at.peers == [family.rs_inside] * 5
+    now = gained(mesh, before)
+    assert (now["early_syn"], now["early_syn_met"], now["early_syn_expired"]) == (5, 5, 0)
+
+
+def test_off(mesh: Mesh, family: Family) -> None:
+    mesh.rc.write("settings", "early_syn off")
+    before = counts(mesh)
+    with (
+        serving(mesh.s, family, echo) as at,
+        connect(mesh.c, family, at.address, at.port) as sock,
+    ):
+        send(sock, Payload(10))
+        receive(sock, Payload(10))
+        assert at.peers == [family.rs_inside]
+    assert set(gained(mesh, before).values()) == {0}
+
+
+def test_one_source_port_towards_many_servers(mesh: Mesh, family: Family) -> None:
+    """All end at one listener, so NAT has to change the port; the halves must meet still."""
+    before = counts(mesh)
+    with ExitStack() as stack:
+        servers = [stack.enter_context(serving(mesh.s, family, echo)) for _ in range(4)]
+        for number, at in enumerate(servers):
+            sock = stack.enter_context(mesh.c.socket(family.number))
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind((family.client, 33333))
+            sock.connect((at.address, at.port))
+            send(sock, Payload(1000, seed=number))
+            receive(sock, Payload(1000, seed=number))
+        sources = {line.split(" ")[0] for line in mesh.rc.splits()}
+        assert sources == {family.at(family.client, 33333)}
+        # Each server saw one connection: no leg was opened twice.
+        assert [at.peers for at in servers] == [[family.rs_inside]] * 4
+    now = gained(mesh, before)
+    assert (now["early_syn"], now["early_syn_met"], now["early_syn_expired"]) == (4, 4, 0)
+
+
+def test_client_that_never_answers(mesh: Mesh, family: Family) -> None:
+    """A SYN without a following ACK costs one leg for a while, and no more."""
+    mesh.rc.write("settings", "handshake_timeout_ms 1000")
+    before = counts(mesh)
+    with serving(mesh.s, family, discard) as at:
+        packet.send(mesh.c, syn(family, at.port, host=77))
+        until(lambda: at.peers, "the far leg was not opened")
+        assert [line.split()[8] for line in mesh.rc.splits()] == ["half"]
+        mesh.wait_idle()
+        now = gained(mesh, before)
+        assert (now["early_syn"], now["early_syn_met"], now["early_syn_expired"]) == (1, 0, 1)
+
+
+def test_client_that_resets_instead_of_answering(mesh: Mesh, family: Family) -> None:
+    """The client's own kernel does that to an answer it did not ask for."""
+    mesh.rc.write("settings", "handshake_timeout_ms 1000")
+    before = counts(mesh)
+    with serving(mesh.s, family, discard) as at:
+        packet.send(mesh.c, syn(family, at.port, host=2))
+        until(lambda: at.peers, "the far leg was not opened")
+        mesh.wait_idle()
+        assert gained(mesh, before)["early_syn_expired"] == 1
+
+
+def test_syn_sent_again_opens_one_leg(mesh: Mesh, family: Family) -> None:
+    mesh.rc.write("settings", "handshake_timeout_ms 1000")
+    before = counts(mesh)
+    with serving(mesh.s, family, discard) as at:
+        packet.send(mesh.c, *[syn(family, at.port, host=77, source_port=2222)] * 5)
+        until(lambda: at.peers, "the far leg was not opened")
+        mesh.wait_idle()
+        assert len(at.peers) == 1
+    assert gained(mesh, before)["early_syn"] == 1
+
+
+def test_port_used_again_while_its_half_waits(mesh: Mesh, family: Family) -> None:
+    """The half of a client that gave up serves it when it comes back."""
+    with serving(mesh.s, family, echo) as at:
+        packet.send(mesh.c, syn(family, at.port, host=2, source_port=33334))
+        until(lambda: at.peers, "the far leg was not opened")
+        with mesh.c.socket(family.number) as sock:
+            sock.bind((family.client, 33334))
+            sock.connect((at.address, at.port))
+            send(sock, Payload(1000))
+            receive(sock, Payload(1000))
+
+
+def test_flood_from_one_prefix(mesh: Mesh, family: Family) -> None:
+    """It gets its share of halves; the server sees that many legs, all others are served."""
+    mesh.rc.write("settings", "early_syn_max 64", "handshake_timeout_ms 2000")
+    before = counts(mesh)
+    with serving(mesh.s, family, echo) as at:
+        flood = [
+            syn(family, at.port, host=100 + number % 100, source_port=1024 + number)
+            for number in range(300)
+        ]
+        packet.send(mesh.c, *flood)
+        until(lambda: gained(mesh, before)["early_syn_limited"] >= 200, "nothing was limited")
+        with connect(mesh.c, family, at.address, at.port) as sock:
+            send(sock, Payload(1000))
+            receive(sock, Payload(1000))
+        mesh.wait_idle()
+        now = gained(mesh, before)
+        # An eighth of 64, and again once those have expired, and the one client.
+        assert now["early_syn"] <= 3 * 8 + 1
+        assert len(at.peers) <= 3 * 8 + 1
+
+
+def test_flags_that_begin_nothing(mesh: Mesh, family: Family) -> None:
+    before = counts(mesh)
+    with serving(mesh.s, family, discard) as at:
+        odd = (
+            0,
+            packet.ACK,
+            packet.FIN,
+            packet.RST,
+            packet.SYN | packet.ACK,
+            packet.SYN | packet.FIN,
+            packet.SYN | packet.RST,
+        )
+        for flags in odd:
+            segment = Segment(
+                source=family.address(1, 77),
+                source_port=3000 + flags,
+                target=at.address,
+                target_port=at.port,
+                flags=flags,
+            )
+            packet.send(mesh.c, segment)
+        with connect(mesh.c, family, at.address, at.port) as sock:
+            until(lambda: sock.fileno() >= 0 and at.peers, "the server saw no connection")
+    assert gained(mesh, before)["early_syn"] == 1
