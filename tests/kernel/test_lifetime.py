@@ -23,9 +23,9 @@ from tests.kernel.traffic import (
     send,
     serving,
 )
-from tests.kernel.wait import seconds, until
+from tests.kernel.wait import SCALE, seconds, until
 
-CROWD = 100
+CROWD = max(25, int(100 * SCALE))
 
 
 def pump(sock: socket.socket) -> None:

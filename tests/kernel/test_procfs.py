@@ -3,6 +3,7 @@
 
 import errno
 import os
+import socket
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -273,6 +274,8 @@ def test_listener_of_a_failed_write_listens_not(relay: Topology) -> None:
 
 def test_port_of_another_program(relay: Topology) -> None:
     with relay.rc.socket(2) as taken:
+        # Else the ends of KTCP's own connections are in the way.
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         taken.bind(("0.0.0.0", 5557))
         taken.listen()
         with pytest.raises(RefusedError) as refused:

@@ -152,7 +152,8 @@ def test_wrong_key(mesh: Mesh, family: Family) -> None:
     mesh.rs.write("keys", "del 1", f"add 1 {OTHER_KEY}")
     failures = mesh.rc.stat("handshake_failures_total")
     assert is_refused(mesh.c, family, family.server, 80)
-    assert mesh.rc.stat("handshake_failures_total") == failures + 1
+    # The pool tries as well.
+    assert mesh.rc.stat("handshake_failures_total") > failures
     mesh.rs.write("keys", "del 1", f"add 1 {KEY}")
     assert works(mesh, family)
 
@@ -162,7 +163,7 @@ def test_key_that_the_peer_does_not_know(mesh: Mesh, family: Family) -> None:
     mesh.rc.write("peers", f"set {family.at(family.rs, RELAY_PORT)} key 7")
     failures = mesh.rs.stat("handshake_failures_total")
     assert is_refused(mesh.c, family, family.server, 80)
-    assert mesh.rs.stat("handshake_failures_total") == failures + 1
+    assert mesh.rs.stat("handshake_failures_total") > failures
 
 
 def test_key_that_is_not_there(mesh: Mesh, family: Family) -> None:
