@@ -165,28 +165,26 @@ static void resume_set(struct ktcp_wire_resume *resume,
 }
 
 /**
- * ktcp_handoff_resume() - The side that connected: use a ticket
+ * ktcp_handoff_resume() - The side that connects: use a ticket
  * @ktcp: the namespace
- * @sock: connection to a relay listener
  * @pass: the ticket, with a use that was never made
+ * @resume: filled; what a connection to a relay listener begins with
  *
- * Waits for nothing; ktcp_handoff_confirm() has to be called before the first
- * byte of the stream is received.
+ * Nobody waits for the answer; ktcp_handoff_confirm() has to be called before
+ * the first byte of the stream is received.
  *
- * Return: 0, -ENOKEY, or a socket's error.
+ * Return: 0, -ENOKEY, or the error of the MAC.
  */
-int ktcp_handoff_resume(struct ktcp_net *ktcp, struct socket *sock,
-			struct ktcp_pass *pass)
+int ktcp_handoff_resume(struct ktcp_net *ktcp, struct ktcp_pass *pass,
+			struct ktcp_wire_resume *resume)
 {
 	struct ktcp_key *key = ktcp_key_get(ktcp, pass->key);
-	struct ktcp_wire_resume resume;
 	int err;
 
 	if (!key)
 		return -ENOKEY;
-	resume_set(&resume, pass);
-	err = resume_mac(key, "resume", &resume, resume.mac) ?:
-	      ktcp_socket_send(sock, &resume, sizeof(resume));
+	resume_set(resume, pass);
+	err = resume_mac(key, "resume", resume, resume->mac);
 	ktcp_key_put(key);
 	pass->owed = !err;
 	return err;

@@ -24,8 +24,8 @@ struct ktcp_pass {
 
 int ktcp_handoff_prove(struct ktcp_net *ktcp, struct socket *sock, u16 key_id,
 		       struct ktcp_pass *pass);
-int ktcp_handoff_resume(struct ktcp_net *ktcp, struct socket *sock,
-			struct ktcp_pass *pass);
+int ktcp_handoff_resume(struct ktcp_net *ktcp, struct ktcp_pass *pass,
+			struct ktcp_wire_resume *resume);
 int ktcp_handoff_confirm(struct ktcp_net *ktcp, struct socket *sock,
 			 struct ktcp_pass *pass);
 int ktcp_handoff_challenge(struct ktcp_net *ktcp, struct socket *sock);

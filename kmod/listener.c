@@ -127,6 +127,8 @@ static int port_open(struct port *port, sa_family_t family)
 	if (err)
 		return err;
 	port_tune(port);
+	if (listener->role == KTCP_ROLE_RELAY)
+		ktcp_socket_fast_open(port->sock);
 	sk = port->sock->sk;
 	write_lock_bh(&sk->sk_callback_lock);
 	port->data_ready = sk->sk_data_ready;

@@ -16,8 +16,6 @@
 #include <linux/slab.h>
 #include <linux/string.h>
 
-#define OPEN_MAX struct_size_t(struct ktcp_wire_open, hop, KTCP_HOPS_MAX)
-
 static void addr_pack(struct ktcp_wire_addr *wire, const union ktcp_addr *addr)
 {
 	bool v6 = addr->sa.sa_family == AF_INET6;
@@ -50,30 +48,25 @@ static int addr_unpack(union ktcp_addr *addr, const struct ktcp_wire_addr *wire)
 }
 
 /**
- * ktcp_open_send() - Hand a stream to the next relay
- * @sock: connection on which the key was proved
+ * ktcp_open_pack() - Write the record that hands a stream to the next relay
  * @open: what is asked
+ * @wire: filled, has room for KTCP_HOPS_MAX hops
  *
- * Return: 0 or a socket's error.
+ * Return: size of the record, bytes.
  */
-int ktcp_open_send(struct socket *sock, const struct ktcp_open *open)
+size_t ktcp_open_pack(const struct ktcp_open *open, struct ktcp_wire_open *wire)
 {
-	size_t size = struct_size_t(struct ktcp_wire_open, hop, open->hops);
-	struct ktcp_wire_open *wire = kzalloc(size, GFP_KERNEL);
+	size_t size = struct_size(wire, hop, open->hops);
 	unsigned int i;
-	int err;
 
-	if (!wire)
-		return -ENOMEM;
+	memset(wire, 0, size);
 	ktcp_wire_head_set(&wire->head, KTCP_RECORD_OPEN, size, 0);
 	wire->hops = open->hops;
 	addr_pack(&wire->target, &open->target);
 	addr_pack(&wire->source, &open->source);
 	for (i = 0; i < open->hops; i++)
 		addr_pack(&wire->hop[i], &open->hop[i]);
-	err = ktcp_socket_send(sock, wire, size);
-	kfree(wire);
-	return err;
+	return size;
 }
 
 static int unpack_open(struct ktcp_open *open,
@@ -119,7 +112,7 @@ static int recv_open(struct socket *sock, struct ktcp_wire_open *wire)
 		return err;
 	length = ntohs(wire->head.length);
 	if (!ktcp_wire_head_is(&wire->head, KTCP_RECORD_OPEN) || length < least ||
-	    length > OPEN_MAX)
+	    length > KTCP_OPEN_MAX)
 		return -EPROTO;
 	return ktcp_socket_recv_all(sock, &wire->flags,
 				    length - sizeof(wire->head));
@@ -138,7 +131,7 @@ static int recv_open(struct socket *sock, struct ktcp_wire_open *wire)
 int ktcp_open_recv(struct ktcp_net *ktcp, struct socket *sock,
 		   struct ktcp_open *open)
 {
-	struct ktcp_wire_open *wire = kzalloc(OPEN_MAX, GFP_KERNEL);
+	struct ktcp_wire_open *wire = kzalloc(KTCP_OPEN_MAX, GFP_KERNEL);
 	int err;
 
 	if (!wire)

@@ -5,6 +5,9 @@
 
 #include "address.h"
 #include "route.h"
+#include "wire.h"
+
+#include <linux/overflow.h>
 
 struct ktcp_net;
 struct socket;
@@ -23,7 +26,11 @@ struct ktcp_open {
 	union ktcp_addr hop[KTCP_HOPS_MAX];
 };
 
-int ktcp_open_send(struct socket *sock, const struct ktcp_open *open);
+#define KTCP_OPEN_MAX \
+	struct_size_t(struct ktcp_wire_open, hop, KTCP_HOPS_MAX)
+
+size_t ktcp_open_pack(const struct ktcp_open *open,
+		      struct ktcp_wire_open *wire);
 int ktcp_open_recv(struct ktcp_net *ktcp, struct socket *sock,
 		   struct ktcp_open *open);
 

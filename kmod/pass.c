@@ -7,6 +7,7 @@
  */
 
 #include "pass.h"
+#include "socket.h"
 
 #include <linux/jiffies.h>
 
@@ -53,6 +54,25 @@ static void keep(struct ktcp_passbook *book, const struct ktcp_pass *pass)
 }
 
 /**
+ * ktcp_pass_resume() - What proves the key on a connection yet to be made
+ * @ktcp: the namespace
+ * @book: of the peer
+ * @key: number of the key
+ * @pass: set; the other side's proof is owed
+ * @resume: filled
+ *
+ * Context: may sleep.
+ * Return: 0, -ENOENT where there is no ticket, or another error.
+ */
+int ktcp_pass_resume(struct ktcp_net *ktcp, struct ktcp_passbook *book, u16 key,
+		     struct ktcp_pass *pass, struct ktcp_wire_resume *resume)
+{
+	if (!next_use(book, key, pass))
+		return -ENOENT;
+	return ktcp_handoff_resume(ktcp, pass, resume);
+}
+
+/**
  * ktcp_pass_prove() - Prove the key on a new connection to the peer
  * @ktcp: the namespace
  * @book: of the peer
@@ -68,10 +88,12 @@ static void keep(struct ktcp_passbook *book, const struct ktcp_pass *pass)
 int ktcp_pass_prove(struct ktcp_net *ktcp, struct ktcp_passbook *book,
 		    struct socket *sock, u16 key, struct ktcp_pass *pass)
 {
+	struct ktcp_wire_resume resume;
 	int err;
 
-	if (next_use(book, key, pass))
-		return ktcp_handoff_resume(ktcp, sock, pass);
+	err = ktcp_pass_resume(ktcp, book, key, pass, &resume);
+	if (err != -ENOENT)
+		return err ?: ktcp_socket_send(sock, &resume, sizeof(resume));
 	err = ktcp_handoff_prove(ktcp, sock, key, pass);
 	if (!err)
 		keep(book, pass);

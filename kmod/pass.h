@@ -24,6 +24,8 @@ struct ktcp_passbook {
 };
 
 void ktcp_pass_init(struct ktcp_passbook *book);
+int ktcp_pass_resume(struct ktcp_net *ktcp, struct ktcp_passbook *book, u16 key,
+		     struct ktcp_pass *pass, struct ktcp_wire_resume *resume);
 int ktcp_pass_prove(struct ktcp_net *ktcp, struct ktcp_passbook *book,
 		    struct socket *sock, u16 key, struct ktcp_pass *pass);
 void ktcp_pass_trust(struct ktcp_passbook *book);

@@ -37,8 +37,28 @@ static void limit_handshake(struct ktcp_net *ktcp, struct socket *sock)
 	ktcp_socket_set_timeout(sock, msecs_to_jiffies(ms));
 }
 
+/* Wait until the far side is connected, @data being the first it gets. */
+static int wait_connected(struct ktcp_split *split, const union ktcp_addr *to,
+			  const void *data, size_t size)
+{
+	struct socket *sock = split->sock[KTCP_FAR];
+	struct ktcp_net *ktcp = split->ktcp;
+	u32 ms = READ_ONCE(ktcp->settings.connect_timeout_ms);
+	int err;
+
+	if (size)
+		err = ktcp_socket_connect_with(sock, to, ms, data, size);
+	else
+		err = ktcp_socket_connect(sock, to, ms);
+	if (err)
+		ktcp_count(ktcp, KTCP_CONNECT_FAILURES);
+	/* An abort just before the connect did not stop it. */
+	return err ?: READ_ONCE(split->dead) ? -ECANCELED : 0;
+}
+
 /* Connect the far side; the split owns the socket before it blocks. */
-static int connect_far(struct ktcp_split *split, const union ktcp_addr *to)
+static int connect_far(struct ktcp_split *split, const union ktcp_addr *to,
+		       const void *data, size_t size)
 {
 	struct ktcp_net *ktcp = split->ktcp;
 	struct socket *sock;
@@ -54,52 +74,99 @@ static int connect_far(struct ktcp_split *split, const union ktcp_addr *to)
 	}
 	if (split->relay[KTCP_FAR])
 		ktcp_socket_turbo_prepare(sock, &ktcp->settings);
-	err = ktcp_split_attach(split, KTCP_FAR, sock);
-	if (err)
-		return err;
-	err = ktcp_socket_connect(sock, to,
-				  READ_ONCE(ktcp->settings.connect_timeout_ms));
-	if (err)
-		ktcp_count(ktcp, KTCP_CONNECT_FAILURES);
-	/* An abort just before the connect did not stop it. */
-	return err ?: READ_ONCE(split->dead) ? -ECANCELED : 0;
+	return ktcp_split_attach(split, KTCP_FAR, sock) ?:
+	       wait_connected(split, to, data, size);
 }
 
-/* A leg to a peer that the pool has none of. */
-static int connect_peer(struct ktcp_split *split)
-{
-	struct ktcp_peer_pool *pool = split->peer->pool;
-	struct ktcp_net *ktcp = split->ktcp;
-	struct socket *sock;
-	int err;
+/**
+ * struct opening - What a leg to a peer begins with
+ * @resume: proves the key by a ticket
+ * @open: struct ktcp_wire_open, hands the stream on
+ * @open_size: of it, bytes
+ *
+ * Both in one piece, to fit into one SYN.
+ */
+struct opening {
+	struct ktcp_wire_resume resume;
+	u8 open[KTCP_OPEN_MAX];
+	size_t open_size;
+};
 
-	err = connect_far(split, &pool->addr);
-	if (err)
-		return err;
-	sock = split->sock[KTCP_FAR];
+static void tune_peer(struct ktcp_split *split)
+{
+	struct socket *sock = split->sock[KTCP_FAR];
+	struct ktcp_net *ktcp = split->ktcp;
+
 	ktcp_socket_relay_options(sock);
 	ktcp_socket_turbo(sock, &ktcp->settings);
 	limit_handshake(ktcp, sock);
-	return ktcp_pass_prove(ktcp, &pool->passes, sock, split->peer->key,
-			       &split->pass);
 }
 
-static int take_peer(struct ktcp_split *split)
+/*
+ * Early SYN, carried on: with a ticket all that the peer has to know goes with
+ * the SYN, and it starts the next leg at once (TCP Fast Open, RFC 7413). The
+ * use of the ticket is good once, so that a SYN that comes twice does no harm.
+ */
+static int connect_early(struct ktcp_split *split, struct opening *opening)
 {
-	const struct ktcp_settings *settings = &split->ktcp->settings;
+	struct ktcp_peer_pool *pool = split->peer->pool;
+	int err;
+
+	if (!READ_ONCE(split->ktcp->settings.early_syn))
+		return -ENOENT;
+	err = ktcp_pass_resume(split->ktcp, &pool->passes, split->peer->key,
+			       &split->pass, &opening->resume);
+	if (err)
+		return err;
+	err = connect_far(split, &pool->addr, &opening->resume,
+			  sizeof(opening->resume) + opening->open_size);
+	if (!err)
+		tune_peer(split);
+	return err;
+}
+
+/* A leg to a peer that the pool has none of. */
+static int connect_peer(struct ktcp_split *split, struct opening *opening)
+{
+	struct ktcp_peer_pool *pool = split->peer->pool;
+	int err;
+
+	err = connect_early(split, opening);
+	if (err != -ENOENT)
+		return err;
+	err = connect_far(split, &pool->addr, NULL, 0);
+	if (err)
+		return err;
+	tune_peer(split);
+	return ktcp_pass_prove(split->ktcp, &pool->passes,
+			       split->sock[KTCP_FAR], split->peer->key,
+			       &split->pass) ?:
+	       ktcp_socket_send(split->sock[KTCP_FAR], opening->open,
+				opening->open_size);
+}
+
+/* A leg that waits in the pool. */
+static int use_pooled(struct ktcp_split *split, struct socket *sock,
+		      const struct opening *opening)
+{
+	/* Its window may have shrunk since it was connected. */
+	ktcp_socket_turbo(sock, &split->ktcp->settings);
+	limit_handshake(split->ktcp, sock);
+	return ktcp_split_attach(split, KTCP_FAR, sock) ?:
+	       ktcp_socket_send(sock, opening->open, opening->open_size);
+}
+
+static int take_peer(struct ktcp_split *split, struct opening *opening)
+{
 	struct ktcp_peer_pool *pool = split->peer->pool;
 	struct socket *sock = NULL;
 	int err;
 
-	if (READ_ONCE(settings->conn_pool))
+	if (READ_ONCE(split->ktcp->settings.conn_pool))
 		sock = ktcp_peer_pool_take(pool, &split->pass);
-	if (sock) {
-		/* Its window may have shrunk since it was connected. */
-		ktcp_socket_turbo(sock, settings);
-		limit_handshake(split->ktcp, sock);
-		return ktcp_split_attach(split, KTCP_FAR, sock);
-	}
-	err = connect_peer(split);
+	if (sock)
+		return use_pooled(split, sock, opening);
+	err = connect_peer(split, opening);
 	if (err)
 		atomic64_inc(&pool->failures);
 	return err;
@@ -114,15 +181,21 @@ static int open_relay(struct ktcp_split *split, const union ktcp_addr *path,
 		.source = split->flow.client,
 		.hops = hops - 1,
 	};
+	struct opening *opening;
 	int err;
 
 	split->peer = ktcp_peer_get(split->ktcp, path);
 	if (!split->peer)
 		return -EHOSTUNREACH;
+	opening = kmalloc(sizeof(*opening), GFP_KERNEL);
+	if (!opening)
+		return -ENOMEM;
 	split->relay[KTCP_FAR] = true;
 	memcpy(open.hop, path + 1, open.hops * sizeof(*path));
-	err = take_peer(split);
-	return err ?: ktcp_open_send(split->sock[KTCP_FAR], &open);
+	opening->open_size = ktcp_open_pack(&open, (void *)opening->open);
+	err = take_peer(split, opening);
+	kfree(opening);
+	return err;
 }
 
 /* The far side is the target. */
@@ -132,7 +205,7 @@ static int open_target(struct ktcp_split *split)
 		ktcp_count(split->ktcp, KTCP_EXIT_DENIED);
 		return -EACCES;
 	}
-	return connect_far(split, &split->target);
+	return connect_far(split, &split->target, NULL, 0);
 }
 
 static int open_far(struct ktcp_split *split, const union ktcp_addr *path,

@@ -14,6 +14,8 @@
 #include <net/tcp.h>
 
 #define BACKLOG 4096
+/* Connections that may be open before their handshake ends. */
+#define FAST_OPEN_MAX 1024
 #define KEEPALIVE_IDLE_S 20
 #define KEEPALIVE_INTERVAL_S 5
 #define KEEPALIVE_PROBES 3
@@ -158,6 +160,59 @@ int ktcp_socket_connect(struct socket *sock, const union ktcp_addr *to,
 }
 
 /**
+ * ktcp_socket_connect_with() - Connect, the first bytes going with the SYN
+ * @sock: the socket
+ * @to: where to
+ * @timeout_ms: bound, milliseconds
+ * @data: the bytes
+ * @size: how many, little enough for one segment
+ *
+ * They do where this host and the other have Fast Open switched on and spoke
+ * to each other before; else they follow the handshake (RFC 7413, section 3).
+ * In either case they are sent once this returns.
+ *
+ * Return: 0, -ETIMEDOUT, or what connect(2) says.
+ */
+int ktcp_socket_connect_with(struct socket *sock, const union ktcp_addr *to,
+			     u32 timeout_ms, const void *data, size_t size)
+{
+	union ktcp_addr addr = *to;
+	struct kvec vec = { .iov_base = (void *)data, .iov_len = size };
+	struct msghdr msg = {
+		.msg_name = &addr.sa,
+		.msg_namelen = ktcp_addr_length(&addr),
+		.msg_flags = MSG_NOSIGNAL | MSG_FASTOPEN,
+	};
+	int n;
+
+	ktcp_socket_set_timeout(sock, msecs_to_jiffies(timeout_ms));
+	n = kernel_sendmsg(sock, &msg, &vec, 1, size);
+	if (n == -EOPNOTSUPP)
+		return ktcp_socket_connect(sock, to, timeout_ms) ?:
+		       ktcp_socket_send(sock, data, size);
+	if (n == -EINPROGRESS || n == -EAGAIN ||
+	    READ_ONCE(sock->sk->sk_state) == TCP_SYN_SENT)
+		return -ETIMEDOUT;
+	if (n < 0)
+		return n;
+	return ktcp_socket_send(sock, data + n, size - n);
+}
+
+/**
+ * ktcp_socket_fast_open() - Let a listener take bytes that come with a SYN
+ * @sock: the listener
+ *
+ * Without effect where the host's net.ipv4.tcp_fastopen says no.
+ */
+void ktcp_socket_fast_open(struct socket *sock)
+{
+	int most = FAST_OPEN_MAX;
+
+	sock->ops->setsockopt(sock, SOL_TCP, TCP_FASTOPEN,
+			      KERNEL_SOCKPTR(&most), sizeof(most));
+}
+
+/**
  * ktcp_socket_relay_options() - Set up a connection between relays
  * @sock: the socket
  *
@@ -241,7 +296,8 @@ void ktcp_socket_turbo(struct socket *sock,
 	if (!READ_ONCE(settings->turbo))
 		return;
 	lock_sock(sk);
-	if (sk->sk_state == TCP_ESTABLISHED) {
+	/* The latter where the first bytes came with the SYN. */
+	if (sk->sk_state == TCP_ESTABLISHED || sk->sk_state == TCP_SYN_RECV) {
 		tcp_snd_cwnd_set(tp, cwnd);
 		tp->snd_ssthresh = TCP_INFINITE_SSTHRESH;
 		forget_idle(tp);

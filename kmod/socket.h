@@ -18,6 +18,9 @@ int ktcp_socket_listen(struct net *net, sa_family_t family, u16 port,
 int ktcp_socket_accept(struct socket *listener, struct socket **out);
 int ktcp_socket_connect(struct socket *sock, const union ktcp_addr *to,
 			u32 timeout_ms);
+int ktcp_socket_connect_with(struct socket *sock, const union ktcp_addr *to,
+			     u32 timeout_ms, const void *data, size_t size);
+void ktcp_socket_fast_open(struct socket *sock);
 void ktcp_socket_relay_options(struct socket *sock);
 void ktcp_socket_turbo_prepare(struct socket *sock,
 			       const struct ktcp_settings *settings);

@@ -18,7 +18,7 @@ find /run -maxdepth 1 -name 'ktcp*' ! -name 'ktcp-lab*' | sort
 iptables-save | grep '^-' || [ $? -eq 1 ]
 ip6tables-save | grep '^-' || [ $? -eq 1 ]
 
-sysctl net.core.rmem_max net.core.wmem_max net.ipv4.tcp_rmem net.ipv4.tcp_wmem
+sysctl net.ipv4.tcp_fastopen net.core.rmem_max net.core.wmem_max net.ipv4.tcp_rmem net.ipv4.tcp_wmem
 sysctl net.ipv4.ip_forward net.ipv6.conf.all.forwarding net.ipv6.conf.default.forwarding
 lsmod | grep '^ktcp' || [ $? -eq 1 ]
 systemctl list-unit-files --no-legend --no-pager

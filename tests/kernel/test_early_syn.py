@@ -7,6 +7,7 @@ from contextlib import ExitStack
 
 from tests.kernel import packet
 from tests.kernel.mesh import Mesh
+from tests.kernel.namespace import Namespace
 from tests.kernel.packet import Segment
 from tests.kernel.topology import Family
 from tests.kernel.traffic import Payload, connect, discard, echo, receive, send, serving
@@ -171,3 +172,31 @@ def test_flags_that_begin_nothing(mesh: Mesh, family: Family) -> None:
         with connect(mesh.c, family, at.address, at.port) as sock:
             until(lambda: sock.fileno() >= 0 and at.peers, "the server saw no connection")
     assert gained(mesh, before)["early_syn"] == 1
+
+
+def test_leg_begins_with_its_syn(mesh: Mesh, family: Family) -> None:
+    """Without a pool, what the next relay has to know comes in the SYN (RFC 7413)."""
+    for relay in mesh.relays:
+        relay.run(["sysctl", "-q", "-w", "net.ipv4.tcp_fastopen=3"])
+    mesh.rc.write("settings", "conn_pool off")
+    with serving(mesh.s, family, echo) as at:
+        # The first leg earns the ticket, the next one the kernel's cookie.
+        for number in range(4):
+            before = fast_opens(mesh.rs)
+            with connect(mesh.c, family, at.address, at.port) as sock:
+                send(sock, Payload(100_000, seed=number))
+                receive(sock, Payload(100_000, seed=number))
+        assert fast_opens(mesh.rs) == before + 1
+        for relay in mesh.relays:
+            relay.run(["sysctl", "-q", "-w", "net.ipv4.tcp_fastopen=1"])
+        before = fast_opens(mesh.rs)
+        with connect(mesh.c, family, at.address, at.port) as sock:
+            send(sock, Payload(100))
+            receive(sock, Payload(100))
+        assert fast_opens(mesh.rs) == before
+
+
+def fast_opens(host: Namespace) -> int:
+    """How many connections `host` accepted with the data of their SYN."""
+    line = host.run(["nstat", "-asz", "TcpExtTCPFastOpenPassive"]).stdout.splitlines()[-1]
+    return int(line.split()[1])
