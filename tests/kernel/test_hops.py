@@ -48,11 +48,11 @@ def attach(mesh: Mesh, family: Family, host: Namespace, link: int) -> None:
     near, far = family.address(link, 1), family.address(link, 2)
     nodad = ["nodad"] if ":" in near else []
     device = f"to-{host.name}"
+    ends = ["type", "veth", "peer", "name", "to-rc", "netns", host.name]
     for words in (
         ["netns", "add", host.name],
         ["-n", host.name, "link", "set", "lo", "up"],
-        ["link", "add", device, "netns", mesh.rc.name]
-        + ["type", "veth", "peer", "name", "to-rc", "netns", host.name],
+        ["link", "add", device, "netns", mesh.rc.name, *ends],
         ["-n", mesh.rc.name, "addr", "add", f"{near}/{family.bits}", "dev", device, *nodad],
         ["-n", mesh.rc.name, "link", "set", device, "up"],
         ["-n", host.name, "addr", "add", f"{far}/{family.bits}", "dev", "to-rc", *nodad],
@@ -63,7 +63,7 @@ def attach(mesh: Mesh, family: Family, host: Namespace, link: int) -> None:
 
 
 def route_back(mesh: Mesh, family: Family, link: int, *, verb: str = "add") -> None:
-    """rs answers relays on the link through rc."""
+    """Have rs answer relays on the link through rc."""
     mesh.rs.run(["ip", "route", verb, family.prefix(link), "via", family.rc], check=verb == "add")
 
 
@@ -74,7 +74,7 @@ def path(family: Family, addresses: list[str]) -> str:
 
 @pytest.mark.parametrize("count", [1, 2, 7])
 def test_path_of_many_relays(mesh: Mesh, family: Family, count: int) -> None:
-    """rs is the last of up to 8 relays after rc."""
+    """Up to 8 relays follow rc, the last being rs."""
     with relays_between(mesh, family, count) as addresses, serving(mesh.s, family, echo) as at:
         mesh.route(family, path(family, addresses))
         for number in range(3):

@@ -2,6 +2,7 @@
 """Connections between relays that wait: between the marks, alive, refilled by themselves."""
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from tests.kernel.mesh import CLIENT_PORT, KEY, RELAY_PORT, Mesh
 from tests.kernel.topology import Family
