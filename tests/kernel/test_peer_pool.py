@@ -70,9 +70,13 @@ def test_burst_beyond_the_pool(mesh: Mesh, family: Family) -> None:
 def test_marks_change_at_run_time(mesh: Mesh, family: Family) -> None:
     for low, high in ((10, 20), (1, 2), (0, 0), (4, 4)):
         mesh.rc.write("peers", f"set {peer(family)} low {low} high {high}")
-        until(
-            lambda low=low, high=high: low <= pool(mesh, family)["ready"] <= high, "off the marks"
-        )
+        wanted = range(low, high + 1)
+        until(partial(is_ready, mesh, family, wanted), f"not {low} to {high} ready")
+
+
+def is_ready(mesh: Mesh, family: Family, wanted: range) -> bool:
+    """True when so many connections wait."""
+    return pool(mesh, family)["ready"] in wanted
 
 
 def test_peer_that_dies_and_returns(mesh: Mesh, family: Family) -> None:
