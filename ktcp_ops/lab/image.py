@@ -20,6 +20,7 @@ from ktcp_ops.errors import KtcpError
 from ktcp_ops.lab import archive, cache
 from ktcp_ops.lab.recipe import (
     DEFAULT_MIRROR,
+    MAKE_DISK,
     Recipe,
     Release,
     apt_options,
@@ -46,21 +47,6 @@ OUT_OF_REACH = (
     "Temporary failure resolving",
     "Unable to connect",
 )
-
-# Runs as root, or as root of a user namespace, where the cache may be out of
-# reach by its path: hence the open files instead of names. Standard input is
-# the tar archive; $1 is the number under which the disk is open. Without the
-# device nodes, which a namespace may not make: the kernel brings its own.
-MAKE_DISK = """
-set -eu
-root=$(mktemp -d "${TMPDIR:-/var/tmp}/ktcp-image.XXXXXXXX")
-trap 'rm -rf "$root"' EXIT
-trap 'exit 1' HUP INT TERM
-chmod 0755 "$root"
-tar --extract --numeric-owner --same-permissions --exclude='./dev/*' --directory "$root"
-mke2fs -q -F -t ext4 -L root -m 0 -O ^metadata_csum_seed -E lazy_itable_init=1 \
-    -d "$root" "/proc/self/fd/$1"
-"""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -158,6 +158,21 @@ CUSTOMIZE = (
     'touch "$1/etc/.updated" "$1/var/.updated"',
 )
 
+# Runs as root, or as root of a user namespace, where the cache may be out of
+# reach by its path: hence the open files instead of names. Standard input is
+# the tar archive; $1 is the number under which the disk is open. Without the
+# device nodes, which a namespace may not make: the initramfs hands over devtmpfs.
+MAKE_DISK = """
+set -eu
+root=$(mktemp -d "${TMPDIR:-/var/tmp}/ktcp-image.XXXXXXXX")
+trap 'rm -rf "$root"' EXIT
+trap 'exit 1' HUP INT TERM
+chmod 0755 "$root"
+tar --extract --numeric-owner --same-permissions --exclude='./dev/*' --directory "$root"
+mke2fs -q -F -t ext4 -L root -m 0 -O ^metadata_csum_seed -E lazy_itable_init=1 \
+    -d "$root" "/proc/self/fd/$1"
+"""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
@@ -178,6 +193,7 @@ class Recipe:
             "left_out": self.left_out,
             "customize": self.customize,
             "disk_bytes": self.disk_bytes,
+            "make_disk": MAKE_DISK,
             "files": [
                 [file.path, file.mode, hashlib.sha256(file.content).hexdigest()]
                 for file in self.files()
