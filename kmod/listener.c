@@ -234,6 +234,27 @@ static int add_failed(struct ktcp_command *cmd, int err)
 				 "cannot listen, error %d", -err);
 }
 
+/* The table in force, for who holds config_lock. */
+static struct ktcp_table *table_of(struct ktcp_net *ktcp)
+{
+	return rcu_dereference_protected(ktcp->listeners,
+					 lockdep_is_held(&ktcp->config_lock));
+}
+
+/* One that the same write takes away before it adds it listens on. */
+static struct ktcp_listener *listener_in_force(struct ktcp_net *ktcp,
+					       enum ktcp_role role, u16 number)
+{
+	const struct ktcp_table *table = table_of(ktcp);
+	int place = listener_find(table, number);
+	struct ktcp_listener *listener;
+
+	if (place < 0)
+		return NULL;
+	listener = table->object[place];
+	return listener->role == role ? listener : NULL;
+}
+
 static int listener_add(struct ktcp_command *cmd, struct ktcp_table **draft,
 			enum ktcp_role role, u16 number)
 {
@@ -243,6 +264,11 @@ static int listener_add(struct ktcp_command *cmd, struct ktcp_table **draft,
 	if (listener_find(*draft, number) >= 0)
 		return ktcp_command_fail(cmd, cmd->word[2], -EEXIST,
 					 "this port has a listener already");
+	listener = listener_in_force(cmd->ktcp, role, number);
+	if (listener) {
+		listener_table_get(listener);
+		return ktcp_table_insert(draft, (*draft)->count, listener);
+	}
 	listener = kzalloc(sizeof(*listener), GFP_KERNEL);
 	if (!listener)
 		return ktcp_command_fail(cmd, NULL, -ENOMEM, "no memory");
@@ -313,13 +339,6 @@ static int listeners_show(struct seq_file *seq, void *unused)
 	}
 	rcu_read_unlock();
 	return 0;
-}
-
-/* The table in force, for who holds config_lock. */
-static struct ktcp_table *table_of(struct ktcp_net *ktcp)
-{
-	return rcu_dereference_protected(ktcp->listeners,
-					 lockdep_is_held(&ktcp->config_lock));
 }
 
 /**
