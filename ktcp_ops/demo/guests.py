@@ -74,6 +74,17 @@ class Guests:
         """A file of `name value` lines below /proc/net/ktcp of a relay."""
         return pairs(self.ask(relay, f"cat /proc/net/ktcp/{name}"))
 
+    def write(self, relay: str, name: str, values: Mapping[str, str]) -> None:
+        """Write `name value` lines to a file below /proc/net/ktcp of a relay, in one go."""
+        lines = "".join(f"{key} {value}\\n" for key, value in values.items())
+        self.ask(relay, f"printf '{lines}' >/proc/net/ktcp/{name}")
+
+    def pool(self, relay: str) -> tuple[int, int]:
+        """How many connections to its peers a relay has waiting, and is making."""
+        text = self.ask(relay, "cat /proc/net/ktcp/peers")
+        found = re.findall(r" ready (\d+) connecting (\d+) ", text)
+        return sum(int(ready) for ready, _ in found), sum(int(made) for _, made in found)
+
     def round_trip(self, guest: str, neighbour: IPv4Address) -> float:
         """The median round-trip time in seconds from a guest to a neighbour's address."""
         return median(ping_times(self.ask(guest, f"ping -n -c {PINGS} -i 0.3 {neighbour}")))
@@ -91,15 +102,23 @@ class Guests:
         )
 
     def fetch(
-        self, client: str, server: IPv4Address, *, runs: int, done: Callable[[Download], None]
+        self,
+        client: str,
+        server: IPv4Address,
+        *,
+        runs: int,
+        done: Callable[[Download], None],
+        files: Sequence[str] = tuple(FILES),
+        ways: Sequence[Way] = tuple(Way),
     ) -> list[Download]:
-        """Download every file both ways in turn, `runs` times, and report each one to `done`.
+        """Download every file each way in turn, `runs` times, and report each one to `done`.
 
         Raises:
             KtcpError: A download failed; curl's words are on stderr.
         """
         downloads = []
-        command = self.ssh(client, fetch_script(server, runs=runs))
+        script = fetch_script(server, runs=runs, files=files, ways=ways)
+        command = self.ssh(client, script)
         with process.running(command, stdout=subprocess.PIPE) as ssh:
             for line in ssh.stdout or ():
                 downloads.append(read_download(line))
@@ -108,13 +127,19 @@ class Guests:
         return downloads
 
 
-def fetch_script(server: IPv4Address, *, runs: int) -> str:
-    """A shell script that fetches every file both ways, `runs` times over."""
+def fetch_script(
+    server: IPv4Address,
+    *,
+    runs: int,
+    files: Sequence[str] = tuple(FILES),
+    ways: Sequence[Way] = tuple(Way),
+) -> str:
+    """A shell script that fetches every file each way, `runs` times over."""
     calls = [
         f"fetch {run} {way} http://{server}:{PORTS[way]}/{name}"
         for run in range(1, runs + 1)
-        for name in FILES
-        for way in Way
+        for name in files
+        for way in ways
     ]
     return FETCH + "\n".join(calls) + "\n"
 

@@ -38,6 +38,7 @@ class Improvements:
 
     The thread pool is not among them: it saves microseconds. Nor is the key handshake: from
     a relay's second connection on, its proof travels with the first bytes (docs/wire.md).
+    Early SYN includes what it hands on in the SYN of the next leg (TCP Fast Open).
     """
 
     early_syn: bool = False
@@ -72,7 +73,8 @@ def split_first_byte(legs: Legs, improvements: Improvements) -> float:
     leg_wanted = 0.5 * legs.client if improvements.early_syn else request_at_rc
     leg_ready = leg_wanted + (0.0 if improvements.conn_pool else legs.relay)
 
-    target_at_rs = leg_ready + 0.5 * legs.relay
+    target_sent = leg_wanted if improvements.early_syn else leg_ready
+    target_at_rs = target_sent + 0.5 * legs.relay
     server_ready = target_at_rs + legs.server
     request_at_rs = max(request_at_rc, leg_ready) + 0.5 * legs.relay
     request_at_server = max(request_at_rs, server_ready) + 0.5 * legs.server

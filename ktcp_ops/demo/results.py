@@ -64,6 +64,22 @@ class Comparison(Frozen):
     total_speed_up: float = Field(description="routed / ktcp, medians")
 
 
+class StepTimes(Frozen):
+    """A size's medians at a step, beside what the model says."""
+
+    size: int = Field(gt=0)
+    ktcp: Times
+    model: Times
+
+
+class StepResult(Frozen):
+    """The mesh with some of its improvements switched on."""
+
+    name: str = Field(description="what is new at this step")
+    settings: dict[str, str] = Field(description="the improvements, on or off, on both relays")
+    sizes: tuple[StepTimes, ...]
+
+
 class RoundTrip(Frozen):
     """A leg's round-trip time: as the lab was told, and as ping saw it (median)."""
 
@@ -110,6 +126,9 @@ class Results(Frozen):
     round_trips: RoundTrips
     comparisons: tuple[Comparison, ...]
     downloads: tuple[Download, ...]
+    steps: tuple[StepResult, ...] = Field(
+        default=(), description="the mesh with nothing switched on, then one more at a time"
+    )
 
 
 def compare(

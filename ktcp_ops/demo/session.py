@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ktcp_ops import __version__, console
-from ktcp_ops.demo import process, results
+from ktcp_ops.demo import process, results, steps
 from ktcp_ops.demo.guests import Guests, differing
 from ktcp_ops.demo.results import (
     Download,
@@ -26,6 +26,7 @@ from ktcp_ops.lab.topology import PAPER, Link
 
 KTCP_OPS = (sys.executable, "-m", "ktcp_ops")
 RELAYS = ("rc", "rs")
+SERVER = PAPER.links[-1].address4("server").ip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +82,16 @@ class Session:
 
         heading(f"Downloading each size {self.runs} times each way")
         downloads = download(guests, runs=self.runs)
+        heading("Switching the improvements on, one after the other")
+        found = steps.measure(
+            guests,
+            SERVER,
+            relays=RELAYS,
+            runs=self.runs,
+            legs=trips.legs(),
+            begun=lambda step: console.print_note(f"  {step.name}"),
+            done=show,
+        )
         return Results(
             started=started,
             runs=self.runs,
@@ -93,6 +104,7 @@ class Session:
                 improvements=results.improvements_in(settings["rc"]),
             ),
             downloads=tuple(downloads),
+            steps=found,
         )
 
     def versions(self, guests: Guests) -> Versions:
@@ -119,11 +131,10 @@ def download(guests: Guests, *, runs: int) -> list[Download]:
         KtcpError: A body differs from the server's, or the relays did not split exactly
             the downloads that they should have.
     """
-    server = PAPER.links[-1].address4("server").ip
-    guests.fetch("client", server, runs=1, done=lambda _: None)
+    guests.fetch("client", SERVER, runs=1, done=lambda _: None)
     checksums = guests.checksums("server")
     before = splits_opened(guests)
-    downloads = guests.fetch("client", server, runs=runs, done=show)
+    downloads = guests.fetch("client", SERVER, runs=runs, done=show)
     after = splits_opened(guests)
 
     for wrong in differing(downloads, checksums):

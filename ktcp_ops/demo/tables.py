@@ -4,7 +4,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ktcp_ops.demo.results import Comparison, Results, Times, human_size
+from ktcp_ops.demo.results import Comparison, Results, StepResult, Times, human_size
 
 COLUMNS = ("size", "routed", "its model", "KTCP", "its model", "speed-up")
 
@@ -18,8 +18,8 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
 
 
-def tables(results: Results) -> tuple[Table, Table]:
-    """The medians to the first byte and to the last one."""
+def tables(results: Results) -> tuple[Table, ...]:
+    """The medians to the first byte and to the last one, and what each improvement gave."""
     runs = f"seconds, median of {results.runs}"
     return (
         Table(
@@ -31,6 +31,27 @@ def tables(results: Results) -> tuple[Table, Table]:
             f"Time to last byte ({runs})",
             COLUMNS,
             rows(results.comparisons, lambda t: t.total, lambda c: c.total_speed_up),
+        ),
+        *([steps_table(results.steps, runs)] if results.steps else []),
+    )
+
+
+def steps_table(steps: Sequence[StepResult], runs: str) -> Table:
+    """A row a step: first byte of the smallest size, last byte of the largest."""
+    small, large = steps[0].sizes[0].size, steps[0].sizes[-1].size
+    first, last = f"first byte of {human_size(small)}", f"last byte of {human_size(large)}"
+    return Table(
+        f"What each improvement gives ({runs})",
+        ("switched on", first, "its model", last, "its model"),
+        tuple(
+            (
+                step.name,
+                f"{step.sizes[0].ktcp.first_byte:.3f}",
+                f"{step.sizes[0].model.first_byte:.3f}",
+                f"{step.sizes[-1].ktcp.total:.3f}",
+                f"{step.sizes[-1].model.total:.3f}",
+            )
+            for step in steps
         ),
     )
 

@@ -7,7 +7,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from ktcp_ops.demo.__main__ import present, trust, write
-from ktcp_ops.demo.results import Results
+from ktcp_ops.demo.results import Results, StepResult, StepTimes
 from ktcp_ops.demo.tables import tables
 from ktcp_ops.errors import KtcpError
 
@@ -18,6 +18,20 @@ def test_a_row_a_size(results: Results) -> None:
     assert first.rows[0] == ("10 KB", "0.600", "0.547", "0.300", "0.547", "2.00")
     assert last.rows[1] == ("1 MB", "1.200", "2.190", "0.600", "1.837", "2.00")
     assert all(len(row) == len(first.columns) for row in first.rows + last.rows)
+
+
+def test_a_row_a_step(results: Results) -> None:
+    step = StepResult(
+        name="naive split",
+        settings={"turbo": "off"},
+        sizes=tuple(
+            StepTimes(size=each.size, ktcp=each.ktcp, model=each.ktcp_model)
+            for each in results.comparisons
+        ),
+    )
+    table = tables(results.model_copy(update={"steps": (step,)}))[-1]
+    assert table.columns[1::2] == ("first byte of 10 KB", "last byte of 1 MB")
+    assert table.rows == (("naive split", "0.300", "0.547", "0.600", "1.837"),)
 
 
 def test_files_are_written_and_named(

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The order of the demonstration's steps, and what it does not let pass."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from ipaddress import IPv4Address
 from pathlib import Path
 
@@ -24,6 +24,7 @@ class FakeGuests(Guests):
         self.splits = 7
         self.splits_a_download = splits_a_download
         self.server_sum = server_sum
+        self.written: list[tuple[str, dict[str, str]]] = []
 
     def ask(self, guest: str, command: str) -> str:
         if command == "uname -r":
@@ -33,7 +34,7 @@ class FakeGuests(Guests):
 
     def procfs(self, relay: str, name: str) -> dict[str, str]:
         return {
-            "settings": {"turbo": "off", "early_syn": "off"},
+            "settings": {"turbo": "off", "early_syn": "off", "engine": "threads"},
             "version": {"module": "1.2.3", "wire": "1", "srcversion": relay},
             "stats": {"splits_opened_total": str(self.splits)},
         }[name]
@@ -42,15 +43,31 @@ class FakeGuests(Guests):
         assert server == "server"
         return {10_240: self.server_sum}
 
+    def write(self, relay: str, name: str, values: Mapping[str, str]) -> None:
+        assert name == "settings"
+        self.written.append((relay, dict(values)))
+
+    def pool(self, relay: str) -> tuple[int, int]:
+        assert relay == "rc"
+        return (1 if self.written[-1][1]["conn_pool"] == "on" else 0), 0
+
     def fetch(
-        self, client: str, server: IPv4Address, *, runs: int, done: Callable[[Download], None]
+        self,
+        client: str,
+        server: IPv4Address,
+        *,
+        runs: int,
+        done: Callable[[Download], None],
+        files: Sequence[str] = (),
+        ways: Sequence[Way] = tuple(Way),
     ) -> list[Download]:
+        del files
         assert (client, str(server)) == ("client", "10.77.3.2")
         self.splits += runs * self.splits_a_download
         downloads = [
             Download(run=run, way=way, size=10_240, first_byte=0.5, total=0.5, sha256=SUM)
             for run in range(1, runs + 1)
-            for way in Way
+            for way in ways
         ]
         for download in downloads:
             done(download)
@@ -94,6 +111,27 @@ def test_steps_and_results(monkeypatch: pytest.MonkeyPatch, commands: list[list[
     assert results.versions.kernel == "6.12.0-1-amd64"
     assert results.round_trips.relay.nominal == 0.215
     assert results.round_trips.relay.measured == 0.1
+
+
+def test_one_improvement_after_the_other(
+    monkeypatch: pytest.MonkeyPatch, commands: list[list[str]]
+) -> None:
+    del commands
+    guests = FakeGuests()
+    results = measure(monkeypatch, guests)
+    on = [
+        [name for name, value in step.settings.items() if value == "on"] for step in results.steps
+    ]
+    everything = ["thread_pool", "early_syn", "conn_pool", "turbo"]
+    assert on == [everything[:count] for count in range(5)]
+    models = [step.sizes[0].model.first_byte for step in results.steps]
+    assert models == pytest.approx([0.5474, 0.5474, 0.4887, 0.3064, 0.3064], abs=1e-3)
+    # Each pool is emptied before it is filled with what the step wants.
+    pooled = [values["conn_pool"] for relay, values in guests.written[:-2] if relay == "rc"]
+    assert pooled == ["off", "off", "off", "off", "on", "off", "on"]
+    # What the relays had before is in force again, and nothing else was touched.
+    before = {"turbo": "off", "early_syn": "off"}
+    assert guests.written[-2:] == [("rc", before), ("rs", before)]
 
 
 def test_a_kept_lab_is_not_taken_down(
