@@ -16,12 +16,16 @@ SHELLS = {b"sh", b"bash", b"dash"}
 
 @dataclass(frozen=True, kw_only=True)
 class Phase:
-    """Commands that must all succeed within `minutes`, and the groups they belong to."""
+    """Commands that must all succeed within `minutes`, and the groups they belong to.
+
+    `ahead` makes what the phase would else wait for; it may run beside earlier phases.
+    """
 
     name: str
     groups: frozenset[str]
     minutes: int
     commands: tuple[Command, ...]
+    ahead: Command | None = None
 
 
 def every(root: Path) -> list[Phase]:
@@ -40,7 +44,13 @@ def every(root: Path) -> list[Phase]:
             )
             for release in ("bookworm", "trixie")
         ),
-        phase("kernel debug", "kernel", minutes=45, commands=[(*HARNESS, "run", "--debug")]),
+        phase(
+            "kernel debug",
+            "kernel",
+            minutes=45,
+            commands=[(*HARNESS, "run", "--debug")],
+            ahead=(*HARNESS, "prepare", "--debug"),
+        ),
         *(
             phase(
                 f"molecule {scenario}",
@@ -53,9 +63,21 @@ def every(root: Path) -> list[Phase]:
     ]
 
 
-def phase(name: str, *groups: str, minutes: int, commands: Sequence[Command]) -> Phase:
+def phase(
+    name: str,
+    *groups: str,
+    minutes: int,
+    commands: Sequence[Command],
+    ahead: Command | None = None,
+) -> Phase:
     """A phase, written as it reads best in a list of them."""
-    return Phase(name=name, groups=frozenset(groups), minutes=minutes, commands=tuple(commands))
+    return Phase(
+        name=name,
+        groups=frozenset(groups),
+        minutes=minutes,
+        commands=tuple(commands),
+        ahead=ahead,
+    )
 
 
 def lint_commands(root: Path) -> list[Command]:

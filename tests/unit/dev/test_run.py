@@ -44,6 +44,19 @@ def test_a_command_that_hangs_is_stopped(tmp_path: Path, monkeypatch: pytest.Mon
         os.kill(int((tmp_path / "pid").read_text()), 0)
 
 
+def test_what_a_later_phase_needs_is_made_beside_the_first(tmp_path: Path) -> None:
+    slow = phases.phase(
+        "last one", "fast", minutes=1, commands=[], ahead=("sh", "-c", "echo made; exec sleep 60")
+    )
+    with run.working_ahead([phase("first"), slow], root=tmp_path, logs=tmp_path):
+        log = tmp_path / "last-one-ahead.log"
+        deadline = time.monotonic() + 20
+        while not log.read_text() and time.monotonic() < deadline:
+            time.sleep(0.05)
+    # And it does not outlive the phases.
+    assert log.read_text() == "made\n"
+
+
 def test_the_report_ends_with_the_count(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     outcomes = [
         run.Outcome(phase("a"), 61.5, ()),
