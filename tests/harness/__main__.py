@@ -27,6 +27,9 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("--release", choices=RELEASES, default="trixie")
         command.add_argument("--debug", action="store_true", help="with the debug kernel")
     run.add_argument("-k", dest="only", metavar="EXPRESSION", help="as pytest's")
+    run.add_argument(
+        "--fuzz", type=int, default=400, metavar="N", help="inputs of each fuzz test (%(default)s)"
+    )
     run.add_argument("-x", dest="stop", action="store_true", help="stop at the first failure")
     return top
 
@@ -64,6 +67,7 @@ def carry_out(words: argparse.Namespace) -> int:
         release=words.release,
         debug=words.debug,
         only=words.only,
+        fuzz=words.fuzz,
         options=("-x",) if words.stop else (),
     )
     return suite.run(plan)

@@ -19,6 +19,8 @@ from tests.harness import buildroot, debug_kernel, kmodule
 from tests.kernel.splat import splats
 
 REMOTE = "/root/suite"
+# What an input of the fuzzers may take, all tests together.
+FUZZ_S = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +31,7 @@ class Plan:
     release: Release
     debug: bool = False
     only: str | None = None
+    fuzz: int = 400
     options: Sequence[str] = ()
 
     @property
@@ -44,13 +47,15 @@ class Plan:
     @property
     def bound_s(self) -> float:
         """No run takes longer."""
-        return 40 * 60 if self.debug else 25 * 60
+        seconds = 40 * 60 if self.debug else 25 * 60
+        return seconds + self.fuzz * FUZZ_S
 
     def environment(self) -> dict[str, str]:
         """How much there is to do, and how fast it will be done."""
+        pace = {"KTCP_TEST_SCALE": "1", "KTCP_TEST_PATIENCE": "2"}
         if self.debug:
-            return {"KTCP_TEST_SCALE": "0.1", "KTCP_TEST_PATIENCE": "5"}
-        return {"KTCP_TEST_SCALE": "1", "KTCP_TEST_PATIENCE": "2"}
+            pace = {"KTCP_TEST_SCALE": "0.1", "KTCP_TEST_PATIENCE": "5"}
+        return {**pace, "KTCP_TEST_FUZZ": str(self.fuzz)}
 
     def command_line(self) -> str:
         """What is appended to the kernel's: an oops ends the guest, a busy host is no stall."""

@@ -102,7 +102,14 @@ class Namespace:
         Raises:
             RefusedError: The kernel refused.
         """
-        text = "".join(f"{line}\n" for line in lines).encode()
+        self.write_bytes(file, "".join(f"{line}\n" for line in lines).encode())
+
+    def write_bytes(self, file: str, text: bytes) -> None:
+        """Write bytes, be they lines or not, by one system call.
+
+        Raises:
+            RefusedError: The kernel refused.
+        """
         with self.entered():
             fd = os.open(KTCP / file, os.O_WRONLY)
             try:

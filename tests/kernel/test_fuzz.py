@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Mutated records and mutated procfs lines: refused, or taken for what they say, never worse.
+
+KTCP_TEST_FUZZ is the number of inputs of each test; the seed is fixed, so that what
+was found is found again.
+"""
+
+import contextlib
+import os
+import random
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+
+import pytest
+
+from tests.kernel import wire
+from tests.kernel.mesh import KEY, RELAY_PORT, Mesh
+from tests.kernel.namespace import RefusedError
+from tests.kernel.topology import V4, Topology
+from tests.kernel.traffic import Payload, connect, echo, receive, reset, send, serving
+
+INPUTS = int(os.environ.get("KTCP_TEST_FUZZ", "400"))
+SEED = 20180409
+# Connections that are open at one time.
+BATCH = 40
+
+TARGET, SOURCE = wire.address("10.99.3.2", 80), wire.address("10.99.1.2", 1)
+HOPS = tuple(wire.address(f"10.99.4.{n + 1}", RELAY_PORT) for n in range(8))
+OPENS = (
+    wire.open_record(TARGET, SOURCE),
+    wire.open_record(wire.address("fd99:0:0:3::2", 80), wire.address("fd99:0:0:1::2", 1)),
+    wire.open_record(TARGET, SOURCE, HOPS[:1]),
+    wire.open_record(TARGET, SOURCE, HOPS),
+    wire.open_record(TARGET, SOURCE) + b"GET / HTTP/1.0\r\n\r\n",
+)
+LINES = {
+    "settings": ("early_syn off", "turbo on", "buffer_bytes 16384", "max_splits 10000"),
+    "peers": ("add 10.99.2.9:5565 low 0 high 0 key 1", "set 10.99.2.2:5565 key 1", "del [::1]:5"),
+    "routes": ("add mark 0x7 via 10.99.2.2:5565,[fd99::1]:5565 target 10.99.3.2:80", "del mark 7"),
+    "exits": ("allow 10.99.3.0/24 port 1-79", "deny fd99:0:0:3::/64", "del allow 10.99.3.0/24"),
+    "keys": (f"add 2 {KEY}", "del 2"),
+    "drain": ("on", "off"),
+}
+INTERESTING = (0, 1, 0x20, 0x0A, 0x30, 0x39, 0x7F, 0x80, 0xFE, 0xFF)
+
+
+def mutated(chance: random.Random, data: bytes) -> bytes:
+    """`data` with one to four accidents."""
+    room = bytearray(data)
+    for _ in range(chance.randint(1, 4)):
+        place = chance.randrange(len(room) + 1)
+        end = min(len(room), place + chance.randint(1, 8))
+        match chance.randrange(6):
+            case 0 if place < len(room):
+                room[place] ^= 1 << chance.randrange(8)
+            case 1 if place < len(room):
+                room[place] = chance.choice(INTERESTING)
+            case 2:
+                room[place:place] = chance.randbytes(chance.randint(1, 8))
+            case 3:
+                del room[place:end]
+            case 4:
+                room[place:place] = room[place:end] * chance.randint(1, 40)
+            case _:
+                del room[place:]
+    return bytes(room)
+
+
+def inputs(chance: random.Random, corpus: Sequence[bytes]) -> Iterator[list[bytes]]:
+    """So many inputs, a batch at a time."""
+    for start in range(0, INPUTS, BATCH):
+        count = min(BATCH, INPUTS - start)
+        yield [mutated(chance, chance.choice(corpus)) for _ in range(count)]
+
+
+def throw(mesh: Mesh, batch: Sequence[bytes]) -> None:
+    """Send each on a connection of its own to the relay port of rs, and end it somehow."""
+    with ExitStack() as stack:
+        socks = [
+            stack.enter_context(connect(mesh.rc, V4, V4.rs, RELAY_PORT, bound=60)) for _ in batch
+        ]
+        for number, (sock, data) in enumerate(zip(socks, batch, strict=True)):
+            with contextlib.suppress(OSError):
+                sock.sendall(data)
+                if number % 2:
+                    sock.shutdown(socket.SHUT_WR)
+        for number, sock in enumerate(socks):
+            if number % 3:
+                reset(sock)
+
+
+def assert_works(mesh: Mesh) -> None:
+    """The relays serve as ever, and nothing is left of what was thrown at them."""
+    mesh.wait_idle(bound=60)
+    with serving(mesh.s, V4, echo) as at, connect(mesh.c, V4, at.address, at.port) as sock:
+        send(sock, Payload(1000))
+        receive(sock, Payload(1000))
+        assert at.peers == [V4.rs_inside]
+
+
+@pytest.fixture
+def impatient(mesh: Mesh) -> Mesh:
+    """A mesh whose relays wait for nobody for long: most records promise more than comes."""
+    for relay in mesh.relays:
+        relay.write("settings", "handshake_timeout_ms 200", "connect_timeout_ms 200")
+    return mesh
+
+
+def test_mutated_handshakes(impatient: Mesh) -> None:
+    corpus = [
+        wire.hello(),
+        wire.hello(key=7),
+        wire.resume(bytes(wire.TICKET_BYTES), 1),
+        wire.hello() + wire.head(wire.PROOF, wire.PROOF_BYTES, key=1) + bytes(wire.MAC_BYTES),
+    ]
+    for batch in inputs(random.Random(SEED), corpus):
+        throw(impatient, batch)
+    assert_works(impatient)
+
+
+def test_mutated_opens(impatient: Mesh) -> None:
+    """By who has the key: a peer that was taken over, or has a fault."""
+    with connect(impatient.rc, V4, V4.rs, RELAY_PORT) as sock:
+        ticket = wire.prove(sock)
+        use = 0
+        for batch in inputs(random.Random(SEED + 1), OPENS):
+            proved = [wire.resume(ticket, use + n) + record for n, record in enumerate(batch, 1)]
+            use += len(batch)
+            throw(impatient, proved)
+    assert_works(impatient)
+
+
+@pytest.mark.parametrize("file", LINES)
+def test_mutated_lines(relay: Topology, file: str) -> None:
+    """What is refused changes nothing; what is taken can be read, and written back."""
+    chance = random.Random(f"{SEED} {file}")
+    corpus = [line.encode() for line in LINES[file]]
+    for batch in inputs(chance, corpus):
+        for data in batch:
+            # last_error is one line of ASCII, whatever was written.
+            with contextlib.suppress(RefusedError):
+                relay.rc.write_bytes(file, data + b"\n")
+        if file != "keys":
+            state = relay.rc.read(file)
+            assert state.replace("\n", "").isprintable()
