@@ -13,6 +13,14 @@
 #include <linux/kernel.h>
 #include <linux/string.h>
 
+/* What was written may hold anything; what is read goes to a terminal. */
+static void make_printable(char *text)
+{
+	for (; *text; text++)
+		if (!isascii(*text) || !isprint(*text))
+			*text = '?';
+}
+
 /**
  * ktcp_command_fail() - Say in last_error what is wrong with a line
  * @cmd: the line
@@ -36,6 +44,7 @@ int ktcp_command_fail(struct ktcp_command *cmd, const char *word, int err,
 	snprintf(out, KTCP_ERROR_MAX, "%s: line %u: \"%.64s\": %pV", cmd->file,
 		 cmd->line, word ? word : "", &vaf);
 	va_end(args);
+	make_printable(out);
 	return err;
 }
 
