@@ -13,6 +13,16 @@
 #include <linux/kernel.h>
 #include <linux/string.h>
 
+/* The longest word of such a file that is no secret: a number. */
+#define NO_SECRET_MAX 5
+
+static const char *quotable(const struct ktcp_command *cmd, const char *word)
+{
+	if (!word)
+		return "";
+	return cmd->secret && strlen(word) > NO_SECRET_MAX ? "..." : word;
+}
+
 /* What was written may hold anything; what is read goes to a terminal. */
 static void make_printable(char *text)
 {
@@ -42,7 +52,7 @@ int ktcp_command_fail(struct ktcp_command *cmd, const char *word, int err,
 	vaf.fmt = why;
 	vaf.va = &args;
 	snprintf(out, KTCP_ERROR_MAX, "%s: line %u: \"%.64s\": %pV", cmd->file,
-		 cmd->line, word ? word : "", &vaf);
+		 cmd->line, quotable(cmd, word), &vaf);
 	va_end(args);
 	make_printable(out);
 	return err;

@@ -16,6 +16,7 @@ struct ktcp_net;
  * struct ktcp_command - A line that is being carried out
  * @ktcp: namespace it acts on
  * @file: name of the procfs file, for the message
+ * @secret: of a file that nobody may read, in no message either
  * @line: number of the line within its write, from 1
  * @words: number of words
  * @word: the words, in a buffer of the writer
@@ -24,6 +25,7 @@ struct ktcp_net;
 struct ktcp_command {
 	struct ktcp_net *ktcp;
 	const char *file;
+	bool secret;
 	unsigned int line;
 	unsigned int words;
 	char *word[KTCP_WORDS_MAX];

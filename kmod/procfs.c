@@ -159,7 +159,11 @@ static int draft_commit(struct ktcp_command *cmd,
 static int run_write(struct ktcp_net *ktcp, const struct ktcp_proc_file *what,
 		     char *text)
 {
-	struct ktcp_command cmd = { .ktcp = ktcp, .file = what->name };
+	struct ktcp_command cmd = {
+		.ktcp = ktcp,
+		.file = what->name,
+		.secret = !what->show,
+	};
 	void *draft = draft_begin(ktcp, what);
 	int err;
 

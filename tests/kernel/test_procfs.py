@@ -231,11 +231,24 @@ def test_wrong_write(relay: Topology, case: Wrong) -> None:
     assert snapshot(relay.rc) == before
 
 
-@pytest.mark.parametrize("secret", [KEY[:-1], f"{KEY}00", KEY.replace("1", "g")])
-def test_last_error_never_quotes_a_secret(relay: Topology, secret: str) -> None:
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"add 1 {KEY[:-1]}",
+        f"add 1 {KEY}00",
+        f"add 1 {KEY.replace('1', 'g')}",
+        f"add {KEY} 1",
+        f"{KEY} 1",
+        f"add 1{KEY}",
+        f"add 1 {KEY} {KEY}",
+        f"del 1 {KEY}",
+    ],
+)
+def test_last_error_never_quotes_a_secret(relay: Topology, line: str) -> None:
     with pytest.raises(RefusedError) as refused:
-        relay.rc.write("keys", f"add 1 {secret}")
-    assert secret[:16] not in refused.value.reason
+        relay.rc.write("keys", line)
+    assert KEY[:8] not in refused.value.reason
+    assert "g" * 8 not in refused.value.reason
 
 
 def test_last_error_is_kept_until_the_next_failure(relay: Topology) -> None:
