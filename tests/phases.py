@@ -19,6 +19,7 @@ class Phase:
     """Commands that must all succeed within `minutes`, and the groups they belong to.
 
     `ahead` makes what the phase would else wait for; it may run beside earlier phases.
+    A phase with `beside` may itself run beside those without.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Phase:
     minutes: int
     commands: tuple[Command, ...]
     ahead: Command | None = None
+    beside: bool = False
 
 
 def every(root: Path) -> list[Phase]:
@@ -57,6 +59,7 @@ def every(root: Path) -> list[Phase]:
                 "molecule",
                 minutes=30,
                 commands=[("molecule", "test", "--scenario-name", scenario)],
+                beside=True,
             )
             for scenario in ("default", "relay_pair")
         ),
@@ -69,6 +72,7 @@ def phase(
     minutes: int,
     commands: Sequence[Command],
     ahead: Command | None = None,
+    beside: bool = False,
 ) -> Phase:
     """A phase, written as it reads best in a list of them."""
     return Phase(
@@ -77,6 +81,7 @@ def phase(
         minutes=minutes,
         commands=tuple(commands),
         ahead=ahead,
+        beside=beside,
     )
 
 

@@ -13,28 +13,18 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
 from typing import IO
 
-from tests import phases
+from tests import beside, phases
+from tests.beside import Outcome, log_name
 from tests.phases import Command, Phase
+from tests.process import stop
 
 ROOT = Path(__file__).resolve().parent.parent
-# An interrupted phase may need this long to bring its virtual machines down.
-GRACE_S = 90.0
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a phase ended: `failures` holds a sentence for each command that failed."""
-
-    phase: Phase
-    seconds: float
-    failures: tuple[str, ...]
 
 
 def run_phase(phase: Phase, *, root: Path, logs: Path) -> Outcome:
@@ -48,36 +38,7 @@ def run_phase(phase: Phase, *, root: Path, logs: Path) -> Outcome:
             failure = run_command(command, root=root, log=log, deadline=deadline)
             if failure:
                 failures.append(failure)
-    return Outcome(phase, time.monotonic() - started, tuple(failures))
-
-
-@contextmanager
-def working_ahead(chosen: Sequence[Phase], *, root: Path, logs: Path) -> Iterator[None]:
-    """Beside the phases, and behind them in priority, make what later ones would wait for.
-
-    How it ends does not matter: a phase that finds nothing made makes it itself.
-    """
-    logs.mkdir(parents=True, exist_ok=True)
-    with ExitStack() as stack:
-        for phase in chosen:
-            if phase.ahead is None:
-                continue
-            log = stack.enter_context((logs / f"{log_name(phase)}-ahead.log").open("wb"))
-            process = subprocess.Popen(
-                ("nice", "-n", "19", *phase.ahead),
-                cwd=root,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-            stack.callback(stop, process)
-        yield
-
-
-def log_name(phase: Phase) -> str:
-    """The name of a phase's log, without its suffix."""
-    return phase.name.replace(" ", "-")
+    return Outcome(phase.name, time.monotonic() - started, tuple(failures))
 
 
 def run_command(command: Command, *, root: Path, log: IO[bytes], deadline: float) -> str:
@@ -118,18 +79,6 @@ def copy_output(source: IO[bytes], log: IO[bytes]) -> None:
             sys.stdout.buffer.flush()
 
 
-def stop(process: subprocess.Popen[bytes]) -> None:
-    """End a command that still runs: politely, and after `GRACE_S` with force."""
-    for signal_number in (signal.SIGINT, signal.SIGKILL):
-        if process.poll() is not None:
-            return
-        os.killpg(process.pid, signal_number)
-        try:
-            process.wait(timeout=GRACE_S)
-        except subprocess.TimeoutExpired:
-            continue
-
-
 def shorten(command: Command) -> str:
     """A command as a person would type it: no interpreter path, no long list of files."""
     words = ["python" if word == sys.executable else word for word in command]
@@ -141,17 +90,16 @@ def say(line: str) -> None:
     print(line, flush=True)
 
 
-def report(outcomes: Sequence[Outcome], *, logs: Path) -> None:
+def report(outcomes: Sequence[Outcome], *, seconds: float, logs: Path) -> None:
     """Print a line a phase and, last, how many passed and failed."""
     say("")
     for outcome in outcomes:
         verdict = "FAILED" if outcome.failures else "passed"
-        say(f"{verdict}  {outcome.phase.name:<20} {clock(outcome.seconds):>8}")
+        say(f"{verdict}  {outcome.name:<20} {clock(outcome.seconds):>8}")
         for failure in outcome.failures:
             say(f"        {failure}")
     failed = sum(bool(outcome.failures) for outcome in outcomes)
-    total = sum(outcome.seconds for outcome in outcomes)
-    say(f"Phases took {clock(total)}; their output is in {logs}")
+    say(f"All took {clock(seconds)}; their output is in {logs}")
     say(f"{len(outcomes) - failed} passed, {failed} failed")
 
 
@@ -169,6 +117,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         default=["all"],
         help="a phase, or a group: fast, kernel, molecule, all (the default)",
     )
+    parser.add_argument("--outcomes", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--list", action="store_true", help="name the phases and end")
     return parser.parse_args(arguments)
 
@@ -190,13 +139,29 @@ def main(arguments: Sequence[str]) -> int:
     # one name must not meet.
     os.environ["ANSIBLE_HOME"] = str(ROOT / "build" / "ansible")
     logs = ROOT / "build" / "tests"
-    outcomes = []
-    with working_ahead(chosen, root=ROOT, logs=logs):
-        for number, phase in enumerate(chosen, start=1):
-            say(f"=== {number}/{len(chosen)} {phase.name}")
-            outcomes.append(run_phase(phase, root=ROOT, logs=logs))
-    report(outcomes, logs=logs)
+    started = time.monotonic()
+    outcomes = run_phases(chosen, root=ROOT, logs=logs)
+    if options.outcomes:
+        beside.write_outcomes(options.outcomes, outcomes)
+    report(outcomes, seconds=time.monotonic() - started, logs=logs)
     return int(any(outcome.failures for outcome in outcomes))
+
+
+def run_phases(chosen: Sequence[Phase], *, root: Path, logs: Path) -> list[Outcome]:
+    """Run phases, some beside the others; how each one ended."""
+    first, others = beside.split(chosen)
+    with ExitStack() as stack:
+        stack.enter_context(beside.working_ahead(chosen, root=root, logs=logs))
+        runner = None
+        if others:
+            runner = stack.enter_context(beside.running(others, root=root, logs=logs))
+            say(f"=== beside the others: {', '.join(phase.name for phase in others)}")
+            say("    (what they print is shown when the others are done)")
+        outcomes = []
+        for number, phase in enumerate(first, start=1):
+            say(f"=== {number}/{len(first)} {phase.name}")
+            outcomes.append(run_phase(phase, root=root, logs=logs))
+        return outcomes + (runner.wait() if runner else [])
 
 
 def interrupt(_signal: int, _frame: FrameType | None) -> None:
@@ -206,6 +171,8 @@ def interrupt(_signal: int, _frame: FrameType | None) -> None:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, interrupt)
+    # A shell starts what it sends to the background deaf to SIGINT, by which our phases end.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         sys.exit(main(sys.argv[1:]))
     except KeyboardInterrupt:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests import phases, run
+from tests import beside, phases, process, run
+from tests.beside import Outcome
 from tests.phases import Command, Phase
 
 
@@ -35,7 +36,7 @@ def test_a_missing_program_is_a_failure(tmp_path: Path) -> None:
 
 
 def test_a_command_that_hangs_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "GRACE_S", 0.2)
+    monkeypatch.setattr(process, "GRACE_S", 0.2)
     hang = ("sh", "-c", "trap '' INT; echo $$ > pid; while :; do sleep 1; done")
     with (tmp_path / "log").open("wb") as log:
         failure = run.run_command(hang, root=tmp_path, log=log, deadline=time.monotonic() + 1)
@@ -48,7 +49,7 @@ def test_what_a_later_phase_needs_is_made_beside_the_first(tmp_path: Path) -> No
     slow = phases.phase(
         "last one", "fast", minutes=1, commands=[], ahead=("sh", "-c", "echo made; exec sleep 60")
     )
-    with run.working_ahead([phase("first"), slow], root=tmp_path, logs=tmp_path):
+    with beside.working_ahead([phase("first"), slow], root=tmp_path, logs=tmp_path):
         log = tmp_path / "last-one-ahead.log"
         deadline = time.monotonic() + 20
         while not log.read_text() and time.monotonic() < deadline:
@@ -59,10 +60,10 @@ def test_what_a_later_phase_needs_is_made_beside_the_first(tmp_path: Path) -> No
 
 def test_the_report_ends_with_the_count(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     outcomes = [
-        run.Outcome(phase("a"), 61.5, ()),
-        run.Outcome(phase("b"), 3600, ("make: exit code 2",)),
+        Outcome("a", 61.5, ()),
+        Outcome("b", 3600, ("make: exit code 2",)),
     ]
-    run.report(outcomes, logs=tmp_path)
+    run.report(outcomes, seconds=5, logs=tmp_path)
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1] == "1 passed, 1 failed"
     assert any(line.split() == ["passed", "a", "1:01", "min"] for line in lines)
@@ -79,6 +80,38 @@ def test_exit_code_tells_whether_all_passed(
     assert run.main(["good"]) == 0
     assert run.main(["fast"]) == 1
     assert run.main(["worse"]) == 2
+
+
+def test_phases_with_machines_of_their_own_run_beside_the_others(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "tests").mkdir()
+    # Stands for the runner that is started beside this one.
+    (tmp_path / "tests" / "run.py").write_text(
+        "import json, sys\n"
+        "print('from beside', sys.argv[3])\n"
+        "rows = [{'name': sys.argv[3], 'seconds': 1.5, 'failures': ['it broke']}]\n"
+        "open(sys.argv[2], 'w').write(json.dumps(rows))\n"
+    )
+    chosen = [
+        phases.phase("guest", "slow", minutes=1, commands=[], beside=True),
+        phase("first", ("true",)),
+    ]
+    outcomes = run.run_phases(chosen, root=tmp_path, logs=tmp_path / "logs")
+    assert [(o.name, o.failures) for o in outcomes] == [("first", ()), ("guest", ("it broke",))]
+    assert "from beside guest" in capfd.readouterr().out
+
+
+def test_a_runner_that_dies_fails_its_phases(tmp_path: Path) -> None:
+    other = phases.phase("guest", "slow", minutes=1, commands=[], beside=True)
+    with beside.running([other], root=tmp_path, logs=tmp_path) as runner:
+        [outcome] = runner.wait()
+    assert outcome.failures == ("its runner ended with 1",)
+
+
+def test_nothing_runs_beside_nothing() -> None:
+    guest = phases.phase("guest", "slow", minutes=1, commands=[], beside=True)
+    assert beside.split([guest]) == ([guest], [])
 
 
 @pytest.mark.parametrize(

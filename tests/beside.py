@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What runs beside the phases on the terminal: other phases, and work for later ones.
+
+Tests in guests wait more than they compute, so two guests share two cores well.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from tests.phases import Phase
+from tests.process import stop
+
+POLL_S = 0.5
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a phase ended: `failures` holds a sentence for each command that failed."""
+
+    name: str
+    seconds: float
+    failures: tuple[str, ...]
+
+
+def log_name(phase: Phase) -> str:
+    """The name of a phase's log, without its suffix."""
+    return phase.name.replace(" ", "-")
+
+
+@contextmanager
+def working_ahead(chosen: Sequence[Phase], *, root: Path, logs: Path) -> Iterator[None]:
+    """Beside the phases, and behind them in priority, make what later ones would wait for.
+
+    How it ends does not matter: a phase that finds nothing made makes it itself.
+    """
+    logs.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        for phase in chosen:
+            if phase.ahead is None:
+                continue
+            log = stack.enter_context((logs / f"{log_name(phase)}-ahead.log").open("wb"))
+            process = subprocess.Popen(
+                ("nice", "-n", "19", *phase.ahead),
+                cwd=root,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+            stack.callback(stop, process)
+        yield
+
+
+def split(chosen: Sequence[Phase]) -> tuple[list[Phase], list[Phase]]:
+    """The phases for the terminal, and those that may run beside them."""
+    others = [phase for phase in chosen if phase.beside]
+    first = [phase for phase in chosen if not phase.beside]
+    return (first, others) if first else (others, [])
+
+
+class Runner:
+    """Runs phases in a process of its own, until it is waited for or left."""
+
+    def __init__(self, phases: Sequence[Phase], *, root: Path, logs: Path) -> None:
+        logs.mkdir(parents=True, exist_ok=True)
+        self.phases = phases
+        self.log = logs / "beside.log"
+        self.results = logs / "beside.json"
+        self.results.unlink(missing_ok=True)
+        names = [phase.name for phase in phases]
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "tests.run", "--outcomes", str(self.results), *names],
+                cwd=root,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def wait(self) -> list[Outcome]:
+        """Show what it printed, and prints until it ends; how its phases ended."""
+        with self.log.open("rb") as log:
+            ended = False
+            while not ended:
+                ended = self.process.poll() is not None
+                while chunk := log.read(65536):
+                    os.write(sys.stdout.fileno(), chunk)
+                time.sleep(0 if ended else POLL_S)
+        return read_outcomes(self.results) or [
+            Outcome(phase.name, 0, (f"its runner ended with {self.process.returncode}",))
+            for phase in self.phases
+        ]
+
+
+@contextmanager
+def running(phases: Sequence[Phase], *, root: Path, logs: Path) -> Iterator[Runner]:
+    """Run phases beside the body; they do not outlive it."""
+    runner = Runner(phases, root=root, logs=logs)
+    try:
+        yield runner
+    finally:
+        stop(runner.process, levels=2)
+
+
+def write_outcomes(path: Path, outcomes: Sequence[Outcome]) -> None:
+    """Write how phases ended, for the runner beside which they ran."""
+    path.write_text(json.dumps([asdict(outcome) for outcome in outcomes]), encoding="utf-8")
+
+
+def read_outcomes(path: Path) -> list[Outcome]:
+    """Read what `write_outcomes` wrote; nothing where it did not come to that."""
+    if not path.exists():
+        return []
+    rows = json.loads(path.read_text(encoding="utf-8"))
+    return [Outcome(row["name"], row["seconds"], tuple(row["failures"])) for row in rows]
