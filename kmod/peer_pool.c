@@ -295,6 +295,14 @@ static bool start_connect(struct ktcp_peer_pool *pool)
 	return false;
 }
 
+static void pool_retry(struct ktcp_peer_pool *pool, u32 ms)
+{
+	spin_lock_bh(&pool->lock);
+	if (!pool->closing)
+		schedule_delayed_work(&pool->refill, jitter(ms));
+	spin_unlock_bh(&pool->lock);
+}
+
 /* How many are to be made now; negative: so many are too many. */
 static int pool_wants(struct ktcp_peer_pool *pool)
 {
@@ -305,7 +313,8 @@ static int pool_wants(struct ktcp_peer_pool *pool)
 	have = pool->nr_ready + pool->nr_connecting;
 	if (have < pool->low)
 		pool->filling = true;
-	if (have >= pool->high)
+	/* One on its way may fail yet, so only those that wait end the filling. */
+	if (pool->nr_ready >= pool->high)
 		pool->filling = false;
 	wants = pool->filling ? pool->high - have : 0;
 	if (have > pool->high)
@@ -368,8 +377,13 @@ static void pool_refill(struct work_struct *work)
 		wants = wants_now(pool, wants);
 	if (wants > 0)
 		trace_ktcp_pool_refill(pool, wants);
-	while (wants-- > 0 && start_connect(pool))
-		;
+	while (wants-- > 0) {
+		if (start_connect(pool))
+			continue;
+		/* No thread or no memory: nobody else may come to kick us. */
+		pool_retry(pool, BACKOFF_MIN_MS);
+		break;
+	}
 }
 
 /**

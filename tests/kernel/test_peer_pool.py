@@ -25,12 +25,16 @@ def pool(mesh: Mesh, family: Family) -> dict[str, int]:
 
 def wait_ready(mesh: Mesh, family: Family, count: int) -> None:
     """Wait until so many connections wait and none is on its way."""
+    last: dict[str, int] = {}
 
     def settled() -> bool:
-        now = pool(mesh, family)
-        return (now["ready"], now["connecting"]) == (count, 0)
+        last.update(pool(mesh, family))
+        return (last["ready"], last["connecting"]) == (count, 0)
 
-    until(settled, f"not {count} ready")
+    try:
+        until(settled, f"not {count} ready")
+    except TimeoutError as error:
+        raise TimeoutError(f"{error}; {last}") from None
 
 
 def fetch(mesh: Mesh, family: Family, at: Server) -> None:
