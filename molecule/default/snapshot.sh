@@ -9,7 +9,8 @@ find /etc /usr/local -type f ! -path /etc/mtab -exec sha256sum {} + | sort -k 2
 find /etc /usr/local -printf '%p %M %u %l\n' | sort
 
 # Places that hold too much to read all of it: what could be ours is in the names.
-find /root /usr/src /var/lib -maxdepth 1 | sort
+# Ansible keeps its .ansible on every host that it visits, whatever it does there.
+find /root /usr/src /var/lib -maxdepth 1 ! -path /root/.ansible | sort
 find /lib/modules/*/ -path '*/updates/*' -type f | sort
 find /var/lib/dkms -mindepth 1 -maxdepth 1 ! -name 'mok.*' | sort
 find /run -maxdepth 1 -name 'ktcp*' ! -name 'ktcp-lab*' | sort

@@ -126,8 +126,7 @@ def test_unload_while_targets_do_not_answer(mesh: Mesh, family: Family) -> None:
             sock.close()
 
 
-def test_load_and_unload(mesh: Mesh, family: Family) -> None:
-    del family
+def test_load_and_unload(mesh: Mesh) -> None:
     for _ in range(20):
         module.unload()
         module.load()
