@@ -103,10 +103,12 @@ def test_phases_with_machines_of_their_own_run_beside_the_others(
 
 
 def test_a_runner_that_dies_fails_its_phases(tmp_path: Path) -> None:
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests" / "run.py").write_text("raise SystemExit(7)\n")
     other = phases.phase("guest", "slow", minutes=1, commands=[], beside=True)
     with beside.running([other], root=tmp_path, logs=tmp_path) as runner:
         [outcome] = runner.wait()
-    assert outcome.failures == ("its runner ended with 1",)
+    assert outcome.failures == ("its runner ended with 7",)
 
 
 def test_nothing_runs_beside_nothing() -> None:
