@@ -30,6 +30,13 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--fuzz", type=int, default=400, metavar="N", help="inputs of each fuzz test (%(default)s)"
     )
+    run.add_argument(
+        "--rounds",
+        type=int,
+        default=1,
+        metavar="N",
+        help="how many times as often modules, namespaces and configuration come and go",
+    )
     run.add_argument("-x", dest="stop", action="store_true", help="stop at the first failure")
     return top
 
@@ -68,6 +75,7 @@ def carry_out(words: argparse.Namespace) -> int:
         debug=words.debug,
         only=words.only,
         fuzz=words.fuzz,
+        rounds=words.rounds,
         options=("-x",) if words.stop else (),
     )
     return suite.run(plan)

@@ -21,6 +21,8 @@ from tests.kernel.splat import splats
 REMOTE = "/root/suite"
 # What an input of the fuzzers may take, all tests together.
 FUZZ_S = 0.5
+# What a round of all that comes and goes may take.
+ROUND_S = 400
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +34,7 @@ class Plan:
     debug: bool = False
     only: str | None = None
     fuzz: int = 400
+    rounds: int = 1
     options: Sequence[str] = ()
 
     @property
@@ -48,14 +51,15 @@ class Plan:
     def bound_s(self) -> float:
         """No run takes longer."""
         seconds = 40 * 60 if self.debug else 25 * 60
-        return seconds + self.fuzz * FUZZ_S
+        return seconds + self.fuzz * FUZZ_S + (self.rounds - 1) * ROUND_S
 
     def environment(self) -> dict[str, str]:
         """How much there is to do, and how fast it will be done."""
         pace = {"KTCP_TEST_SCALE": "1", "KTCP_TEST_PATIENCE": "2"}
         if self.debug:
             pace = {"KTCP_TEST_SCALE": "0.1", "KTCP_TEST_PATIENCE": "5"}
-        return {**pace, "KTCP_TEST_FUZZ": str(self.fuzz)}
+        amount = {"KTCP_TEST_FUZZ": str(self.fuzz), "KTCP_TEST_ROUNDS": str(self.rounds)}
+        return {**pace, **amount}
 
     def command_line(self) -> str:
         """What is appended to the kernel's: an oops ends the guest, a busy host is no stall."""

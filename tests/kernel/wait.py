@@ -10,6 +10,8 @@ from typing import TypeVar
 PATIENCE = float(os.environ.get("KTCP_TEST_PATIENCE", "1"))
 # The share of the bulk that is moved here.
 SCALE = float(os.environ.get("KTCP_TEST_SCALE", "1"))
+# How many times as often what comes and goes does so.
+ROUNDS = int(os.environ.get("KTCP_TEST_ROUNDS", "1"))
 
 POLL_S = 0.05
 
