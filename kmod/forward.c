@@ -70,6 +70,8 @@ static void account(struct ktcp_split *split, enum ktcp_side from, int bytes)
 	WRITE_ONCE(split->bytes[from], split->bytes[from] + bytes);
 	WRITE_ONCE(split->active, jiffies);
 	ktcp_stats_add(split->ktcp, byte_counter[from], bytes);
+	if (split->peer)
+		atomic64_add(bytes, &split->peer->pool->bytes[from]);
 }
 
 enum ending {

@@ -237,9 +237,12 @@ static void peer_print(struct seq_file *seq, const struct ktcp_peer *peer)
 		   peer->low, peer->high, peer->key);
 	seq_printf(seq, "# %pISpc ready %u connecting %u", &peer->addr,
 		   READ_ONCE(pool->nr_ready), READ_ONCE(pool->nr_connecting));
-	seq_printf(seq, " hits %lld misses %lld failures %lld\n",
+	seq_printf(seq, " hits %lld misses %lld failures %lld",
 		   atomic64_read(&pool->hits), atomic64_read(&pool->misses),
 		   atomic64_read(&pool->failures));
+	seq_printf(seq, " bytes_up %lld bytes_down %lld\n",
+		   atomic64_read(&pool->bytes[KTCP_NEAR]),
+		   atomic64_read(&pool->bytes[KTCP_FAR]));
 }
 
 static int peers_show(struct seq_file *seq, void *unused)

@@ -5,6 +5,7 @@
 
 #include "address.h"
 #include "pass.h"
+#include "split.h"
 
 #include <linux/atomic.h>
 #include <linux/kref.h>
@@ -37,6 +38,7 @@ struct socket;
  * @hits: legs taken from the pool
  * @misses: legs that had to be opened afresh
  * @failures: connects and handshakes that failed
+ * @bytes: forwarded over legs to the peer, from each side of their splits
  */
 struct ktcp_peer_pool {
 	struct kref ref;
@@ -60,6 +62,7 @@ struct ktcp_peer_pool {
 	atomic64_t hits;
 	atomic64_t misses;
 	atomic64_t failures;
+	atomic64_t bytes[KTCP_SIDES];
 };
 
 struct ktcp_peer_pool *ktcp_peer_pool_create(struct ktcp_net *ktcp,

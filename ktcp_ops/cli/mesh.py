@@ -255,14 +255,20 @@ def end_with(result: RunResult, *, failed: bool = False) -> None:
 
 @app.command(name="status")
 def show_status(
-    inventory_names: Inventories, limit: Limit = None, output: OutputOption = Output.TEXT
+    inventory_names: Inventories,
+    limit: Limit = None,
+    output: OutputOption = Output.TEXT,
+    peers: Annotated[
+        bool, typer.Option("--peers", help="A line for each peer of each relay instead.")
+    ] = False,
 ) -> None:
     """Show the state of the relays, read from their /proc/net/ktcp in one run.
 
     A line for each relay: module version, listeners, peers, connections to peers that are
     ready and connecting, splits now, splits opened and failed since the module was loaded,
-    pool hits and misses, bytes towards the targets and back. Exit code 1 if a relay has no
-    module, 4 if one is unreachable.
+    legs that the pool had ready and splits whose far leg began at the SYN (both in percent),
+    bytes towards the targets and back. Exit code 1 if a relay has no module, 4 if one is
+    unreachable.
     """
     mesh = load(inventory_names, output)
     result, relays = status.fetch(
@@ -275,6 +281,9 @@ def show_status(
     if output is Output.JSON:
         data = {relay.relay: status.to_data(relay) for relay in relays}
         console.print_json({"exit_code": int(result.exit_code), "relays": data})
+    elif peers:
+        rows = [row for relay in relays for row in status.peer_rows(relay)]
+        console.print_table(status.PEER_COLUMNS, rows)
     elif relays:
         console.print_table(status.COLUMNS, [status.row(relay) for relay in relays])
     end_with(result, failed=any(relay.state is None for relay in relays))

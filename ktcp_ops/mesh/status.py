@@ -95,8 +95,8 @@ COLUMNS = (
     "SPLITS",
     "OPENED",
     "FAILED",
-    "HITS",
-    "MISSES",
+    "HIT%",
+    "EARLY%",
     "UP",
     "DOWN",
     "NOTE",
@@ -111,18 +111,8 @@ def row(status: RelayStatus) -> list[str]:
     notes = ["draining"] if state.draining else []
     notes += [state.last_error] if state.last_error else []
     listeners = ",".join(f"{kind}:{port}" for kind, port in sorted(state.listeners.items()))
-    counts = [
-        state.stats.get(name, 0)
-        for name in (
-            "splits_active",
-            "splits_opened_total",
-            "splits_failed_total",
-            "pool_hits_total",
-            "pool_misses_total",
-            "bytes_up_total",
-            "bytes_down_total",
-        )
-    ]
+    count = state.stats.get
+    opened, hits = count("splits_opened_total", 0), count("pool_hits_total", 0)
     return [
         status.relay,
         state.version.get("module", "?"),
@@ -130,8 +120,52 @@ def row(status: RelayStatus) -> list[str]:
         str(len(state.peers)),
         str(status.ready),
         str(status.connecting),
-        *map(str, counts),
+        str(count("splits_active", 0)),
+        str(opened),
+        str(count("splits_failed_total", 0)),
+        share(hits, hits + count("pool_misses_total", 0)),
+        share(count("early_syn_met_total", 0), opened),
+        str(count("bytes_up_total", 0)),
+        str(count("bytes_down_total", 0)),
         "; ".join(notes),
+    ]
+
+
+def share(part: int, whole: int) -> str:
+    """Write a share in percent; a dash where there is nothing to have a share of."""
+    return f"{100 * part / whole:.1f}" if whole else "-"
+
+
+PEER_COLUMNS = (
+    "RELAY",
+    "PEER",
+    "LOW",
+    "HIGH",
+    "READY",
+    "CONNECTING",
+    "HIT%",
+    "FAILURES",
+    "UP",
+    "DOWN",
+)
+
+
+def peer_rows(status: RelayStatus) -> list[list[str]]:
+    """Write a line for each peer of a relay: its pool, and the bytes over legs to it."""
+    return [
+        [
+            status.relay,
+            peer.endpoint,
+            str(peer.low),
+            str(peer.high),
+            str(peer.ready),
+            str(peer.connecting),
+            share(peer.hits, peer.hits + peer.misses),
+            str(peer.failures),
+            str(peer.bytes_up),
+            str(peer.bytes_down),
+        ]
+        for peer in (status.state.peers if status.state else ())
     ]
 
 

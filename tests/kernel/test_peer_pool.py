@@ -58,6 +58,13 @@ def test_pool_is_filled_and_used(mesh: Mesh, family: Family) -> None:
         wait_ready(mesh, family, 5)
     now = pool(mesh, family)
     assert (now["hits"], now["misses"]) == (before["hits"] + 3, before["misses"])
+    until(partial(has_carried, mesh, family, before, 3000), "bytes are missing")
+
+
+def has_carried(mesh: Mesh, family: Family, before: dict[str, int], size: int) -> bool:
+    """True when so many bytes went over legs to rs, each way."""
+    now = pool(mesh, family)
+    return all(now[name] - before[name] == size for name in ("bytes_up", "bytes_down"))
 
 
 def test_burst_beyond_the_pool(mesh: Mesh, family: Family) -> None:

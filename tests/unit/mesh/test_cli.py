@@ -206,8 +206,11 @@ def test_any_other_failure_is_a_sentence(
 PROCFS = (
     "/proc/net/ktcp/version:module 0.1.0\n/proc/net/ktcp/listeners:add relay 5565\n"
     "/proc/net/ktcp/peers:add 10.77.2.1:5565 low 1 high 2 key 1\n"
-    "/proc/net/ktcp/peers:# 10.77.2.1:5565 ready 2 connecting 1 hits 5 misses 0 failures 0\n"
-    "/proc/net/ktcp/stats:splits_active 7\n/proc/net/ktcp/drain:on\n"
+    "/proc/net/ktcp/peers:# 10.77.2.1:5565 ready 2 connecting 1 hits 5 misses 3 failures 0"
+    " bytes_up 10 bytes_down 2000\n"
+    "/proc/net/ktcp/stats:splits_active 7\n/proc/net/ktcp/stats:splits_opened_total 8\n"
+    "/proc/net/ktcp/stats:pool_hits_total 5\n/proc/net/ktcp/stats:pool_misses_total 3\n"
+    "/proc/net/ktcp/stats:early_syn_met_total 6\n/proc/net/ktcp/drain:on\n"
 )
 
 
@@ -223,12 +226,25 @@ def test_status_is_a_table_of_what_the_relays_say(
     assert row["MODULE"] == "0.1.0"
     assert row["LISTENERS"] == "relay:5565"
     assert (row["READY"], row["CONNECTING"], row["SPLITS"]) == ("2", "1", "7")
+    assert (row["HIT%"], row["EARLY%"]) == ("62.5", "75.0")
     assert row["NOTE"] == "draining"
     assert " ".join(rs).endswith("the module is not loaded")
     assert main.run(["mesh", "status", "-i", "inv", "-o", "json"]) == 1
     data = json.loads(capsys.readouterr().out)
-    assert data["relays"]["rc"]["state"]["stats"] == {"splits_active": 7}
+    assert data["relays"]["rc"]["state"]["stats"]["splits_active"] == 7
     assert data["relays"]["rs"]["reason"] == "the module is not loaded"
+
+
+def test_status_of_each_peer(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outputs = {f"{status.READ_TASK} now": {"rc": {"stdout": PROCFS}}}
+    use(monkeypatch, FakeEngine(HostResult(host="rc", state=HostState.OK), outputs=outputs))
+    assert main.run(["mesh", "status", "-i", "inv", "--peers"]) == 0
+    head, peer = (line.split() for line in capsys.readouterr().out.splitlines())
+    row = dict(zip(head, peer, strict=True))
+    assert (row["RELAY"], row["PEER"], row["HIT%"]) == ("rc", "10.77.2.1:5565", "62.5")
+    assert (row["UP"], row["DOWN"]) == ("10", "2000")
 
 
 def test_status_of_an_unreachable_relay(
