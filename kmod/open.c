@@ -61,6 +61,7 @@ size_t ktcp_open_pack(const struct ktcp_open *open, struct ktcp_wire_open *wire)
 
 	memset(wire, 0, size);
 	ktcp_wire_head_set(&wire->head, KTCP_RECORD_OPEN, size, 0);
+	wire->flags = open->flags;
 	wire->hops = open->hops;
 	addr_pack(&wire->target, &open->target);
 	addr_pack(&wire->source, &open->source);
@@ -76,7 +77,7 @@ static int unpack_open(struct ktcp_open *open,
 	unsigned int i, j;
 	int err;
 
-	if (wire->flags || wire->reserved || wire->head.key ||
+	if (wire->flags & ~KTCP_OPEN_FLAGS || wire->reserved || wire->head.key ||
 	    wire->hops > KTCP_HOPS_MAX || ntohs(wire->head.length) != size)
 		return -EPROTO;
 	err = addr_unpack(&open->target, &wire->target) ?:
@@ -87,6 +88,7 @@ static int unpack_open(struct ktcp_open *open,
 			if (ktcp_addr_equal(&open->hop[i], &open->hop[j]))
 				err = -ELOOP;
 	}
+	open->flags = wire->flags;
 	open->hops = wire->hops;
 	return err;
 }

@@ -16,12 +16,14 @@ struct socket;
  * struct ktcp_open - Asks the next relay to carry a stream on
  * @target: where it ends
  * @source: the client that began it
+ * @flags: how the target is connected, KTCP_OPEN_ flags
  * @hops: relays that are still between
  * @hop: their addresses, the next one first
  */
 struct ktcp_open {
 	union ktcp_addr target;
 	union ktcp_addr source;
+	u8 flags;
 	u8 hops;
 	union ktcp_addr hop[KTCP_HOPS_MAX];
 };

@@ -7,6 +7,7 @@
 #include "peer.h"
 #include "procfs.h"
 #include "table.h"
+#include "wire.h"
 
 #include <linux/seq_file.h>
 #include <linux/slab.h>
@@ -163,6 +164,10 @@ static int take_route(struct ktcp_command *cmd, struct ktcp_route *route)
 		route->service = true;
 		err = ktcp_command_addr(cmd, &route->target);
 	}
+	if (!err && ktcp_command_accept(cmd, "proxy"))
+		route->flags |= KTCP_OPEN_PROXY;
+	if (!err && ktcp_command_accept(cmd, "transparent"))
+		route->flags |= KTCP_OPEN_TRANSPARENT;
 	return err ?: ktcp_command_end(cmd);
 }
 
@@ -235,6 +240,10 @@ static void route_print(struct seq_file *seq, const struct ktcp_route *route)
 		seq_printf(seq, "%s%pISpc", i ? "," : "via ", &route->hop[i]);
 	if (route->service)
 		seq_printf(seq, " target %pISpc", &route->target);
+	if (route->flags & KTCP_OPEN_PROXY)
+		seq_puts(seq, " proxy");
+	if (route->flags & KTCP_OPEN_TRANSPARENT)
+		seq_puts(seq, " transparent");
 	seq_putc(seq, '\n');
 }
 

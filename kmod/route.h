@@ -22,6 +22,7 @@ struct ktcp_proc_file;
  * @mark: of the packets that take it
  * @hops: relays on the way, 0 for a direct route
  * @hop: their addresses, the next one first
+ * @flags: how the target is connected, KTCP_OPEN_ flags
  * @service: all flows go to @target, wherever they were bound for
  * @target: where flows of a service end
  */
@@ -30,6 +31,7 @@ struct ktcp_route {
 	u32 mark;
 	u8 hops;
 	union ktcp_addr hop[KTCP_HOPS_MAX];
+	u8 flags;
 	bool service;
 	union ktcp_addr target;
 };

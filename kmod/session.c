@@ -16,6 +16,7 @@
 #include "park.h"
 #include "peer.h"
 #include "peer_pool.h"
+#include "proxy.h"
 #include "procfs.h"
 #include "rendezvous.h"
 #include "route.h"
@@ -74,6 +75,12 @@ static int connect_far(struct ktcp_split *split, const union ktcp_addr *to,
 	}
 	if (split->relay[KTCP_FAR])
 		ktcp_socket_turbo_prepare(sock, &ktcp->settings);
+	else if (split->flags & KTCP_OPEN_TRANSPARENT)
+		err = ktcp_socket_bind_transparent(sock, &split->flow.client);
+	if (err) {
+		ktcp_socket_release(sock);
+		return err;
+	}
 	return ktcp_split_attach(split, KTCP_FAR, sock) ?:
 	       wait_connected(split, to, data, size);
 }
@@ -179,6 +186,7 @@ static int open_relay(struct ktcp_split *split, const union ktcp_addr *path,
 	struct ktcp_open open = {
 		.target = split->target,
 		.source = split->flow.client,
+		.flags = split->flags,
 		.hops = hops - 1,
 	};
 	struct opening *opening;
@@ -198,14 +206,29 @@ static int open_relay(struct ktcp_split *split, const union ktcp_addr *path,
 	return err;
 }
 
+/* The target's first bytes say whose connection it is. */
+static int tell_client(struct ktcp_split *split)
+{
+	struct ktcp_proxy_header header;
+	size_t size = ktcp_proxy_pack(&header, &split->flow.client,
+				      &split->target);
+
+	return ktcp_socket_send(split->sock[KTCP_FAR], &header, size);
+}
+
 /* The far side is the target. */
 static int open_target(struct ktcp_split *split)
 {
+	int err;
+
 	if (!ktcp_exit_allows(split->ktcp, &split->target)) {
 		ktcp_count(split->ktcp, KTCP_EXIT_DENIED);
 		return -EACCES;
 	}
-	return connect_far(split, &split->target, NULL, 0);
+	err = connect_far(split, &split->target, NULL, 0);
+	if (!err && split->flags & KTCP_OPEN_PROXY)
+		err = tell_client(split);
+	return err;
 }
 
 static int open_far(struct ktcp_split *split, const union ktcp_addr *path,
@@ -224,6 +247,7 @@ static int open_route(struct ktcp_split *split)
 	if (!route)
 		return -ENOENT;
 	split->target = route->service ? route->target : split->flow.target;
+	split->flags = route->flags;
 	err = open_far(split, route->hop, route->hops);
 	ktcp_route_put(route);
 	return err;
@@ -369,6 +393,7 @@ static int open_next(struct ktcp_split *split)
 	split->flow.client = open.source;
 	split->flow.target = open.target;
 	split->target = open.target;
+	split->flags = open.flags;
 	WRITE_ONCE(split->state, KTCP_SPLIT_OPENING);
 	ktcp_split_count(split);
 	return open_far(split, open.hop, open.hops);

@@ -68,6 +68,50 @@ int ktcp_socket_create(struct net *net, sa_family_t family,
 	return err;
 }
 
+/* May have, or listen on, addresses that are not the host's. */
+static int make_transparent(struct socket *sock)
+{
+	bool v6 = sock->sk->sk_family == AF_INET6;
+	int yes = 1;
+
+	return sock->ops->setsockopt(sock, v6 ? SOL_IPV6 : SOL_IP,
+				     v6 ? IPV6_TRANSPARENT : IP_TRANSPARENT,
+				     KERNEL_SOCKPTR(&yes), sizeof(yes));
+}
+
+/**
+ * ktcp_socket_bind_transparent() - Connect from another host's address
+ * @sock: a socket that is not connected yet
+ * @addr: the address; another port where its own is in use here
+ *
+ * What is sent back to @addr has to come by this host, and to be delivered
+ * here, for anything to come of it.
+ *
+ * Return: 0, -EAFNOSUPPORT for an address of the other family,
+ * -EADDRNOTAVAIL for one that no host can have, or the error of the bind.
+ */
+int ktcp_socket_bind_transparent(struct socket *sock,
+				 const union ktcp_addr *addr)
+{
+	union ktcp_addr from = *addr;
+	int err;
+
+	if (addr->sa.sa_family != sock->sk->sk_family)
+		return -EAFNOSUPPORT;
+	if (!ktcp_addr_is_unicast(addr))
+		return -EADDRNOTAVAIL;
+	sock_set_reuseaddr(sock->sk);
+	err = make_transparent(sock) ?:
+	      kernel_bind(sock, &from.sa, ktcp_addr_length(&from));
+	if (err != -EADDRINUSE)
+		return err;
+	if (from.sa.sa_family == AF_INET6)
+		from.in6.sin6_port = 0;
+	else
+		from.in.sin_port = 0;
+	return kernel_bind(sock, &from.sa, ktcp_addr_length(&from));
+}
+
 /**
  * ktcp_socket_listen() - A listener on all addresses of a family
  * @net: its namespace

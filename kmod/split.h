@@ -48,6 +48,7 @@ enum ktcp_split_state {
  * @counted: it counts in ktcp->active
  * @flow: client, target and mark, as the client's SYN had them
  * @target: where it ends, which is another place in service mode
+ * @flags: how the target is connected, KTCP_OPEN_ flags
  * @state: how far it is
  * @sock: the connections
  * @dead: aborted, takes no connection any more
@@ -75,6 +76,7 @@ struct ktcp_split {
 	bool counted;
 	struct ktcp_flow flow;
 	union ktcp_addr target;
+	u8 flags;
 	struct mutex lock; /* protects state, sock while it changes, dead */
 	enum ktcp_split_state state;
 	struct socket *sock[KTCP_SIDES];

@@ -87,10 +87,15 @@ struct ktcp_wire_addr {
 	u8 ip[16];
 } __packed;
 
+/* Flags of OPEN; the others are 0. */
+#define KTCP_OPEN_PROXY BIT(0) /* tell the target who the client is */
+#define KTCP_OPEN_TRANSPARENT BIT(1) /* connect from the client's address */
+#define KTCP_OPEN_FLAGS (KTCP_OPEN_PROXY | KTCP_OPEN_TRANSPARENT)
+
 /**
  * struct ktcp_wire_open - OPEN
  * @head: its length counts the hops
- * @flags: 0 in this version
+ * @flags: KTCP_OPEN_ flags
  * @hops: relays that follow, at most KTCP_HOPS_MAX
  * @reserved: 0
  * @target: where the stream ends

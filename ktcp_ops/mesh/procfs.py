@@ -46,6 +46,8 @@ class Peer:
     hits: int = 0
     misses: int = 0
     failures: int = 0
+    bytes_up: int = 0
+    bytes_down: int = 0
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,8 @@ class Route:
     mark: int
     via: tuple[str, ...] = ()
     target: str | None = None
+    proxy: bool = False
+    transparent: bool = False
 
 
 @dataclass(frozen=True)
@@ -191,14 +195,17 @@ def named_numbers(name: str, line: str, words: list[str]) -> dict[str, int]:
 
 
 def parse_routes(texts: Mapping[str, str]) -> Iterator[Route]:
-    """Read ``add mark M via A,B [target T]`` and ``add mark M direct``."""
-    form = re.compile(r"add mark (0x[0-9a-fA-F]+|\d+) (?:via (\S+)|direct)(?: target (\S+))?")
+    """Read ``add mark M via A,B|direct [target T] [proxy] [transparent]``."""
+    form = re.compile(
+        r"add mark (0x[0-9a-fA-F]+|\d+) (?:via (\S+)|direct)(?: target (\S+))?"
+        r"( proxy)?( transparent)?"
+    )
     for line in lines("routes", texts):
         match = form.fullmatch(line)
         if not match:
             raise misunderstood("routes", line)
         via = tuple(match[2].split(",")) if match[2] else ()
-        yield Route(mark=int(match[1], 0), via=via, target=match[3])
+        yield Route(int(match[1], 0), via, match[3], bool(match[4]), bool(match[5]))
 
 
 def parse_exits(texts: Mapping[str, str]) -> tuple[Exit, ...]:

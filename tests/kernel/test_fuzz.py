@@ -37,7 +37,10 @@ OPENS = (
 LINES = {
     "settings": ("early_syn off", "turbo on", "buffer_bytes 16384", "max_splits 10000"),
     "peers": ("add 10.99.2.9:5565 low 0 high 0 key 1", "set 10.99.2.2:5565 key 1", "del [::1]:5"),
-    "routes": ("add mark 0x7 via 10.99.2.2:5565,[fd99::1]:5565 target 10.99.3.2:80", "del mark 7"),
+    "routes": (
+        "add mark 0x7 via 10.99.2.2:5565,[fd99::1]:5565 target 10.99.3.2:80 proxy transparent",
+        "del mark 7",
+    ),
     "exits": ("allow 10.99.3.0/24 port 1-79", "deny fd99:0:0:3::/64", "del allow 10.99.3.0/24"),
     "keys": (f"add 2 {KEY}", "del 2"),
     "drain": ("on", "off"),

@@ -39,6 +39,8 @@ STATE: dict[str, list[str]] = {
         "add mark 0x101 direct",
         f"add mark 0x102 via {PEER6},192.0.2.9:1,[2001:db8::9]:65535",
         f"add mark 0x103 via {PEER} target 198.51.100.1:443",
+        "add mark 0x104 direct proxy",
+        f"add mark 0x105 via {PEER} target 198.51.100.1:443 proxy transparent",
         "add mark 0x7fffffff direct target [2001:db8::443]:443",
     ],
     "exits": [
@@ -158,6 +160,8 @@ ROUTES = [
     wrong("routes", "add mark 0x101 direct target [::1]:80", errno.EINVAL, "[::1]:80"),
     wrong("routes", "add mark 0x101 direct tgt 192.0.2.1:80", errno.EINVAL, "tgt"),
     wrong("routes", "add mark 0x101 direct target 192.0.2.1:80 80", errno.EINVAL, "80"),
+    wrong("routes", "add mark 0x101 direct proxy proxy", errno.EINVAL, "proxy"),
+    wrong("routes", "add mark 0x101 direct transparent proxy", errno.EINVAL, "proxy"),
     wrong("routes", "del mark 0x101", errno.ENOENT, "0x101"),
     Wrong("routes", ["add mark 1 direct", "add mark 0x1 direct"], errno.EEXIST, "0x1", line=2),
     Wrong("routes", ["add mark 1 direct", "del mark 1 direct"], errno.EINVAL, "direct", line=2),

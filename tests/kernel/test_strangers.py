@@ -262,7 +262,7 @@ BAD_OPEN = {
     "length 8": with_head(GOOD_OPEN, length=8),
     "length 65535": with_head(GOOD_OPEN, length=65535) + bytes(65535),
     "longer than its hops": with_head(GOOD_OPEN, length=len(GOOD_OPEN) + 20) + bytes(20),
-    "flags": wire.open_record(V4_TARGET, SOURCE, flags=1),
+    "flags": wire.open_record(V4_TARGET, SOURCE, flags=4),
     "reserved": GOOD_OPEN[:10] + b"\0\1" + GOOD_OPEN[12:],
     "more hops than bytes": GOOD_OPEN[:9] + b"\3" + GOOD_OPEN[10:],
     "9 hops": wire.open_record(V4_TARGET, SOURCE, hops(9)),

@@ -19,7 +19,7 @@ TEXTS = {
     ),
     "routes": (
         "add mark 0x101 via 10.77.2.2:5565,[fd77::3]:5565\n"
-        "add mark 0x102 direct\n"
+        "add mark 0x102 direct proxy transparent\n"
         "add mark 0x103 via 10.77.2.2:5565 target 192.0.2.1:80\n"
     ),
     "exits": (
@@ -55,7 +55,7 @@ def test_everything() -> None:
     )
     assert state.routes == (
         Route(0x101, ("10.77.2.2:5565", "[fd77::3]:5565")),
-        Route(0x102),
+        Route(0x102, proxy=True, transparent=True),
         Route(0x103, ("10.77.2.2:5565",), "192.0.2.1:80"),
     )
     assert state.exits == (Exit("allow 10.77.3.0/24 port 1-65535", 12), Exit("deny ::/0", 0))
