@@ -148,6 +148,39 @@ def test_flood_from_one_prefix(mesh: Mesh, family: Family) -> None:
         assert len(at.peers) <= 3 * 8 + 1
 
 
+def spread(family: Family, number: int) -> str:
+    """An address in a prefix of its own: no /24 or /56 has two of them."""
+    if family.number == socket.AF_INET:
+        return f"10.{100 + number // 200}.{number % 200}.9"
+    return f"fd98:0:{number // 256:x}:{number % 256:x}00::9"
+
+
+def test_flood_from_many_sources(mesh: Mesh, family: Family) -> None:
+    """All halves together have a limit; who finds none left is served at its ACK."""
+    mesh.rc.write("settings", "early_syn_max 32", "handshake_timeout_ms 2000")
+    before = counts(mesh)
+    with serving(mesh.s, family, echo) as at:
+        flood = [
+            Segment(
+                source=spread(family, number),
+                source_port=1024 + number,
+                target=at.address,
+                target_port=at.port,
+            )
+            for number in range(300)
+        ]
+        packet.send(mesh.c, *flood)
+        until(lambda: gained(mesh, before)["early_syn_limited"] >= 200, "nothing was limited")
+        for _ in range(5):
+            with connect(mesh.c, family, at.address, at.port) as sock:
+                send(sock, Payload(1000))
+                receive(sock, Payload(1000))
+        mesh.wait_idle()
+        # As many as may wait, and again once those have expired, and the clients.
+        assert gained(mesh, before)["early_syn"] <= 2 * 32 + 5
+        assert len(at.peers) <= 2 * 32 + 5
+
+
 def test_flags_that_begin_nothing(mesh: Mesh, family: Family) -> None:
     before = counts(mesh)
     with serving(mesh.s, family, discard) as at:
