@@ -198,6 +198,17 @@ static struct socket *pooled_socket(struct ktcp_peer_pool *pool)
 	return sock;
 }
 
+/* One connect less is under way, however it ended. */
+static void connect_ended(struct ktcp_peer_pool *pool)
+{
+	lockdep_assert_held(&pool->lock);
+	pool->nr_connecting--;
+	/* Under the lock: a pool that closes waits for the last of these. */
+	pool_kick(pool);
+	if (pool->closing && !pool->nr_connecting)
+		wake_up_var(&pool->nr_connecting);
+}
+
 /* Into the ready list, unless it died or the pool closed meanwhile. */
 static bool pool_add(struct pooled *pooled)
 {
@@ -215,6 +226,8 @@ static bool pool_add(struct pooled *pooled)
 		pooled->waiting = true;
 		pool->nr_ready++;
 		pool->backoff_ms = 0;
+		/* Counted twice, it would be one too many for the high mark. */
+		connect_ended(pool);
 	}
 	spin_unlock_bh(&pool->lock);
 	return alive;
@@ -239,6 +252,9 @@ static void connect_failed(struct pooled *pooled)
 	pool->retry_at = jiffies + jitter(pool->backoff_ms);
 	spin_unlock_bh(&pool->lock);
 	pooled_free(pooled);
+	spin_lock_bh(&pool->lock);
+	connect_ended(pool);
+	spin_unlock_bh(&pool->lock);
 }
 
 /* One connection, from its start into the ready list. */
@@ -249,13 +265,6 @@ static void run_connect(void *arg)
 
 	if (pooled_connect(pooled) || !pool_add(pooled))
 		connect_failed(pooled);
-	spin_lock_bh(&pool->lock);
-	pool->nr_connecting--;
-	/* Under the lock: a pool that closes waits for the last of these. */
-	pool_kick(pool);
-	if (pool->closing && !pool->nr_connecting)
-		wake_up_var(&pool->nr_connecting);
-	spin_unlock_bh(&pool->lock);
 	ktcp_peer_pool_put(pool);
 }
 
