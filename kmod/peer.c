@@ -235,8 +235,8 @@ static void peer_print(struct seq_file *seq, const struct ktcp_peer *peer)
 
 	seq_printf(seq, "add %pISpc low %u high %u key %u\n", &peer->addr,
 		   peer->low, peer->high, peer->key);
-	seq_printf(seq, "# %pISpc ready %u connecting %u", &peer->addr,
-		   READ_ONCE(pool->nr_ready), READ_ONCE(pool->nr_connecting));
+	seq_printf(seq, "# %pISpc ready %d connecting %u", &peer->addr,
+		   max(atomic_read(&pool->nr_ready), 0), READ_ONCE(pool->nr_connecting));
 	seq_printf(seq, " hits %lld misses %lld failures %lld",
 		   atomic64_read(&pool->hits), atomic64_read(&pool->misses),
 		   atomic64_read(&pool->failures));

@@ -2,7 +2,7 @@
 /*
  * The connection pool (paper, "pre-established connections"). Connections to
  * a peer are made ahead of time, prove the key, and wait. One that dies while
- * it waits leaves by its state_change callback, so what is taken is alive as
+ * it waits is told by its state_change callback, so what is taken is alive as
  * far as this end can know.
  */
 
@@ -27,23 +27,31 @@
 /* Pause between two rounds of aborting connects. */
 #define ABORT_AGAIN (HZ / 10)
 
+/* Who has a connection changes by one atomic step from READY, or not at all. */
+enum pooled_state {
+	POOLED_BUSY, /* on its way into the pool: run_connect() */
+	POOLED_READY, /* waits: whoever claims it first */
+	POOLED_TAKEN, /* the one who claimed it */
+	POOLED_DEAD, /* whoever finds it in the depot frees it */
+};
+
 /**
  * struct pooled - A connection of a pool
- * @node: in ready, busy or dead of the pool
+ * @state: enum pooled_state
+ * @node: in busy of the pool, later in a list of those to free
  * @pool: the pool
  * @sock: the connection
  * @pass: how the key was proved
  * @state_change: the socket's own callback
- * @waiting: it is in ready
  * @round: of the abort that it was told last
  */
 struct pooled {
+	unsigned int state;
 	struct list_head node;
 	struct ktcp_peer_pool *pool;
 	struct socket *sock;
 	struct ktcp_pass pass;
 	void (*state_change)(struct sock *sk);
-	bool waiting;
 	unsigned int round;
 };
 
@@ -53,6 +61,7 @@ static void pool_release(struct kref *ref)
 		container_of(ref, struct ktcp_peer_pool, ref);
 
 	WARN_ON_ONCE(!pool->closing);
+	ktcp_depot_exit(&pool->ready);
 	kfree(pool);
 }
 
@@ -88,17 +97,12 @@ void ktcp_peer_pool_kick(struct ktcp_peer_pool *pool)
 	spin_unlock_bh(&pool->lock);
 }
 
-/* Take it off the ready list, if it is there. */
-static bool pool_unlist(struct pooled *pooled)
+/* False: somebody else was quicker. */
+static bool pooled_claim(struct pooled *pooled, enum pooled_state state)
 {
-	struct ktcp_peer_pool *pool = pooled->pool;
-
-	lockdep_assert_held(&pool->lock);
-	if (!pooled->waiting)
+	if (cmpxchg(&pooled->state, POOLED_READY, state) != POOLED_READY)
 		return false;
-	pooled->waiting = false;
-	list_del_init(&pooled->node);
-	pool->nr_ready--;
+	atomic_dec(&pooled->pool->nr_ready);
 	return true;
 }
 
@@ -111,16 +115,14 @@ static void pooled_state_change(struct sock *sk)
 	pooled = sk->sk_user_data;
 	if (!pooled || sk->sk_state == TCP_ESTABLISHED)
 		goto unlock;
-	/* The lock keeps it from being taken or freed. */
+	/* To free it, the lock held here is needed first. */
 	pool = pooled->pool;
-	spin_lock_bh(&pool->lock);
-	if (pool_unlist(pooled)) {
-		list_add_tail(&pooled->node, &pool->dead);
+	if (pooled_claim(pooled, POOLED_DEAD)) {
+		atomic_inc(&pool->nr_dead);
 		/* The peer may have forgotten all about us. */
 		ktcp_pass_forget(&pool->passes);
-		pool_kick(pool);
+		ktcp_peer_pool_kick(pool);
 	}
-	spin_unlock_bh(&pool->lock);
 unlock:
 	read_unlock_bh(&sk->sk_callback_lock);
 }
@@ -158,16 +160,49 @@ static void pooled_free(struct pooled *pooled)
 	kfree(pooled);
 }
 
+static void pooled_bury(struct pooled *pooled)
+{
+	atomic_dec(&pooled->pool->nr_dead);
+	pooled_free(pooled);
+}
+
+static bool reject_dead(void *object, void *list)
+{
+	struct pooled *pooled = object;
+
+	if (READ_ONCE(pooled->state) != POOLED_DEAD)
+		return false;
+	list_add(&pooled->node, list);
+	return true;
+}
+
+/* Up to half as much again, so that relays do not retry in step. */
+static unsigned long jitter(u32 ms)
+{
+	return msecs_to_jiffies(ms + get_random_u32() % (ms / 2 + 1));
+}
+
+static void pool_retry(struct ktcp_peer_pool *pool, u32 ms)
+{
+	spin_lock_bh(&pool->lock);
+	if (!pool->closing)
+		schedule_delayed_work(&pool->refill, jitter(ms));
+	spin_unlock_bh(&pool->lock);
+}
+
 static void release_dead(struct ktcp_peer_pool *pool)
 {
 	struct pooled *pooled, *next;
 	LIST_HEAD(dead);
 
-	spin_lock_bh(&pool->lock);
-	list_splice_init(&pool->dead, &dead);
-	spin_unlock_bh(&pool->lock);
+	if (!atomic_read(&pool->nr_dead))
+		return;
+	ktcp_depot_sift(&pool->ready, reject_dead, &dead);
 	list_for_each_entry_safe(pooled, next, &dead, node)
-		pooled_free(pooled);
+		pooled_bury(pooled);
+	/* One that was between two magazines. */
+	if (atomic_read(&pool->nr_dead))
+		pool_retry(pool, BACKOFF_MIN_MS);
 }
 
 static int pooled_connect(struct pooled *pooled)
@@ -209,34 +244,37 @@ static void connect_ended(struct ktcp_peer_pool *pool)
 		wake_up_var(&pool->nr_connecting);
 }
 
-/* Into the ready list, unless it died or the pool closed meanwhile. */
+/* Claimable from here on; false where it has died already. */
+static bool pooled_ready(struct pooled *pooled)
+{
+	atomic_inc(&pooled->pool->nr_ready);
+	/* Before its state is read: a death from now on finds it ready. */
+	smp_store_mb(pooled->state, POOLED_READY);
+	return READ_ONCE(pooled->sock->sk->sk_state) == TCP_ESTABLISHED;
+}
+
+/* Among those to take, unless it died or the pool closed meanwhile. */
 static bool pool_add(struct pooled *pooled)
 {
 	struct ktcp_peer_pool *pool = pooled->pool;
-	bool alive;
+	bool added = false;
 
 	pooled_watch(pooled);
 	spin_lock_bh(&pool->lock);
 	list_del_init(&pooled->node);
-	/* Read behind the watch: a death from now on finds it in ready. */
-	alive = !pool->closing &&
-		READ_ONCE(pooled->sock->sk->sk_state) == TCP_ESTABLISHED;
-	if (alive) {
-		list_add_tail(&pooled->node, &pool->ready);
-		pooled->waiting = true;
-		pool->nr_ready++;
+	if (!pool->closing) {
+		added = pooled_ready(pooled) &&
+			!ktcp_depot_put(&pool->ready, pooled);
+		if (!added && !pooled_claim(pooled, POOLED_TAKEN))
+			atomic_dec(&pool->nr_dead);
+	}
+	if (added) {
 		pool->backoff_ms = 0;
 		/* Counted twice, it would be one too many for the high mark. */
 		connect_ended(pool);
 	}
 	spin_unlock_bh(&pool->lock);
-	return alive;
-}
-
-/* Up to half as much again, so that relays do not retry in step. */
-static unsigned long jitter(u32 ms)
-{
-	return msecs_to_jiffies(ms + get_random_u32() % (ms / 2 + 1));
+	return added;
 }
 
 static void connect_failed(struct pooled *pooled)
@@ -304,48 +342,42 @@ static bool start_connect(struct ktcp_peer_pool *pool)
 	return false;
 }
 
-static void pool_retry(struct ktcp_peer_pool *pool, u32 ms)
-{
-	spin_lock_bh(&pool->lock);
-	if (!pool->closing)
-		schedule_delayed_work(&pool->refill, jitter(ms));
-	spin_unlock_bh(&pool->lock);
-}
-
 /* How many are to be made now; negative: so many are too many. */
 static int pool_wants(struct ktcp_peer_pool *pool)
 {
 	bool enabled = READ_ONCE(pool->ktcp->settings.conn_pool);
-	int have, wants;
+	int ready, have, wants;
 
 	spin_lock_bh(&pool->lock);
-	have = pool->nr_ready + pool->nr_connecting;
-	if (have < pool->low)
+	ready = atomic_read(&pool->nr_ready);
+	have = ready + pool->nr_connecting;
+	if (have < (int)pool->low)
 		pool->filling = true;
 	/* One on its way may fail yet, so only those that wait end the filling. */
-	if (pool->nr_ready >= pool->high)
+	if (ready >= (int)pool->high)
 		pool->filling = false;
-	wants = pool->filling ? pool->high - have : 0;
-	if (have > pool->high)
+	wants = pool->filling ? (int)pool->high - have : 0;
+	if (have > (int)pool->high)
 		wants = (int)pool->high - have;
 	if (!enabled)
-		wants = -(int)pool->nr_ready;
+		wants = -ready;
 	if (pool->closing)
 		wants = 0;
 	spin_unlock_bh(&pool->lock);
 	return wants;
 }
 
+/* One that was alive just now. May sleep. */
 static struct pooled *take_ready(struct ktcp_peer_pool *pool)
 {
 	struct pooled *pooled;
 
-	spin_lock_bh(&pool->lock);
-	pooled = list_first_entry_or_null(&pool->ready, struct pooled, node);
-	if (pooled)
-		pool_unlist(pooled);
-	spin_unlock_bh(&pool->lock);
-	return pooled;
+	while ((pooled = ktcp_depot_take(&pool->ready))) {
+		if (pooled_claim(pooled, POOLED_TAKEN))
+			return pooled;
+		pooled_bury(pooled);
+	}
+	return NULL;
 }
 
 static void pool_shrink(struct ktcp_peer_pool *pool, int surplus)
@@ -411,7 +443,7 @@ struct socket *ktcp_peer_pool_take(struct ktcp_peer_pool *pool,
 	bool alive;
 
 	while ((pooled = take_ready(pool))) {
-		if (READ_ONCE(pool->nr_ready) < READ_ONCE(pool->low))
+		if (atomic_read(&pool->nr_ready) < (int)READ_ONCE(pool->low))
 			ktcp_peer_pool_kick(pool);
 		pooled_unwatch(pooled);
 		sock = pooled->sock;
@@ -469,14 +501,16 @@ struct ktcp_peer_pool *ktcp_peer_pool_create(struct ktcp_net *ktcp,
 
 	if (!pool)
 		return NULL;
+	if (ktcp_depot_init(&pool->ready)) {
+		kfree(pool);
+		return NULL;
+	}
 	kref_init(&pool->ref);
 	pool->ktcp = ktcp;
 	pool->addr = *addr;
 	spin_lock_init(&pool->lock);
 	ktcp_pass_init(&pool->passes);
-	INIT_LIST_HEAD(&pool->ready);
 	INIT_LIST_HEAD(&pool->busy);
-	INIT_LIST_HEAD(&pool->dead);
 	INIT_DELAYED_WORK(&pool->refill, pool_refill);
 	return pool;
 }
@@ -536,5 +570,4 @@ void ktcp_peer_pool_close(struct ktcp_peer_pool *pool)
 	} while (!wait_var_event_timeout(&pool->nr_connecting,
 					 pool_is_quiet(pool), ABORT_AGAIN));
 	pool_shrink(pool, INT_MAX);
-	release_dead(pool);
 }

@@ -4,6 +4,7 @@
 #define KTCP_PEER_POOL_H
 
 #include "address.h"
+#include "magazine.h"
 #include "pass.h"
 #include "split.h"
 
@@ -24,10 +25,10 @@ struct socket;
  * @low: connections below which the pool is filled
  * @high: connections that it is filled up to
  * @key: number of the key to prove
- * @ready: connections to take, the oldest first
+ * @ready: connections to take, and those that died there
+ * @nr_ready: how many of them are alive
+ * @nr_dead: and how many are not
  * @busy: connections on their way to @ready
- * @dead: connections to release
- * @nr_ready: length of @ready
  * @nr_connecting: length of @busy
  * @filling: low was crossed, high is not reached again
  * @closing: no connection is made any more
@@ -44,14 +45,14 @@ struct ktcp_peer_pool {
 	struct kref ref;
 	struct ktcp_net *ktcp;
 	union ktcp_addr addr;
+	struct ktcp_depot ready;
+	atomic_t nr_ready;
+	atomic_t nr_dead;
 	spinlock_t lock; /* protects what follows, up to retry_at */
 	u32 low;
 	u32 high;
 	u16 key;
-	struct list_head ready;
 	struct list_head busy;
-	struct list_head dead;
-	u32 nr_ready;
 	u32 nr_connecting;
 	bool filling;
 	bool closing;

@@ -10,12 +10,14 @@
 
 #include "thread_pool.h"
 #include "command.h"
+#include "magazine.h"
 #include "net.h"
 #include "procfs.h"
 
 #include <linux/completion.h>
 #include <linux/cpumask.h>
 #include <linux/kthread.h>
+#include <linux/rcupdate.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>
 #include <linux/wait.h>
@@ -27,14 +29,12 @@
 
 /**
  * struct worker - A thread
- * @ready: in pool.ready while it waits for work
  * @task: the thread
  * @fn: its work, NULL while it has none
  * @arg: of @fn
  * @pooled: goes back to the pool after its work
  */
 struct worker {
-	struct list_head ready;
 	struct task_struct *task;
 	ktcp_thread_fn fn;
 	void *arg;
@@ -42,22 +42,20 @@ struct worker {
 };
 
 static struct {
-	spinlock_t lock; /* protects all but manager, wait and gone */
-	struct list_head ready;
-	struct list_head jobs; /* that found no thread */
-	u32 nr_ready;
-	u32 nr_busy;
+	struct ktcp_depot ready; /* workers without work */
+	atomic_t nr_ready;
+	atomic64_t created;
+	atomic64_t ended;
 	u32 low;
 	u32 high;
-	u64 created;
-	u64 ended;
 	bool closing;
+	spinlock_t lock; /* protects jobs */
+	struct list_head jobs; /* that found no thread */
 	struct task_struct *manager;
 	wait_queue_head_t wait; /* where the manager waits */
 	struct completion gone; /* once for each thread that ended */
 } pool = {
 	.lock = __SPIN_LOCK_UNLOCKED(pool.lock),
-	.ready = LIST_HEAD_INIT(pool.ready),
 	.jobs = LIST_HEAD_INIT(pool.jobs),
 	.wait = __WAIT_QUEUE_HEAD_INITIALIZER(pool.wait),
 	.gone = COMPLETION_INITIALIZER(pool.gone),
@@ -70,53 +68,95 @@ static void worker_end(void *unused)
 {
 }
 
+static void worker_order(struct worker *worker, ktcp_thread_fn fn, void *arg)
+{
+	struct task_struct *task = worker->task;
+
+	worker->arg = arg;
+	/* It may run and end before it is woken here, but RCU keeps the task. */
+	rcu_read_lock();
+	/* Pairs with worker_wait(). */
+	smp_store_release(&worker->fn, fn);
+	wake_up_process(task);
+	rcu_read_unlock();
+}
+
+/* Give work to a ready thread. False: there is none. */
+static bool pool_order(ktcp_thread_fn fn, void *arg)
+{
+	struct worker *worker = ktcp_depot_take(&pool.ready);
+
+	if (!worker)
+		return false;
+	atomic_dec(&pool.nr_ready);
+	worker_order(worker, fn, arg);
+	return true;
+}
+
+/* Make a worker without work ready for some. */
+static int pool_put(struct worker *worker)
+{
+	int err;
+
+	atomic_inc(&pool.nr_ready);
+	err = ktcp_depot_put(&pool.ready, worker);
+	if (err)
+		atomic_dec(&pool.nr_ready);
+	return err;
+}
+
 /* The job that waits for longest, if it takes a thread of the pool. */
 static struct ktcp_job *pooled_job(void)
 {
 	struct ktcp_job *job;
 
-	lockdep_assert_held(&pool.lock);
-	job = list_first_entry_or_null(&pool.jobs, struct ktcp_job, node);
-	if (!job || !job->pooled)
+	if (list_empty_careful(&pool.jobs))
 		return NULL;
-	list_del(&job->node);
+	spin_lock_bh(&pool.lock);
+	job = list_first_entry_or_null(&pool.jobs, struct ktcp_job, node);
+	if (job && job->pooled)
+		list_del(&job->node);
+	else
+		job = NULL;
+	spin_unlock_bh(&pool.lock);
 	return job;
+}
+
+static bool pool_is_full(void)
+{
+	return atomic_read(&pool.nr_ready) >= (int)READ_ONCE(pool.high);
 }
 
 /* False: the worker has to end. */
 static bool worker_park(struct worker *worker)
 {
 	struct ktcp_job *job;
-	bool stay;
 
-	spin_lock_bh(&pool.lock);
-	stay = worker->pooled && worker->fn != worker_end && !pool.closing;
-	job = stay ? pooled_job() : NULL;
+	if (!worker->pooled || worker->fn == worker_end)
+		return false;
+	job = pooled_job();
 	if (job) {
 		worker->arg = job->arg;
 		worker->fn = job->fn;
-		spin_unlock_bh(&pool.lock);
 		return true;
 	}
-	pool.nr_busy--;
-	stay = stay && pool.nr_ready < pool.high;
-	if (stay) {
-		WRITE_ONCE(worker->fn, NULL);
-		/* The one used last has the warmest cache. */
-		list_add(&worker->ready, &pool.ready);
-		pool.nr_ready++;
-	} else {
-		pool.ended++;
-	}
-	spin_unlock_bh(&pool.lock);
-	return stay;
+	if (pool_is_full())
+		return false;
+	worker->fn = NULL;
+	if (pool_put(worker))
+		return false;
+	/* Pairs with ktcp_thread_pool_exit(): one of the two ends it. */
+	smp_mb();
+	if (READ_ONCE(pool.closing))
+		pool_order(worker_end, NULL);
+	return true;
 }
 
 static void worker_wait(struct worker *worker)
 {
 	for (;;) {
 		set_current_state(TASK_INTERRUPTIBLE);
-		/* Pairs with pool_wake(): arg is there when fn is. */
+		/* Pairs with worker_order(): arg is there when fn is. */
 		if (smp_load_acquire(&worker->fn))
 			break;
 		schedule();
@@ -132,6 +172,7 @@ static int worker_main(void *data)
 		worker_wait(worker);
 		worker->fn(worker->arg);
 	} while (worker_park(worker));
+	atomic64_inc(&pool.ended);
 	kfree(worker);
 	/* Ends outside of this module's text, which may go at once. */
 	kthread_complete_and_exit(&pool.gone, 0);
@@ -154,42 +195,12 @@ static int worker_create(ktcp_thread_fn fn, void *arg, bool pooled)
 		return PTR_ERR(task);
 	}
 	worker->task = task;
-
-	spin_lock_bh(&pool.lock);
-	pool.created++;
-	if (fn) {
-		pool.nr_busy++;
-	} else {
-		list_add(&worker->ready, &pool.ready);
-		pool.nr_ready++;
-	}
-	/* Under the lock, as in pool_wake(): it cannot end meanwhile. */
+	atomic64_inc(&pool.created);
+	/* With work it may be gone after this. */
 	wake_up_process(task);
-	spin_unlock_bh(&pool.lock);
+	if (!fn && pool_put(worker))
+		worker_order(worker, worker_end, NULL);
 	return 0;
-}
-
-/* Give work to a ready thread. */
-static bool pool_wake(ktcp_thread_fn fn, void *arg)
-{
-	struct worker *worker;
-
-	lockdep_assert_held(&pool.lock);
-	worker = list_first_entry_or_null(&pool.ready, struct worker, ready);
-	if (!worker)
-		return false;
-	list_del(&worker->ready);
-	pool.nr_ready--;
-	pool.nr_busy++;
-	worker->arg = arg;
-	/* Pairs with worker_wait(). */
-	smp_store_release(&worker->fn, fn);
-	/*
-	 * It may run before this, but to end it needs the lock that is held
-	 * here, so the task is still there.
-	 */
-	wake_up_process(worker->task);
-	return true;
 }
 
 /**
@@ -202,13 +213,9 @@ static bool pool_wake(ktcp_thread_fn fn, void *arg)
  */
 int ktcp_thread_pool_take(ktcp_thread_fn fn, void *arg)
 {
-	bool taken, short_of;
+	bool taken = pool_order(fn, arg);
 
-	spin_lock_bh(&pool.lock);
-	taken = pool_wake(fn, arg);
-	short_of = pool.nr_ready < pool.low;
-	spin_unlock_bh(&pool.lock);
-	if (short_of)
+	if (atomic_read(&pool.nr_ready) < (int)READ_ONCE(pool.low))
 		wake_up(&pool.wait);
 	return taken ? 0 : -EAGAIN;
 }
@@ -238,18 +245,23 @@ int ktcp_thread_pool_run(bool pooled, ktcp_thread_fn fn, void *arg)
  */
 void ktcp_thread_pool_post(struct ktcp_job *job)
 {
-	bool taken;
-
+	if (job->pooled && pool_order(job->fn, job->arg))
+		return;
 	spin_lock_bh(&pool.lock);
-	taken = job->pooled && pool_wake(job->fn, job->arg);
-	if (!taken)
-		list_add_tail(&job->node, &pool.jobs);
+	list_add_tail(&job->node, &pool.jobs);
 	spin_unlock_bh(&pool.lock);
-	if (!taken)
-		wake_up(&pool.wait);
+	/* A thread may have become ready meanwhile: the manager looks. */
+	wake_up(&pool.wait);
 }
 
-/* A new thread for each job that found none. False: no memory. */
+static int start_job(const struct ktcp_job *job)
+{
+	if (job->pooled && pool_order(job->fn, job->arg))
+		return 0;
+	return worker_create(job->fn, job->arg, job->pooled);
+}
+
+/* A thread for each job that found none. False: no memory. */
 static bool start_jobs(void)
 {
 	struct ktcp_job *job;
@@ -263,7 +275,7 @@ static bool start_jobs(void)
 		spin_unlock_bh(&pool.lock);
 		if (!job)
 			return true;
-		if (worker_create(job->fn, job->arg, job->pooled)) {
+		if (start_job(job)) {
 			spin_lock_bh(&pool.lock);
 			list_add(&job->node, &pool.jobs);
 			spin_unlock_bh(&pool.lock);
@@ -274,20 +286,18 @@ static bool start_jobs(void)
 
 static int pool_missing(void)
 {
-	return (int)READ_ONCE(pool.low) - (int)READ_ONCE(pool.nr_ready);
+	return (int)READ_ONCE(pool.low) - atomic_read(&pool.nr_ready);
 }
 
 static int pool_surplus(void)
 {
-	return (int)READ_ONCE(pool.nr_ready) - (int)READ_ONCE(pool.high);
+	return atomic_read(&pool.nr_ready) - (int)READ_ONCE(pool.high);
 }
 
 static void pool_shrink(int surplus)
 {
-	spin_lock_bh(&pool.lock);
-	while (surplus-- > 0 && pool_wake(worker_end, NULL))
+	while (surplus-- > 0 && pool_order(worker_end, NULL))
 		;
-	spin_unlock_bh(&pool.lock);
 }
 
 /* False: no memory now, try again later. */
@@ -340,9 +350,16 @@ static unsigned int last_online_cpu(void)
  */
 int ktcp_thread_pool_init(void)
 {
+	int err;
+
+	err = ktcp_depot_init(&pool.ready);
+	if (err)
+		return err;
 	pool.manager = kthread_create(manager_main, NULL, "ktcp_manager");
-	if (IS_ERR(pool.manager))
+	if (IS_ERR(pool.manager)) {
+		ktcp_depot_exit(&pool.ready);
 		return PTR_ERR(pool.manager);
+	}
 	/* Not bound for good: when the core goes offline, it moves. */
 	set_cpus_allowed_ptr(pool.manager, cpumask_of(last_online_cpu()));
 	wake_up_process(pool.manager);
@@ -358,28 +375,32 @@ int ktcp_thread_pool_init(void)
  */
 void ktcp_thread_pool_exit(void)
 {
-	u64 threads;
+	s64 threads;
 
 	kthread_stop(pool.manager);
-	spin_lock_bh(&pool.lock);
-	pool.closing = true;
-	while (pool_wake(worker_end, NULL))
+	WRITE_ONCE(pool.closing, true);
+	/* Pairs with worker_park(). */
+	smp_mb();
+	while (pool_order(worker_end, NULL))
 		;
-	threads = pool.created;
-	spin_unlock_bh(&pool.lock);
+	threads = atomic64_read(&pool.created);
 	/* Each thread that ever ran completes once, also those long gone. */
 	while (threads--)
 		wait_for_completion(&pool.gone);
+	ktcp_depot_exit(&pool.ready);
 }
 
 static int thread_pool_show(struct seq_file *seq, void *unused)
 {
-	spin_lock_bh(&pool.lock);
-	seq_printf(seq, "low %u\nhigh %u\n# ready %u\n# busy %u\n", pool.low,
-		   pool.high, pool.nr_ready, pool.nr_busy);
-	seq_printf(seq, "# created %llu\n# ended %llu\n", pool.created,
-		   pool.ended);
-	spin_unlock_bh(&pool.lock);
+	/* In this order none of the differences is negative. */
+	s64 ended = atomic64_read(&pool.ended);
+	int ready = atomic_read(&pool.nr_ready);
+	s64 created = atomic64_read(&pool.created);
+
+	seq_printf(seq, "low %u\nhigh %u\n# ready %d\n# busy %lld\n",
+		   READ_ONCE(pool.low), READ_ONCE(pool.high), ready,
+		   created - ended - ready);
+	seq_printf(seq, "# created %lld\n# ended %lld\n", created, ended);
 	return 0;
 }
 
@@ -420,10 +441,8 @@ static int marks_commit(struct ktcp_command *cmd, void *draft)
 		return ktcp_command_fail(cmd, "low", -ERANGE,
 					 "low %u is above high %u",
 					 marks.value[0], marks.value[1]);
-	spin_lock_bh(&pool.lock);
 	WRITE_ONCE(pool.low, marks.value[0]);
 	WRITE_ONCE(pool.high, marks.value[1]);
-	spin_unlock_bh(&pool.lock);
 	wake_up(&pool.wait);
 	return 0;
 }

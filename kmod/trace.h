@@ -98,7 +98,7 @@ TRACE_EVENT(ktcp_pool_refill,
 			     __field(int, wants)),
 	    TP_fast_assign(memcpy(__entry->peer, &pool->addr,
 				  sizeof(union ktcp_addr));
-			   __entry->ready = pool->nr_ready;
+			   __entry->ready = atomic_read(&pool->nr_ready);
 			   __entry->wants = wants;),
 	    TP_printk("peer=%pISpc ready=%u opening=%d", __entry->peer,
 		      __entry->ready, __entry->wants)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Compiling ktcp.ko in a build root."""
+"""Compiling ktcp.ko, and what tests parts of it inside a kernel, in a build root."""
 
 import shutil
 import subprocess
@@ -9,6 +9,8 @@ from pathlib import Path
 from ktcp_ops.errors import KtcpError
 from tests.harness.buildroot import Buildroot
 
+# Not a part of what a relay gets.
+SELFTEST = "KTCP_SELFTEST=m"
 SOURCES = ("*.c", "*.h", "*.S", "Kbuild*", "Makefile", ".clang-format")
 
 
@@ -41,7 +43,7 @@ def make(
         kernel: A directory of the host, seen as /kernel.
         options: More words for make.
     """
-    command = ["make", "-j2", "-C", tree, "M=/work/kmod", *options, "modules"]
+    command = ["make", "-j2", "-C", tree, "M=/work/kmod", SELFTEST, *options, "modules"]
     return subprocess.run(
         buildroot.command(command, work, kernel=kernel),
         stdin=subprocess.DEVNULL,

@@ -8,6 +8,7 @@ from pathlib import Path
 from tests.kernel.wait import seconds
 
 FILE = os.environ.get("KTCP_MODULE", "/root/suite/ktcp.ko")
+SELFTEST = Path(FILE).with_name("ktcp_selftest.ko")
 
 
 def is_loaded() -> bool:
@@ -46,3 +47,14 @@ def unload(bound: float = 60) -> None:
     process = subprocess.Popen(["rmmod", "ktcp"])
     code = process.wait(seconds(bound))
     assert code == 0, f"rmmod ended with {code}"
+
+
+def selftest(**parameters: int) -> None:
+    """Load the module that tests parts of KTCP inside the kernel, and unload it.
+
+    Raises:
+        subprocess.CalledProcessError: It found a fault; the kernel's log says which.
+    """
+    words = [f"{name}={value}" for name, value in parameters.items()]
+    subprocess.run(["insmod", str(SELFTEST), *words], check=True, timeout=seconds(120))
+    subprocess.run(["rmmod", SELFTEST.stem], check=True, timeout=seconds(60))
