@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * The flow behind an accepted connection, from conntrack: the only one who
- * knows it after REDIRECT.
+ * knows it after REDIRECT, and who has its mark after TPROXY.
  */
 
 #include "flow.h"
@@ -56,6 +56,16 @@ void ktcp_flow_original(const struct nf_conn *ct, struct ktcp_flow *flow)
 	flow->mark = READ_ONCE(ct->mark);
 }
 
+/*
+ * A connection to the listener's own address is a stranger's. REDIRECT leaves
+ * its trace; TPROXY leaves none, and the target of what it takes is elsewhere.
+ */
+static bool was_steered(const struct nf_conn *ct, const struct ktcp_flow *flow)
+{
+	return ct->status & IPS_DST_NAT ||
+	       !ktcp_addr_is_local(nf_ct_net(ct), &flow->target);
+}
+
 /**
  * ktcp_flow_of() - Find the flow of an accepted connection
  * @sock: the connection
@@ -84,7 +94,7 @@ int ktcp_flow_of(struct socket *sock, struct ktcp_flow *flow)
 		return -ENOENT;
 	ct = nf_ct_tuplehash_to_ctrack(hash);
 	ktcp_flow_original(ct, flow);
-	err = ct->status & IPS_DST_NAT && flow->mark ? 0 : -ENOENT;
+	err = flow->mark && was_steered(ct, flow) ? 0 : -ENOENT;
 	nf_ct_put(ct);
 	return err;
 }

@@ -187,6 +187,25 @@ static const struct nf_hook_ops hooks[] = {
 #endif
 };
 
+/* Conntrack too: without a NAT rule nobody else asks for it. */
+static int register_hooks(struct net *net)
+{
+	int err = nf_ct_netns_get(net, NFPROTO_INET);
+
+	if (err)
+		return err;
+	err = nf_register_net_hooks(net, hooks, ARRAY_SIZE(hooks));
+	if (err)
+		nf_ct_netns_put(net, NFPROTO_INET);
+	return err;
+}
+
+static void unregister_hooks(struct net *net)
+{
+	nf_unregister_net_hooks(net, hooks, ARRAY_SIZE(hooks));
+	nf_ct_netns_put(net, NFPROTO_INET);
+}
+
 /**
  * ktcp_gate_open() - Begin to take flows
  * @ktcp: the namespace
@@ -203,8 +222,7 @@ int ktcp_gate_open(struct ktcp_net *ktcp)
 
 	lockdep_assert_held(&ktcp->config_lock);
 	if (!ktcp->gate_users)
-		err = nf_register_net_hooks(ktcp->net, hooks,
-					    ARRAY_SIZE(hooks));
+		err = register_hooks(ktcp->net);
 	if (!err)
 		ktcp->gate_users++;
 	return err;
@@ -220,5 +238,5 @@ void ktcp_gate_close(struct ktcp_net *ktcp)
 {
 	lockdep_assert_held(&ktcp->config_lock);
 	if (!--ktcp->gate_users)
-		nf_unregister_net_hooks(ktcp->net, hooks, ARRAY_SIZE(hooks));
+		unregister_hooks(ktcp->net);
 }

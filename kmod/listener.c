@@ -47,6 +47,7 @@ struct port {
  * @ktcp: its namespace
  * @role: what its connections are
  * @number: of the port
+ * @tproxy: flows come by TPROXY instead of REDIRECT
  * @gated: holds the gate open
  * @port: one for each of families[]
  */
@@ -55,6 +56,7 @@ struct ktcp_listener {
 	struct ktcp_net *ktcp;
 	enum ktcp_role role;
 	u16 number;
+	bool tproxy;
 	bool gated;
 	struct port port[ARRAY_SIZE(families)];
 };
@@ -105,6 +107,17 @@ static void port_accept(struct work_struct *work)
 	queue_work(accept_queue, &port->accept);
 }
 
+static int port_prepare(struct port *port)
+{
+	if (port->listener->role == KTCP_ROLE_RELAY)
+		ktcp_socket_fast_open(port->sock);
+	/*
+	 * Not for all: what is transparent is spared by NAT's repair of early
+	 * demux, which REDIRECT of one source port to many servers needs.
+	 */
+	return port->listener->tproxy ? ktcp_socket_transparent(port->sock) : 0;
+}
+
 /* Connections between relays inherit their buffers from the listener. */
 static void port_tune(struct port *port)
 {
@@ -126,9 +139,13 @@ static int port_open(struct port *port, sa_family_t family)
 				 &port->sock);
 	if (err)
 		return err;
+	err = port_prepare(port);
+	if (err) {
+		ktcp_socket_release(port->sock);
+		port->sock = NULL;
+		return err;
+	}
 	port_tune(port);
-	if (listener->role == KTCP_ROLE_RELAY)
-		ktcp_socket_fast_open(port->sock);
 	sk = port->sock->sk;
 	write_lock_bh(&sk->sk_callback_lock);
 	port->data_ready = sk->sk_data_ready;
@@ -243,7 +260,8 @@ static struct ktcp_table *table_of(struct ktcp_net *ktcp)
 
 /* One that the same write takes away before it adds it listens on. */
 static struct ktcp_listener *listener_in_force(struct ktcp_net *ktcp,
-					       enum ktcp_role role, u16 number)
+					       enum ktcp_role role, u16 number,
+					       bool tproxy)
 {
 	const struct ktcp_table *table = table_of(ktcp);
 	int place = listener_find(table, number);
@@ -252,11 +270,12 @@ static struct ktcp_listener *listener_in_force(struct ktcp_net *ktcp,
 	if (place < 0)
 		return NULL;
 	listener = table->object[place];
-	return listener->role == role ? listener : NULL;
+	return listener->role == role && listener->tproxy == tproxy ? listener :
+								      NULL;
 }
 
 static int listener_add(struct ktcp_command *cmd, struct ktcp_table **draft,
-			enum ktcp_role role, u16 number)
+			enum ktcp_role role, u16 number, bool tproxy)
 {
 	struct ktcp_listener *listener;
 	int err;
@@ -264,7 +283,7 @@ static int listener_add(struct ktcp_command *cmd, struct ktcp_table **draft,
 	if (listener_find(*draft, number) >= 0)
 		return ktcp_command_fail(cmd, cmd->word[2], -EEXIST,
 					 "this port has a listener already");
-	listener = listener_in_force(cmd->ktcp, role, number);
+	listener = listener_in_force(cmd->ktcp, role, number, tproxy);
 	if (listener) {
 		listener_table_get(listener);
 		return ktcp_table_insert(draft, (*draft)->count, listener);
@@ -276,6 +295,7 @@ static int listener_add(struct ktcp_command *cmd, struct ktcp_table **draft,
 	listener->ktcp = cmd->ktcp;
 	listener->role = role;
 	listener->number = number;
+	listener->tproxy = tproxy;
 	err = listener_open(listener);
 	if (err) {
 		listener_table_put(listener);
@@ -305,6 +325,7 @@ static int listeners_line(struct ktcp_command *cmd, void **draft)
 {
 	static const char *const verbs[] = { "add", "del" };
 	int verb = ktcp_command_choice(cmd, verbs, ARRAY_SIZE(verbs));
+	bool tproxy = false;
 	int role, err;
 	u32 number;
 
@@ -313,13 +334,15 @@ static int listeners_line(struct ktcp_command *cmd, void **draft)
 	role = ktcp_command_choice(cmd, role_names, ARRAY_SIZE(role_names));
 	if (role < 0)
 		return role;
-	err = ktcp_command_u32(cmd, "the port", 1, U16_MAX, &number) ?:
-	      ktcp_command_end(cmd);
+	err = ktcp_command_u32(cmd, "the port", 1, U16_MAX, &number);
+	if (!err && verb == 0 && role == KTCP_ROLE_CLIENT)
+		tproxy = ktcp_command_accept(cmd, "tproxy");
+	err = err ?: ktcp_command_end(cmd);
 	if (err)
 		return err;
 	if (verb == 0)
 		return listener_add(cmd, (struct ktcp_table **)draft, role,
-				    number);
+				    number, tproxy);
 	return listener_del(cmd, *draft, role, number);
 }
 
@@ -334,8 +357,8 @@ static int listeners_show(struct seq_file *seq, void *unused)
 	for (i = 0; i < ktcp_table_count(table); i++) {
 		const struct ktcp_listener *listener = table->object[i];
 
-		seq_printf(seq, "add %s %u\n", role_names[listener->role],
-			   listener->number);
+		seq_printf(seq, "add %s %u%s\n", role_names[listener->role],
+			   listener->number, listener->tproxy ? " tproxy" : "");
 	}
 	rcu_read_unlock();
 	return 0;

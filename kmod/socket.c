@@ -68,8 +68,13 @@ int ktcp_socket_create(struct net *net, sa_family_t family,
 	return err;
 }
 
-/* May have, or listen on, addresses that are not the host's. */
-static int make_transparent(struct socket *sock)
+/**
+ * ktcp_socket_transparent() - Let it have addresses that are not the host's
+ * @sock: a socket; as a listener it takes what TPROXY gives it
+ *
+ * Return: 0 or the error of the option.
+ */
+int ktcp_socket_transparent(struct socket *sock)
 {
 	bool v6 = sock->sk->sk_family == AF_INET6;
 	int yes = 1;
@@ -101,7 +106,7 @@ int ktcp_socket_bind_transparent(struct socket *sock,
 	if (!ktcp_addr_is_unicast(addr))
 		return -EADDRNOTAVAIL;
 	sock_set_reuseaddr(sock->sk);
-	err = make_transparent(sock) ?:
+	err = ktcp_socket_transparent(sock) ?:
 	      kernel_bind(sock, &from.sa, ktcp_addr_length(&from));
 	if (err != -EADDRINUSE)
 		return err;

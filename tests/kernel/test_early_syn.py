@@ -3,15 +3,29 @@
 
 import random
 import socket
+from collections.abc import Iterator
 from contextlib import ExitStack
+
+import pytest
 
 from tests.kernel import packet
 from tests.kernel.mesh import Mesh
 from tests.kernel.namespace import Namespace
 from tests.kernel.packet import Segment
 from tests.kernel.topology import Family
+from tests.kernel.tproxy import tproxied
 from tests.kernel.traffic import Payload, connect, discard, echo, receive, send, serving
 from tests.kernel.wait import until
+
+
+@pytest.fixture(params=["redirect", "tproxy"], autouse=True)
+def _steered(request: pytest.FixtureRequest, mesh: Mesh, family: Family) -> Iterator[None]:
+    """Whichever way the client's flows reach the module."""
+    if request.param == "redirect":
+        yield
+        return
+    with tproxied(mesh, family):
+        yield
 
 
 def syn(family: Family, port: int, *, host: int, source_port: int = 0) -> Segment:
@@ -121,6 +135,7 @@ def test_port_used_again_while_its_half_waits(mesh: Mesh, family: Family) -> Non
         packet.send(mesh.c, syn(family, at.port, host=2, source_port=33334))
         until(lambda: at.peers, "the far leg was not opened")
         with mesh.c.socket(family.number) as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             sock.bind((family.client, 33334))
             sock.connect((at.address, at.port))
             send(sock, Payload(1000))

@@ -50,7 +50,7 @@ STATE: dict[str, list[str]] = {
         "allow 0.0.0.0/0 port 65535-65535",
         "deny ::/0",
     ],
-    "listeners": ["add client 5557", "add relay 5565"],
+    "listeners": ["add client 5557", "add client 5558 tproxy", "add relay 5565"],
     "drain": ["on"],
 }
 READABLE = [name for name in STATE if name != "keys"]
@@ -111,6 +111,8 @@ LISTENERS = [
     wrong("listeners", "add client 0", errno.ERANGE, "0"),
     wrong("listeners", "add client 65536", errno.ERANGE, "65536"),
     wrong("listeners", "add client http", errno.EINVAL, "http"),
+    wrong("listeners", "add client 5557 proxy", errno.EINVAL, "proxy"),
+    wrong("listeners", "add relay 5565 tproxy", errno.EINVAL, "tproxy"),
     wrong("listeners", "del client 5557", errno.ENOENT, "5557"),
     Wrong("listeners", ["add client 5557", "add client 5557"], errno.EEXIST, "5557", line=2),
     Wrong("listeners", ["add client 5557", "add relay 5557"], errno.EEXIST, "5557", line=2),
