@@ -50,8 +50,8 @@ def every(root: Path) -> list[Phase]:
             "kernel debug",
             "kernel",
             minutes=45,
-            commands=[(*HARNESS, "run", "--debug")],
-            ahead=(*HARNESS, "prepare", "--debug"),
+            commands=[(*HARNESS, "run", "--checker", "kasan")],
+            ahead=(*HARNESS, "prepare", "--checker", "kasan"),
         ),
         *(
             phase(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""python -m tests.harness lint | run [--release R] [--debug] [-k EXPRESSION] | prepare."""
+"""python -m tests.harness lint | run [--release R] [--checker C] [-k EXPRESSION] | prepare."""
 
 import argparse
 import signal
@@ -25,7 +25,9 @@ def parser() -> argparse.ArgumentParser:
     prepare = commands.add_parser("prepare", help="fill the cache, run nothing")
     for command in (run, prepare):
         command.add_argument("--release", choices=RELEASES, default="trixie")
-        command.add_argument("--debug", action="store_true", help="with the debug kernel")
+        command.add_argument(
+            "--checker", choices=debug_kernel.CHECKERS, help="in the debug kernel that has it"
+        )
     run.add_argument("-k", dest="only", metavar="EXPRESSION", help="as pytest's")
     run.add_argument(
         "--fuzz", type=int, default=400, metavar="N", help="inputs of each fuzz test (%(default)s)"
@@ -66,13 +68,13 @@ def carry_out(words: argparse.Namespace) -> int:
         return 1 if lint.run(CHECKOUT) else 0
     if words.command == "prepare":
         root = buildroot.ensure(words.release)
-        if words.debug:
-            debug_kernel.ensure(root)
+        if words.checker:
+            debug_kernel.ensure(root, words.checker)
         return 0
     plan = suite.Plan(
         checkout=CHECKOUT,
         release=words.release,
-        debug=words.debug,
+        checker=words.checker,
         only=words.only,
         fuzz=words.fuzz,
         rounds=words.rounds,

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The kernel that finds a module's mistakes: KASAN, lockdep, kmemleak and more.
+"""Kernels that find a module's mistakes.
 
-It is compiled from the release's own source with debug-kernel.config on top of
-tinyconfig, which takes some minutes once; the cache keeps the image and what
-is needed to compile modules for it.
+Two of them, since KASAN and KCSAN exclude each other: `kasan`, which has lockdep,
+kmemleak and fault injection as well, and `kcsan`. Either is compiled from the
+release's own source with debug-kernel.config and its own on top of tinyconfig,
+which takes some minutes once; the cache keeps the image and what is needed to
+compile modules for it.
 """
 
-import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from ktcp_ops.errors import KtcpError
 from tests.harness import cached, progress
 from tests.harness.buildroot import Buildroot, as_root
 
+CHECKERS = ("kasan", "kcsan")
 CONFIG = Path(__file__).with_name("debug-kernel.config")
 
 CONFIGURE = """
@@ -57,30 +59,37 @@ class DebugKernel:
         return self.directory / "linux"
 
 
-def ensure(buildroot: Buildroot) -> DebugKernel:
-    """The debug kernel of the release of `buildroot`, compiled if the cache has none.
+def wanted_config(checker: str) -> str:
+    """What is set on top of tinyconfig for one of CHECKERS."""
+    files = (CONFIG, CONFIG.with_name(f"{checker}.config"))
+    return "\n".join(file.read_text(encoding="ascii") for file in files)
+
+
+def ensure(buildroot: Buildroot, checker: str) -> DebugKernel:
+    """The kernel with one of CHECKERS, compiled if the cache has none.
 
     Raises:
         KtcpError: It cannot be configured as wanted, or does not compile.
     """
     source = buildroot.sources()
     scripts = (CONFIGURE, COMPILE, KEEP)
-    key = cached.key_of(CONFIG.read_bytes(), *scripts, buildroot.root.parent.name)
-    name = f"debug-kernel-{buildroot.release}-{key}"
+    config = wanted_config(checker)
+    key = cached.key_of(config.encode(), *scripts, buildroot.root.parent.name)
+    name = f"{checker}-kernel-{buildroot.release}-{key}"
     return DebugKernel(
-        directory=cached.directory(name, lambda place: make(buildroot, source, place))
+        directory=cached.directory(name, lambda place: make(buildroot, source, place, config))
     )
 
 
-def make(buildroot: Buildroot, source: Path, place: Path) -> None:
+def make(buildroot: Buildroot, source: Path, place: Path, config: str) -> None:
     """Compile the kernel in `place`."""
     tree = place / "linux"
     tree.mkdir()
-    shutil.copy(CONFIG, place / "ktcp.config")
+    (place / "ktcp.config").write_text(config, encoding="ascii")
     unpack = ["tar", "--strip-components=1", "-C", str(tree), "-xf", str(source)]
     subprocess.run([*as_root(), *unpack], check=True)
     run(buildroot, place, CONFIGURE, "debug kernel: configuring")
-    check_config(tree / ".config")
+    check_config(tree / ".config", config)
     run(buildroot, place, COMPILE, "debug kernel: compiling, some minutes")
     run(buildroot, place, KEEP, "debug kernel: tidying up")
 
@@ -92,16 +101,14 @@ def run(buildroot: Buildroot, place: Path, script: str, what: str) -> None:
     progress.logged(command, log=log, what=what)
 
 
-def check_config(config: Path) -> None:
+def check_config(granted: Path, wanted: str) -> None:
     """Kconfig drops silently what lacks a dependency.
 
     Raises:
         KtcpError: An option that is asked for is not set; the message names all.
     """
-    there = set(config.read_text(encoding="ascii").splitlines())
-    wanted = [
-        line for line in CONFIG.read_text(encoding="ascii").splitlines() if line.startswith("CONF")
-    ]
-    missing = [line for line in wanted if line not in there]
+    there = set(granted.read_text(encoding="ascii").splitlines())
+    asked = [line for line in wanted.splitlines() if line.startswith("CONF")]
+    missing = [line for line in asked if line not in there]
     if missing:
         raise KtcpError(f"{CONFIG.name}: Kconfig does not grant {', '.join(missing)}")

@@ -31,7 +31,7 @@ class Plan:
 
     checkout: Path
     release: Release
-    debug: bool = False
+    checker: str | None = None
     only: str | None = None
     fuzz: int = 400
     rounds: int = 1
@@ -40,7 +40,7 @@ class Plan:
     @property
     def name(self) -> str:
         """Names the run's directory and its reports."""
-        return f"{self.release}-debug" if self.debug else self.release
+        return f"{self.release}-{self.checker}" if self.checker else self.release
 
     @property
     def directory(self) -> Path:
@@ -50,23 +50,23 @@ class Plan:
     @property
     def bound_s(self) -> float:
         """No run takes longer."""
-        seconds = 40 * 60 if self.debug else 25 * 60
+        seconds = 40 * 60 if self.checker else 25 * 60
         return seconds + self.fuzz * FUZZ_S + (self.rounds - 1) * ROUND_S
 
     def environment(self) -> dict[str, str]:
         """How much there is to do, and how fast it will be done."""
         pace = {"KTCP_TEST_SCALE": "1", "KTCP_TEST_PATIENCE": "2"}
-        if self.debug:
+        if self.checker:
             pace = {"KTCP_TEST_SCALE": "0.1", "KTCP_TEST_PATIENCE": "5"}
         amount = {"KTCP_TEST_FUZZ": str(self.fuzz), "KTCP_TEST_ROUNDS": str(self.rounds)}
-        return {**pace, **amount}
+        return {**pace, **amount, "KTCP_TEST_CHECKER": self.checker or ""}
 
     def command_line(self) -> str:
         """What is appended to the kernel's: an oops ends the guest, a busy host is no stall."""
         patience = "watchdog_thresh=60 rcupdate.rcu_cpu_stall_timeout=240"
         words = f"panic=-1 oops=panic {patience}"
         # Interpreting ACPI's routing of PCI under KASAN takes two minutes; MSI needs none.
-        return f"{words} kmemleak=on pci=noacpi" if self.debug else words
+        return f"{words} kmemleak=on pci=noacpi" if self.checker else words
 
     def pytest(self) -> str:
         """The guest's shell line that runs the tests."""
@@ -100,14 +100,14 @@ def run(plan: Plan) -> int:
     """
     plan.directory.mkdir(parents=True, exist_ok=True)
     root = buildroot.ensure(plan.release)
-    kernel = debug_kernel.ensure(root) if plan.debug else None
+    kernel = debug_kernel.ensure(root, plan.checker) if plan.checker else None
     module = build_module(plan, root, kernel)
     begun = time.monotonic()
     with guest.running(
         release=plan.release,
         directory=plan.directory / "guest",
         name="ktest",
-        memory_mib=3072 if plan.debug else 1536,
+        memory_mib=3072 if plan.checker else 1536,
         kernel=kernel.image if kernel else None,
         command_line=plan.command_line(),
         reboots=False,
@@ -137,9 +137,11 @@ def build_module(
 def prepare(vm: Guest, plan: Plan, module: Path) -> None:
     """Put the module and the tests into the guest."""
     vm.put(plan.checkout / "tests" / "kernel", f"{REMOTE}/tests/kernel")
-    vm.put(module, f"{REMOTE}/ktcp.ko")
-    if plan.debug:
+    for built in sorted(module.parent.glob("*.ko")):
+        vm.put(built, f"{REMOTE}/{built.name}")
+    if plan.checker:
         vm.run("mountpoint -q /sys/kernel/debug || mount -t debugfs none /sys/kernel/debug")
+    if plan.checker == "kasan":
         leaks(vm, "forget")
 
 
@@ -149,7 +151,7 @@ def judge(vm: Guest, plan: Plan) -> list[str]:
     failures = [] if code == 0 else [f"pytest ended with {code}"]
     with contextlib.suppress(KtcpError):
         vm.get(f"{REMOTE}/junit.xml", plan.directory / "junit.xml")
-    if plan.debug:
+    if plan.checker == "kasan":
         done = leaks(vm, "report")
         if done.returncode:
             failures.append(f"kmemleak:\n{done.stdout}{done.stderr}")

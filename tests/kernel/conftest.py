@@ -12,6 +12,7 @@ third network, KTCP on rc takes it and hands it to KTCP on rs, which connects
 to s. Without KTCP the same packets are routed.
 """
 
+import os
 import signal
 from collections.abc import Iterator
 from types import FrameType
@@ -27,6 +28,9 @@ from tests.kernel.topology import topology as make_topology
 from tests.kernel.wait import seconds
 
 TEST_BOUND_S = 240
+
+# Only that kernel can be told to run out of memory.
+collect_ignore = [] if os.environ.get("KTCP_TEST_CHECKER") == "kasan" else ["test_memory.py"]
 
 
 @pytest.fixture(autouse=True)

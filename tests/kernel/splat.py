@@ -2,7 +2,7 @@
 """Reports in the kernel's log that fail a test run, whatever the tests said."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 # Sources: lib/dump_stack.c, kernel/panic.c, kernel/locking/lockdep.c,
 # mm/kasan/report.c, kernel/rcu/tree_stall.h, kernel/hung_task.c.
@@ -47,6 +47,43 @@ HARMLESS = re.compile(
 )
 
 
+# How a report of KCSAN begins and ends, and what stands above the place of an access.
+# Source: kernel/kcsan/report.c.
+RACE = re.compile(r"BUG: KCSAN: ")
+RACE_END = re.compile(r"Reported by Kernel Concurrency Sanitizer")
+ACCESS = re.compile(r"\b(?:read|write|read-write)(?: \(\w+\))? to 0x|\brace at unknown origin")
+OURS = "[ktcp]"
+
+
 def splats(lines: Iterable[str]) -> list[str]:
     """The lines that report a fault of the kernel, in their order."""
-    return [line for line in lines if SPLAT.search(line) and not HARMLESS.search(line)]
+    return [
+        line
+        for line in without_foreign_races(lines)
+        if SPLAT.search(line) and not HARMLESS.search(line)
+    ]
+
+
+def without_foreign_races(lines: Iterable[str]) -> Iterator[str]:
+    """All but KCSAN's reports of races between two places of the kernel's own.
+
+    Of those it knows many; a race is the module's when it has one of the two accesses.
+    """
+    report: list[str] = []
+    for line in lines:
+        if report or RACE.search(line):
+            report.append(line)
+        else:
+            yield line
+        if report and RACE_END.search(line):
+            yield from report if is_ours(report) else []
+            report = []
+    yield from report
+
+
+def is_ours(report: list[str]) -> bool:
+    """True when one of the accesses is in the module's own text."""
+    places = [
+        place for place, above in zip(report[1:], report, strict=False) if ACCESS.search(above)
+    ]
+    return any(OURS in place for place in places)

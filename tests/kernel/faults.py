@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Allocations of the module that fail, by the fault injection of a debug kernel."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+FAILSLAB = Path("/sys/kernel/debug/failslab")
+# More than any test reaches; what is left tells how many allocations failed.
+MOST = 10_000_000
+
+
+def text_of(module: str) -> tuple[int, int]:
+    """Where a module's functions lie in memory."""
+    suffix = f"[{module}]"
+    rows = (
+        line.split() for line in Path("/proc/kallsyms").read_text(encoding="ascii").splitlines()
+    )
+    places = [int(row[0], 16) for row in rows if row[-1] == suffix and row[1] in "tT"]
+    return min(places), max(places) + 0x1000
+
+
+def knob(name: str, value: object) -> None:
+    """Turn one."""
+    (FAILSLAB / name).write_text(f"{value}\n", encoding="ascii")
+
+
+def failed() -> int:
+    """How many allocations failed since failing() began."""
+    return MOST - int((FAILSLAB / "times").read_text(encoding="ascii"))
+
+
+@contextmanager
+def failing(percent: int) -> Iterator[None]:
+    """Let so many of the allocations fail that the module makes, or has made for it.
+
+    Source: Documentation/fault-injection/fault-injection.rst.
+    """
+    start, end = text_of("ktcp")
+    knob("ignore-gfp-wait", "N")  # those that may sleep fail as well
+    knob("task-filter", "N")
+    knob("verbose", 0)
+    knob("interval", 1)
+    knob("stacktrace-depth", 32)
+    knob("require-start", hex(start))
+    knob("require-end", hex(end))
+    knob("times", MOST)
+    knob("probability", percent)
+    try:
+        yield
+    finally:
+        knob("probability", 0)

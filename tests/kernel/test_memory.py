@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Without memory a flow may end, a write may be refused; nothing else happens, and no leak."""
+
+import errno
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.kernel.faults import failed, failing
+from tests.kernel.mesh import CLIENT_PORT, KEY, RELAY_PORT, Mesh
+from tests.kernel.namespace import Namespace, RefusedError
+from tests.kernel.topology import V4, V6, Family, Topology
+from tests.kernel.traffic import Payload, connect, echo, receive, send, serving
+from tests.kernel.wait import until
+
+PEER = V4.at(V4.rs, RELAY_PORT)
+
+# Of each file: a write, and one that undoes it.
+WRITES = {
+    "keys": ("add 7 " + KEY, "del 7"),
+    "peers": (f"add {PEER} low 0 high 0 key 1", f"del {PEER}"),
+    "routes": ("add mark 0x777 direct", "del mark 0x777"),
+    "exits": ("allow 192.0.2.0/24", "del allow 192.0.2.0/24"),
+    "listeners": (f"add client {CLIENT_PORT}", f"del client {CLIENT_PORT}"),
+    "settings": ("buffer_bytes 8192", "buffer_bytes 16384"),
+}
+
+
+def attempt(mesh: Mesh, family: Family, address: str, port: int) -> bool:
+    """True when an echo came back whole; what else may happen is that it is cut off."""
+    try:
+        with connect(mesh.c, family, address, port, bound=4) as sock:
+            send(sock, Payload(20_000))
+            receive(sock, Payload(20_000))
+    except (ConnectionError, TimeoutError):
+        # Even a RST wants memory.
+        return False
+    return True
+
+
+@pytest.mark.parametrize("percent", [1, 10, 50])
+def test_traffic(mesh: Mesh, family: Family, percent: int) -> None:
+    """Whoever is served is served right, and with memory back all are."""
+    with serving(mesh.s, family, echo) as at, ThreadPoolExecutor(8) as clients:
+        with failing(percent):
+            tried = [clients.submit(attempt, mesh, family, at.address, at.port) for _ in range(40)]
+            for one in tried:
+                one.result()
+            assert failed(), "nothing failed"
+        mesh.wait_idle()
+        until(lambda: attempt(mesh, family, at.address, at.port), "nobody is served afterwards")
+        assert at.peers[-1] == family.rs_inside
+
+
+def state(host: Namespace, file: str) -> list[str]:
+    """What a file says, of what it was told."""
+    return [] if file == "keys" else host.lines(file)
+
+
+@pytest.mark.parametrize("file", WRITES)
+def test_configuration(relay: Topology, file: str) -> None:
+    """A write is done whole, or refused whole."""
+    host = relay.rc
+    host.write("keys", "add 1 " + KEY)
+    refused = 0
+    with failing(40):
+        for line in WRITES[file] * 20:
+            before = state(host, file)
+            try:
+                host.write(file, line)
+            except RefusedError as error:
+                refused += error.errno == errno.ENOMEM
+                assert state(host, file) == before
+        assert failed(), "nothing failed"
+    assert refused, "no write was refused for want of memory"
+
+
+def test_what_failed_can_be_tried_again(relay: Topology) -> None:
+    """Nothing of it stays behind that would be in the way."""
+    with failing(100), pytest.raises(RefusedError):
+        relay.rc.write("peers", f"add {V6.at(V6.rs, RELAY_PORT)} low 0 high 0 key 1")
+    relay.rc.write("keys", "add 1 " + KEY)
+    relay.rc.write("peers", f"add {V6.at(V6.rs, RELAY_PORT)} low 0 high 0 key 1")
