@@ -28,7 +28,7 @@ body=$(mktemp /dev/shm/ktcp-demo.XXXXXXXX)
 trap 'rm -f "$body"' EXIT
 fetch() {
     times=$(curl --silent --show-error --fail --max-time 60 --output "$body" \\
-        --write-out '%{time_starttransfer} %{time_total}' "$3") || exit 1
+        --write-out '%{time_namelookup} %{time_starttransfer} %{time_total}' "$3") || exit 1
     sum=$(sha256sum <"$body")
     size=$(stat --format %s "$body")
     echo "$1 $2 $size $times ${sum%% *}"
@@ -151,14 +151,16 @@ def read_download(line: str) -> Download:
         KtcpError: The line is something else.
     """
     try:
-        run, way, size, first_byte, total, sha256 = line.split()
+        run, way, size, *times, sha256 = line.split()
+        # There is no name to look up: then the SYN is sent. What came before is curl's own.
+        begun, first_byte, total = (float(time) for time in times)
         return Download.model_validate(
             {
                 "run": run,
                 "way": way,
                 "size": size,
-                "first_byte": first_byte,
-                "total": total,
+                "first_byte": round(first_byte - begun, 6),
+                "total": round(total - begun, 6),
                 "sha256": sha256,
             }
         )

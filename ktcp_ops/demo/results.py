@@ -40,8 +40,10 @@ class Download(Frozen):
     run: int = Field(ge=1, description="number of the round, from 1")
     way: Way
     size: int = Field(gt=0, description="bytes of the body")
-    first_byte: Seconds = Field(description="from curl's start to the response's first byte")
-    total: Seconds = Field(description="from curl's start to the last byte")
+    first_byte: Seconds = Field(
+        description="from the connection's start to the response's first byte"
+    )
+    total: Seconds = Field(description="from the connection's start to the last byte")
     sha256: Sha256
 
 

@@ -32,7 +32,7 @@ def guests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Guests:
 while [ "$1" != --output ]; do shift; done
 printf '%s' "$(basename "$5")" > "$2"
 [ "$(basename "$5")" != 1m ] || [ ! -e "{tmp_path}/broken" ] || exit 22
-echo 0.5 0.75""",
+echo 0.1 0.6 0.85""",
     )
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     return Guests(tmp_path / "ssh_config")
@@ -90,15 +90,18 @@ def test_ping_times() -> None:
         ping_times("100% packet loss")
 
 
-@pytest.mark.parametrize("line", ["", "1 ktcp 10", f"x ktcp 10 0.1 0.2 {SUM}", "hello there"])
+@pytest.mark.parametrize(
+    "line",
+    ["", "1 ktcp 10", f"x ktcp 10 0 0.1 0.2 {SUM}", f"1 ktcp 10 0.1 0.2 {SUM}", "hello there"],
+)
 def test_other_lines_are_refused(line: str) -> None:
     with pytest.raises(KtcpError, match="not a download's figures"):
         read_download(line)
 
 
 def test_differing_bytes_are_found() -> None:
-    good = read_download(f"1 ktcp 10 0.1 0.2 {SUM}")
-    other = read_download(f"1 routed 20 0.1 0.2 {SUM}")
+    good = read_download(f"1 ktcp 10 0 0.1 0.2 {SUM}")
+    other = read_download(f"1 routed 20 0 0.1 0.2 {SUM}")
     assert good.way is Way.KTCP
     assert differing([good, other], {10: SUM, 20: "aa" * 32}) == [other]
     assert differing([good], {}) == [good]
