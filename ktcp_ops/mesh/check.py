@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from ktcp_ops.mesh import acl
 from ktcp_ops.mesh.description import key_path
-from ktcp_ops.mesh.model import MAX_HOPS, Mesh, Path, Relay
+from ktcp_ops.mesh.model import MAX_HOPS, RETURN_MARK, Mesh, Path, Relay, Way
 from ktcp_ops.mesh.values import ALL_PORTS, Network, PortRange
 
 NEVER_A_TARGET = tuple(
@@ -234,13 +234,23 @@ def pairs_cover_paths(subject: Subject) -> Iterator[Problem]:
 
 
 def paths_have_destinations(subject: Subject) -> Iterator[Problem]:
-    """A path without destinations takes no flow."""
+    """A path takes flows by their destinations, or those of one service port."""
     for number, path in subject.paths:
         doubtful = subject.doubts.path_fields.get(number, set())
-        if not path.destinations and not {"destinations", "ports"} & doubtful:
+        if {"destinations", "ports", "service"} & doubtful:
+            continue
+        if path.service:
+            for name in ("destinations", "ports"):
+                if getattr(path, name):
+                    yield Problem(
+                        at("paths", number, name),
+                        "is set beside service, whose port and target say it all; "
+                        "remove one of the two, or make it two paths",
+                    )
+        elif not path.destinations:
             yield Problem(
                 at("paths", number, "destinations"),
-                "is empty; list the prefixes whose traffic takes this path",
+                "is empty; list the prefixes whose traffic takes this path, or give it a service",
             )
 
 
@@ -254,6 +264,70 @@ def destinations_are_targets(subject: Subject) -> Iterator[Problem]:
                     f"{network} is loopback, link-local or multicast, which no relay connects to; "
                     "remove it",
                 )
+
+
+def services_have_targets(subject: Subject) -> Iterator[Problem]:
+    """A service leads to an address that its exit connects to."""
+    for number, path in subject.paths:
+        if path.service is None:
+            continue
+        key, target = at("paths", number, "service", "target"), path.service.target.address
+        if target.is_unspecified or any(target in never for never in NEVER_A_TARGET):
+            yield Problem(
+                key,
+                f"{target} is unspecified, loopback, link-local or multicast, "
+                "which no relay connects to; name the target by an address of its own",
+            )
+        relay = subject.mesh.relays.get(path.exit)
+        if relay and target in (relay.ktcp_address, relay.ktcp_address6):
+            yield Problem(
+                key,
+                f"{target} is an address of {path.exit} itself, to which the module never "
+                "connects; name another host",
+            )
+
+
+def service_ports_are_free(subject: Subject) -> Iterator[Problem]:
+    """A service takes a port of its ingress that nothing else there has."""
+    ports = subject.mesh.ports
+    owners: dict[tuple[str, int], str] = {}
+    for number, path in subject.paths:
+        if path.service is None:
+            continue
+        relay = subject.mesh.relays.get(path.ingress)
+        taken = {
+            22: "where ssh listens",
+            ports.client: "the client listener's",
+            ports.relay: "the relay listener's",
+        }
+        if relay and relay.ansible_port:
+            taken[relay.ansible_port] = f"where Ansible reaches {path.ingress}"
+        port = path.service.port
+        owner = owners.setdefault((path.ingress, port), path.name)
+        reason = taken.get(port) or (
+            f"also the service port of path {owner!r}" if owner != path.name else ""
+        )
+        if reason:
+            yield Problem(
+                at("paths", number, "service", "port"),
+                f"{port} of {path.ingress} is {reason}; choose another",
+            )
+
+
+def transparent_exits_keep_answers(subject: Subject) -> Iterator[Problem]:
+    """A relay that speaks for clients knows where the answers to them come in."""
+    said: set[str] = set()
+    for _, path in subject.sound_paths():
+        name = path.exit
+        if not path.transparent or name in said | subject.doubts.relays:
+            continue
+        if subject.mesh.relays[name].ktcp_inside_interface is None:
+            said.add(name)
+            yield Problem(
+                key_path("hostvars", name, "ktcp_inside_interface"),
+                f"is missing, and path {path.name!r} is transparent and leaves here; set it to the "
+                "interface on which the targets' packets come in, like eth1",
+            )
 
 
 def covers(outer: Network, inner: Network) -> bool:
@@ -324,18 +398,23 @@ def ports_overlap(one: tuple[PortRange, ...] | None, other: tuple[PortRange, ...
 def marks_name_routes(subject: Subject) -> Iterator[Problem]:
     """At one ingress a mark stands for one way through the relays, and a way has one mark."""
     ways: dict[tuple[str, int], Path] = {}
-    marks: dict[tuple[str, tuple[str, ...]], Path] = {}
+    marks: dict[tuple[str, Way], Path] = {}
     for number, path in subject.paths:
         if path.mark is None:
             continue
         other = ways.setdefault((path.ingress, path.mark), path)
-        if other.via != path.via:
+        if path.mark == RETURN_MARK:
+            yield Problem(
+                at("paths", number, "mark"),
+                f"{path.mark:#x} is what transparent exits mark answers with; choose another",
+            )
+        if other.way != path.way:
             yield Problem(
                 at("paths", number, "mark"),
                 f"{path.mark:#x} is also the mark of path {other.name!r}, which takes another way; "
                 "change one, or leave both out",
             )
-        other = marks.setdefault((path.ingress, path.via), path)
+        other = marks.setdefault((path.ingress, path.way), path)
         if other.mark != path.mark:
             yield Problem(
                 at("paths", number, "mark"),
@@ -356,12 +435,12 @@ def exits_allow_paths(subject: Subject) -> Iterator[Problem]:
     if "exits" in subject.doubts.sections:
         return
     for number, path in subject.sound_paths():
-        if path.exit in subject.doubts.exits or not path.destinations:
+        if path.exit in subject.doubts.exits or not path.targets:
             continue
         if subject.mesh.exits.get(path.exit):
             yield from exit_allows_path(subject.mesh, number, path)
         else:
-            wanted = ", ".join(f"{{allow: {network}}}" for network in path.destinations)
+            wanted = ", ".join(f"{{allow: {network}}}" for network in path.targets)
             yield Problem(
                 at("exits", path.exit),
                 f"has no rule, and without one path {path.name!r} cannot leave here; "
@@ -370,15 +449,16 @@ def exits_allow_paths(subject: Subject) -> Iterator[Problem]:
 
 
 def exit_allows_path(mesh: Mesh, number: int, path: Path) -> Iterator[Problem]:
-    """Each destination passes the list of the path's exit as a whole."""
-    for place, network in enumerate(path.destinations):
-        found = acl.refusal(mesh.exits[path.exit], network, path.ports)
+    """Each target passes the list of the path's exit as a whole."""
+    for place, network in enumerate(path.targets):
+        found = acl.refusal(mesh.exits[path.exit], network, path.target_ports)
         if found is None:
             continue
+        wanted = ("service", "target") if path.service else ("destinations", place)
         if found.rule is None:
             yield Problem(
                 at("exits", path.exit),
-                f"does not allow all of {network}, {at('paths', number, 'destinations', place)}; "
+                f"does not allow all of {network}, {at('paths', number, *wanted)}; "
                 f"add {{allow: {network}}}",
             )
         else:
@@ -418,10 +498,13 @@ def probes_fit(subject: Subject) -> Iterator[Problem]:
                 f"{path.probe.host!r} is not a host of the inventory; name one whose traffic "
                 f"passes {path.ingress}",
             )
-        if path.destinations and not takes(path, path.probe.url):
+        if path.targets and not takes(path, path.probe.url):
             yield Problem(
                 at("paths", number, "probe", "url"),
-                f"{path.probe.url} is not among the path's destinations and ports; "
+                f"{path.probe.url} is not on port {path.service.port} of the path's service; "
+                f"fetch something from there, at an address of {path.ingress}"
+                if path.service
+                else f"{path.probe.url} is not among the path's destinations and ports; "
                 "fetch something that is",
             )
 
@@ -431,6 +514,8 @@ def takes(path: Path, url: str) -> bool:
     parts = urlsplit(url)
     target = ip_network(str(ip_address(parts.hostname or "")))
     port = PortRange(parts.port or 80, parts.port or 80)
+    if path.service:
+        return port.first == path.service.port
     inside = any(covers(network, target) for network in path.destinations)
     return inside and ports_overlap((port,), path.ports)
 
@@ -448,6 +533,9 @@ CHECKS: tuple[Callable[[Subject], Iterator[Problem]], ...] = (
     pairs_cover_paths,
     paths_have_destinations,
     destinations_are_targets,
+    services_have_targets,
+    service_ports_are_free,
+    transparent_exits_keep_answers,
     destinations_are_disjoint,
     marks_name_routes,
     exits_are_relays,

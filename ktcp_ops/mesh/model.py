@@ -6,13 +6,16 @@ Here stands what each part may hold by itself. How the parts must fit together i
 """
 
 from functools import cached_property
-from typing import Annotated, Literal, Self
+from ipaddress import ip_network
+from typing import Annotated, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from ktcp_ops.mesh.values import (
     Address4,
     Address6,
+    Endpoint,
+    Interface,
     Key,
     KeyId,
     Mark,
@@ -20,10 +23,12 @@ from ktcp_ops.mesh.values import (
     Network,
     Pair,
     Port,
+    PortRange,
     Ports,
     Prefix,
     ProbeUrl,
     Switch,
+    Target,
     Whole,
 )
 
@@ -31,6 +36,9 @@ MAX_HOPS = 8
 """Relays of one path behind its ingress; the limit of the wire format's remaining path."""
 
 FULL_MESH = "full_mesh"
+
+RETURN_MARK = 0x6B74
+"""The mark that keeps a target's packets at a transparent path's exit; no path may have it."""
 
 
 class Frozen(BaseModel):
@@ -100,14 +108,33 @@ class Probe(Frozen):
     url: ProbeUrl
 
 
+class Service(Frozen):
+    """A port of an ingress that leads to one target."""
+
+    port: Port
+    target: Target
+
+
+class Way(NamedTuple):
+    """What a mark stands for at an ingress: the relays, and what becomes of a flow at the last."""
+
+    via: tuple[str, ...] = ()
+    target: Endpoint | None = None
+    proxy: bool = False
+    transparent: bool = False
+
+
 class Path(Frozen):
-    """Which flows of an ingress go through which relays."""
+    """Which flows of an ingress go through which relays, and how their target sees them."""
 
     name: Name
     ingress: Name
     via: tuple[Name, ...] = ()
     destinations: tuple[Prefix, ...] = ()
     ports: Ports | None = None
+    service: Service | None = None
+    proxy: Switch = False
+    transparent: Switch = False
     mark: Mark | None = None
     probe: Probe | None = None
 
@@ -120,6 +147,26 @@ class Path(Frozen):
     def exit(self) -> str:
         """The relay that connects to the destination."""
         return self.relays[-1]
+
+    @property
+    def way(self) -> Way:
+        """The way of its flows."""
+        target = self.service.target if self.service else None
+        return Way(self.via, target, self.proxy, self.transparent)
+
+    @property
+    def targets(self) -> tuple[Network, ...]:
+        """Everything that the exit has to reach for it."""
+        return (
+            (ip_network(self.service.target.address),) if self.service else ()
+        ) + self.destinations
+
+    @property
+    def target_ports(self) -> tuple[PortRange, ...] | None:
+        """The ports of ``targets``; None means all."""
+        if self.service is None:
+            return self.ports
+        return (PortRange(self.service.target.port, self.service.target.port),)
 
 
 class ExitRule(Frozen):
@@ -151,11 +198,19 @@ class ExitRule(Frozen):
 
 
 class Relay(Frozen):
-    """A host of the relays' group, and the addresses on which other relays reach it."""
+    """A host of the relays' group.
+
+    Attributes:
+        ktcp_address: where other relays reach it; ``ktcp_address6`` the same over IPv6.
+        ktcp_inside_interface: where the targets' packets come in, if it is a transparent exit.
+        ansible_port: where its ssh listens, or a port that leads there; None means 22.
+    """
 
     name: Name
     ktcp_address: Address4 | None = None
     ktcp_address6: Address6 | None = None
+    ktcp_inside_interface: Interface | None = None
+    ansible_port: Port | None = None
 
     def leg_to(self, other: "Relay") -> Address4 | Address6 | None:
         """Give the address to reach ``other``: IPv4 if both have it, else IPv6, else None."""

@@ -13,8 +13,8 @@ from ipaddress import IPv4Address, IPv6Address
 from itertools import pairwise
 from typing import TypedDict
 
-from ktcp_ops.mesh.model import Mesh, Path, Relay, Settings
-from ktcp_ops.mesh.values import PortRange
+from ktcp_ops.mesh.model import RETURN_MARK, Mesh, Path, Relay, Settings, Way
+from ktcp_ops.mesh.values import Endpoint, PortRange
 
 FIRST_MARK = 0x101
 CHAIN_LENGTH = 28
@@ -31,17 +31,23 @@ class Rule(TypedDict):
 
 
 class Chain(TypedDict):
-    """One iptables chain: the flows of one way from here."""
+    """One iptables chain: the flows of one way from here, and the relay's ports that lead there."""
 
     chain: str
     mark: str
     client_port: int
     rules4: list[Rule]
     rules6: list[Rule]
+    services4: list[int]
+    services6: list[int]
 
 
 class Node(TypedDict):
-    """Everything a relay's configuration is made of (variable ``ktcp_node``)."""
+    """Everything a relay's configuration is made of (variable ``ktcp_node``).
+
+    ``inside4`` and ``inside6`` name the interface on which targets answer the clients of
+    transparent paths that end here; empty where none does.
+    """
 
     name: str
     conf: dict[str, list[str]]
@@ -49,9 +55,8 @@ class Node(TypedDict):
     steering: list[Chain]
     relay_port: int
     peers_addresses: list[str]
-
-
-Way = tuple[str, ...]
+    inside4: str
+    inside6: str
 
 
 def plan(mesh: Mesh) -> dict[str, Node]:
@@ -82,11 +87,13 @@ def node(mesh: Mesh, name: str, paths: Sequence[Path], neighbours: "Neighbours")
         },
         "keys": {number: mesh.keys[number] for number in sorted(mesh.keys)},
         "steering": [
-            chain(mesh, name, way, mark, [path for path in paths if path.via == way])
+            chain(mesh, name, way, mark, [path for path in paths if path.way == way])
             for way, mark in marks.items()
         ],
         "relay_port": mesh.ports.relay,
         "peers_addresses": addresses,
+        "inside4": neighbours.inside(name, 4),
+        "inside6": neighbours.inside(name, 6),
     }
 
 
@@ -95,15 +102,15 @@ def assign_marks(paths: Sequence[Path]) -> dict[Way, int]:
 
     A way keeps its mark when paths are added behind it; who needs more writes marks down.
     """
-    marks = {path.via: path.mark for path in paths if path.mark is not None}
+    marks = {path.way: path.mark for path in paths if path.mark is not None}
     taken = set(marks.values())
     free = FIRST_MARK
     for path in paths:
-        if path.via in marks:
+        if path.way in marks:
             continue
-        while free in taken:
+        while free in taken or free == RETURN_MARK:
             free += 1
-        marks[path.via] = free
+        marks[path.way] = free
         taken.add(free)
     return dict(sorted(marks.items(), key=lambda item: item[1]))
 
@@ -117,6 +124,12 @@ class Neighbours:
         for one, other in mesh.pairs or ():
             self.listed[one].add(other)
             self.listed[other].add(one)
+        self.transparent = {
+            (path.exit, network.version)
+            for path in mesh.paths
+            if path.transparent
+            for network in path.targets
+        }
         self.order = [mesh.relays[name] for name in sorted(mesh.relays)]
         self.lines4 = {r.name: self.line(r.ktcp_address) for r in self.order if r.ktcp_address}
         self.lines6 = {r.name: self.line(r.ktcp_address6) for r in self.order if r.ktcp_address6}
@@ -143,10 +156,15 @@ class Neighbours:
             texts.append((self.texts4 if over4 else self.texts6)[other])
         return lines, texts
 
+    def inside(self, name: str, version: int) -> str:
+        """Give the interface from which a transparent exit keeps answers, empty for no such."""
+        interface = self.mesh.relays[name].ktcp_inside_interface
+        return interface or "" if (name, version) in self.transparent else ""
+
 
 def endpoint(address: IPv4Address | IPv6Address, port: int) -> str:
     """Write an address and a port as procfs does, IPv6 in brackets."""
-    return f"[{address}]:{port}" if address.version == 6 else f"{address}:{port}"
+    return str(Endpoint(address, port))
 
 
 def settings_lines(settings: Settings) -> list[str]:
@@ -182,8 +200,15 @@ def leg(one: Relay, other: Relay) -> IPv4Address | IPv6Address:
 
 def route_line(mesh: Mesh, ingress: str, way: Way, mark: int) -> str:
     """Write the route of a mark."""
-    hops = ",".join(legs(mesh, (ingress, *way)))
-    return f"add mark {mark:#x} " + (f"via {hops}" if hops else "direct")
+    hops = ",".join(legs(mesh, (ingress, *way.via)))
+    words = [
+        f"add mark {mark:#x}",
+        f"via {hops}" if hops else "direct",
+        f"target {way.target}" if way.target else "",
+        "proxy" if way.proxy else "",
+        "transparent" if way.transparent else "",
+    ]
+    return " ".join(filter(None, words))
 
 
 def exit_lines(mesh: Mesh, name: str) -> list[str]:
@@ -201,7 +226,10 @@ def exit_lines(mesh: Mesh, name: str) -> list[str]:
 
 def chain_name(ingress: str, way: Way) -> str:
     """Name a chain after its relays; a name that iptables would not take ends in a digest."""
-    full = "-".join(("KTCP", ingress, *(way or ("direct",))))
+    # No relay's name has a +, so what is not a relay is told apart from one, by the digest.
+    ending = (f"+{way.target}" if way.target else "") + "+proxy" * way.proxy
+    ending += "+transparent" * way.transparent
+    full = "-".join(("KTCP", ingress, *(way.via or ("direct",)))) + ending
     clean = re.sub(r"[^A-Za-z0-9._-]", "_", full)
     if clean == full and len(full) <= CHAIN_LENGTH:
         return full
@@ -229,7 +257,22 @@ def chain(mesh: Mesh, ingress: str, way: Way, mark: int, paths: Sequence[Path]) 
         "client_port": mesh.ports.client,
         "rules4": rules[4],
         "rules6": rules[6],
+        "services4": service_ports(paths, 4),
+        "services6": service_ports(paths, 6),
     }
+
+
+def service_ports(paths: Sequence[Path], version: int) -> list[int]:
+    """Give the ports of the ingress that lead here over one family.
+
+    A transparent exit speaks to the target as the client, so only clients of the target's
+    family are let in.
+    """
+    return sorted(
+        path.service.port
+        for path in paths
+        if path.service and (not path.transparent or path.service.target.address.version == version)
+    )
 
 
 def multiports(ports: tuple[PortRange, ...] | None) -> Iterator[list[int | str]]:

@@ -23,6 +23,7 @@ from ktcp_ops.mesh.model import (
     Mesh,
     Path,
     Probe,
+    Service,
     Settings,
     ThreadPool,
 )
@@ -151,7 +152,7 @@ def prune(raw: Mapping[str, Any], doubts: Doubts) -> dict[str, Any]:
 
 def prune_path(path: Mapping[str, Any], fields: set[str]) -> dict[Any, Any]:
     """Leave what cannot be read out of a path; which flows it takes stands or falls as one."""
-    matching = {"destinations", "ports"}
+    matching = {"destinations", "ports", "service"}
     return without(path, fields | matching if fields & matching else fields)
 
 
@@ -196,11 +197,13 @@ def model_at(location: Location) -> type[BaseModel]:
         ("settings",): Settings,
         ("paths", "*"): Path,
         ("paths", "*", "probe"): Probe,
+        ("paths", "*", "service"): Service,
         ("exits", "*", "*"): ExitRule,
     }
-    names = {"paths", "probe", "exits", "ports", "pool", "thread_pool", "settings"}
+    inner = {"probe", "service"}
+    names = {"paths", *inner, "exits", "ports", "pool", "thread_pool", "settings"}
     shape = tuple(
-        part if part in names and (place == 0 or part == "probe") else "*"
+        part if part in names and (place == 0 or part in inner) else "*"
         for place, part in enumerate(location)
     )
     return models.get(shape, Mesh)

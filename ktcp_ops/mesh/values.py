@@ -169,6 +169,41 @@ def ports(value: object) -> tuple[PortRange, ...]:
     return tuple(merged)
 
 
+@dataclass(frozen=True)
+class Endpoint:
+    """An address and a TCP port."""
+
+    address: IPv4Address | IPv6Address
+    port: int
+
+    def __str__(self) -> str:
+        host = f"[{self.address}]" if self.address.version == 6 else str(self.address)
+        return f"{host}:{self.port}"
+
+
+def endpoint(value: object) -> Endpoint:
+    """Parse ``203.0.113.5:443`` or ``[2001:db8::5]:443``."""
+    if isinstance(value, Endpoint):
+        return value
+    advice = "write one like 203.0.113.5:443 or [2001:db8::5]:443"
+    found = re.fullmatch(r"(?:\[([^]]*:[^]]*)\]|([^:\[\]]*)):(\d{1,5})", str(value))
+    try:
+        parsed = ip_address((found[1] or found[2]) if found else "")
+    except ValueError:
+        raise ValueError(f"{value!r} is not an address and a port; {advice}") from None
+    port = int(found[3]) if found else 0
+    if not 1 <= port <= 65535:
+        raise ValueError(f"{value!r} has no port within 1-65535; {advice}")
+    return Endpoint(parsed, port)
+
+
+def interface(value: object) -> str:
+    """Parse the name of a network interface, as the kernel allows it."""
+    if isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9._@-]{1,15}", value):
+        return value
+    raise ValueError(f"{value!r} is not the name of an interface; write one like eth1")
+
+
 def probe_url(value: object) -> str:
     """Parse the URL of a probe: plain http to a literal address, so that no name server matters."""
     advice = "write one like http://203.0.113.5:8080/index.html"
@@ -192,6 +227,8 @@ Pair = Annotated[tuple[str, str], BeforeValidator(pair)]
 Prefix = Annotated[Network, BeforeValidator(prefix)]
 Address4 = Annotated[IPv4Address, BeforeValidator(address4)]
 Address6 = Annotated[IPv6Address, BeforeValidator(address6)]
+Target = Annotated[Endpoint, BeforeValidator(endpoint)]
+Interface = Annotated[str, BeforeValidator(interface)]
 Key = Annotated[str, BeforeValidator(key)]
 Ports = Annotated[tuple[PortRange, ...], BeforeValidator(ports)]
 ProbeUrl = Annotated[str, BeforeValidator(probe_url)]

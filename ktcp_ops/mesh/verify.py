@@ -161,12 +161,16 @@ def route_faults(mesh: Mesh, path: Path, state: State) -> Iterator[Blame]:
     """Find out whether the ingress knows the way of the path."""
     marks = assign_marks([other for other in mesh.paths if other.ingress == path.ingress])
     wanted = tuple(leg_text(mesh, one, other) for one, other in pairwise(path.relays))
-    mark = marks[path.via]
-    known = {route.mark: route.via for route in state.routes}
+    mark, way = marks[path.way], path.way
+    known = {route.mark: route for route in state.routes}
     if mark not in known:
         yield Blame(path.ingress, f"it has no route for mark {mark:#x}")
-    elif known[mark] != wanted:
+    elif known[mark].via != wanted:
         yield Blame(path.ingress, f"its route for mark {mark:#x} goes another way")
+    elif known[mark].target != (str(way.target) if way.target else None):
+        yield Blame(path.ingress, f"its route for mark {mark:#x} ends at another target")
+    elif (known[mark].proxy, known[mark].transparent) != (way.proxy, way.transparent):
+        yield Blame(path.ingress, f"its route for mark {mark:#x} shows the client in another way")
 
 
 def leg_text(mesh: Mesh, one: str, other: str) -> str:

@@ -4,6 +4,7 @@
 Set KTCP_UPDATE_EXPECTED=1 to write the expected texts anew, and read the difference.
 """
 
+import copy
 import os
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from ktcp_ops.mesh.reader import read
 from ktcp_ops.run.engine import Job, LocalEngine
 from ktcp_ops.run.reporter import Silent
 from tests.contract.conftest import ROOT
+from tests.unit.mesh.conftest import RELAYS as RELAY_HOSTS
 from tests.unit.mesh.conftest import make_description
 
 EXPECTED = Path(__file__).parent / "expected"
@@ -48,13 +50,26 @@ def nodes() -> dict[str, Node]:
                 "ports": [22, "8000-8100"],
             }
         )
+        through = {"ingress": "rc", "via": ["rs"]}
+        mesh["paths"] += [
+            {**through, "name": "shop", "service": {"port": 8443, "target": "10.77.3.2:443"}},
+            {
+                **through,
+                "name": "seen",
+                "service": {"port": 8444, "target": "[fd77:0:0:3::2]:443"},
+                "proxy": True,
+                "transparent": True,
+            },
+        ]
         mesh["exits"]["rc"] = [
             {"deny": "198.51.100.9"},
             {"allow": "198.51.100.0/24", "ports": 22},
             {"allow": "198.51.100.128/25"},
         ]
 
-    return plan(read(make_description(more)))
+    relays = copy.deepcopy(RELAY_HOSTS)
+    relays["rs"]["ktcp_inside_interface"] = "eth1"
+    return plan(read(make_description(more, relays=relays)))
 
 
 def task(role: str) -> dict[str, Any]:

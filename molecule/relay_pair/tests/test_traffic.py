@@ -8,6 +8,8 @@ import pytest
 from testinfra.host import Host
 
 SERVER = {4: "10.77.3.2", 6: "[fd77:0:0:3::2]"}
+CLIENT = "10.77.1.2"
+RELAY = "10.77.1.1"
 
 # Seconds; the largest file takes about ten at these distances, on a busy machine more.
 PATIENCE = 120
@@ -53,6 +55,25 @@ def test_bytes_cross_both_relays_unchanged(lab: Lab, version: int, size: str) ->
     assert digest == lab.server.check_output(f"cat /srv/ktcp-lab/{size}.sha256").split()[0]
     after = [stat(relay, "splits_opened_total") for relay in (lab.rc, lab.rs)]
     assert [new - old for new, old in zip(after, before, strict=True)] == [1, 1]
+
+
+@pytest.fixture
+def counted(lab: Lab) -> Iterator[None]:
+    """The server counts the connections to its port 80 that come from the client's address."""
+    rule = f"INPUT -p tcp --syn --dport 80 -s {CLIENT}"
+    lab.server.check_output(f"iptables -I {rule}")
+    yield
+    lab.server.check_output(f"iptables -D {rule}")
+
+
+@pytest.mark.usefixtures("counted")
+def test_a_service_port_leads_to_its_target_which_sees_the_client(lab: Lab) -> None:
+    before = stat(lab.rs, "splits_opened_total")
+    digest = lab.fetch(f"http://{RELAY}:8081/10k")
+    assert digest == lab.server.check_output("cat /srv/ktcp-lab/10k.sha256").split()[0]
+    assert stat(lab.rs, "splits_opened_total") == before + 1
+    rules = lab.server.check_output("iptables -nvxL INPUT").splitlines()
+    assert [line.split()[0] for line in rules if CLIENT in line] == ["1"]
 
 
 def test_what_no_path_covers_is_not_split(lab: Lab) -> None:

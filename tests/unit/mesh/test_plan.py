@@ -7,14 +7,24 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ktcp_ops.mesh.model import Mesh
-from ktcp_ops.mesh.plan import CHAIN_LENGTH, MULTIPORT_SLOTS, chain_name, multiports, plan
+from ktcp_ops.mesh.model import RETURN_MARK, Mesh, Way
+from ktcp_ops.mesh.plan import (
+    CHAIN_LENGTH,
+    FIRST_MARK,
+    MULTIPORT_SLOTS,
+    assign_marks,
+    chain_name,
+    multiports,
+    plan,
+)
 from ktcp_ops.mesh.reader import read
 from ktcp_ops.mesh.values import PortRange, ports
 from tests.unit.mesh.conftest import KEY, Describe
+from tests.unit.roles.programs import ROOT
 
 
 def test_the_small_mesh(mesh: Mesh) -> None:
@@ -37,10 +47,14 @@ def test_the_small_mesh(mesh: Mesh) -> None:
                     "client_port": 5557,
                     "rules4": [{"destination": "10.77.3.0/24", "ports": [80]}],
                     "rules6": [{"destination": "fd77:0:0:3::/64", "ports": [80]}],
+                    "services4": [],
+                    "services6": [],
                 }
             ],
             "relay_port": 5565,
             "peers_addresses": ["10.77.2.2"],
+            "inside4": "",
+            "inside6": "",
         },
         "rs": {
             "name": "rs",
@@ -56,6 +70,8 @@ def test_the_small_mesh(mesh: Mesh) -> None:
             "steering": [],
             "relay_port": 5565,
             "peers_addresses": ["10.77.2.1"],
+            "inside4": "",
+            "inside6": "",
         },
     }
 
@@ -193,15 +209,96 @@ def test_each_rule_fits_one_multiport_match_and_none_is_lost(pairs: list[tuple[i
     ],
 )
 def test_chain_names_fit_iptables(way: tuple[str, ...]) -> None:
-    name = chain_name("relay-cologne-1.example.net" if len(way) == 1 else "rc", way)
+    name = chain_name("relay-cologne-1.example.net" if len(way) == 1 else "rc", Way(way))
     assert len(name) <= CHAIN_LENGTH
     assert re.fullmatch(r"KTCP-[A-Za-z0-9._-]+", name)
 
 
 def test_long_chain_names_stay_apart() -> None:
     long = "relay-cologne-1.example.net"
-    names = {chain_name(long, (f"relay-tokyo-{n}.example.net",)) for n in range(50)}
+    names = {chain_name(long, Way((f"relay-tokyo-{n}.example.net",))) for n in range(50)}
     assert len(names) == 50
+
+
+def services(mesh: dict[str, Any]) -> None:
+    """The same relays lead to the same servers in five ways."""
+    target = "10.77.3.2:80"
+    mesh["paths"] += [
+        {"name": "a", "service": {"port": 8080, "target": target}},
+        {"name": "b", "service": {"port": 8081, "target": target}},
+        {"name": "c", "service": {"port": 8082, "target": target}, "proxy": True},
+        {"name": "d", "service": {"port": 8083, "target": "[fd77:0:0:3::2]:80"}},
+        {
+            "name": "e",
+            "service": {"port": 8084, "target": "[fd77:0:0:3::2]:80"},
+            "proxy": "on",
+            "transparent": "on",
+        },
+        {"name": "f", "destinations": ["10.77.3.0/24"], "ports": [443], "transparent": True},
+    ]
+    for path in mesh["paths"][1:]:
+        path |= {"ingress": "rc", "via": ["rs"]}
+
+
+INSIDE = {
+    "rc": {"ktcp_address": "10.77.2.1", "ansible_port": "2222"},
+    "rs": {"ktcp_address": "10.77.2.2", "ktcp_inside_interface": "eth1"},
+}
+
+
+def test_a_service_has_its_target_and_ports_that_share_it_share_a_route(
+    describe: Describe,
+) -> None:
+    node = plan(read(describe(services, relays=INSIDE)))["rc"]
+    via = "via 10.77.2.2:5565"
+    assert node["conf"]["routes"] == [
+        f"add mark 0x101 {via}",
+        f"add mark 0x102 {via} target 10.77.3.2:80",
+        f"add mark 0x103 {via} target 10.77.3.2:80 proxy",
+        f"add mark 0x104 {via} target [fd77:0:0:3::2]:80",
+        f"add mark 0x105 {via} target [fd77:0:0:3::2]:80 proxy transparent",
+        f"add mark 0x106 {via} transparent",
+    ]
+    # Only over its own family can the client of a transparent service be spoken for.
+    ports = [(chain["services4"], chain["services6"]) for chain in node["steering"]]
+    assert ports == [
+        ([], []),
+        ([8080, 8081], [8080, 8081]),
+        ([8082], [8082]),
+        ([8083], [8083]),
+        ([], [8084]),
+        ([], []),
+    ]
+    names = {chain["chain"] for chain in node["steering"]}
+    assert len(names) == len(ports)
+    assert all(len(name) <= CHAIN_LENGTH for name in names)
+
+
+def test_the_exit_of_a_transparent_path_keeps_answers_of_its_families(describe: Describe) -> None:
+    nodes = plan(read(describe(services, relays=INSIDE)))
+    assert (nodes["rc"]["inside4"], nodes["rc"]["inside6"]) == ("", "")
+    assert (nodes["rs"]["inside4"], nodes["rs"]["inside6"]) == ("eth1", "eth1")
+
+    def only6(mesh: dict[str, Any]) -> None:
+        services(mesh)
+        mesh["paths"].pop()
+
+    node = plan(read(describe(only6, relays=INSIDE)))["rs"]
+    assert (node["inside4"], node["inside6"]) == ("", "eth1")
+
+
+def test_no_path_is_given_the_mark_of_answers(mesh: Mesh, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ktcp_ops.mesh.plan.RETURN_MARK", FIRST_MARK)
+    assert list(assign_marks(mesh.paths).values()) == [FIRST_MARK + 1]
+
+
+def test_the_mark_of_answers_is_everywhere_the_same() -> None:
+    role = yaml.safe_load((ROOT / "roles/ktcp_steering/vars/main.yml").read_text())
+    assert role["ktcp_steering_return"] == RETURN_MARK
+    assert (
+        f"RETURN_MARK = {RETURN_MARK:#X}".replace("0X", "0x")
+        in (ROOT / "roles/ktcp_steering/files/ktcp-steering").read_text()
+    )
 
 
 def test_a_port_range_spells_itself_both_ways() -> None:

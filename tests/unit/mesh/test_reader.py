@@ -53,6 +53,25 @@ def another_path(**fields: object) -> Spoil:
     return lambda mesh: mesh["paths"].append({**path, "ports": [443], **fields})
 
 
+def both(*spoilers: Spoil) -> Spoil:
+    """Make a spoiler of several, one after the other."""
+
+    def spoil(mesh: dict[str, Any]) -> None:
+        for each in spoilers:
+            each(mesh)
+
+    return spoil
+
+
+def another_service(
+    *, path: dict[str, Any] | None = None, name: str = "svc", **fields: object
+) -> Spoil:
+    """Make a spoiler that adds a path for a service."""
+    service = {"port": 8080, "target": "10.77.3.2:80", **fields}
+    whole = {"name": name, "ingress": "rc", "via": ["rs"], "service": service, **(path or {})}
+    return lambda mesh: mesh["paths"].append(whole)
+
+
 CASES: list[tuple[str, Spoil, str, str, str]] = [
     # what, spoiler, file, key, part of the fix
     (
@@ -287,6 +306,77 @@ CASES: list[tuple[str, Spoil, str, str, str]] = [
         MESH_FILE,
         "exits.rs",
         "{allow: 10.77.3.0/24}",
+    ),
+    (
+        "service and more",
+        another_path(service={"port": 8080, "target": "10.77.3.2:80"}),
+        PATHS_FILE,
+        "paths[1].ports",
+        "remove one",
+    ),
+    ("target", another_service(target="server:80"), PATHS_FILE, "paths[1].service.target", ":443"),
+    ("no port", another_service(target="10.77.3.2"), PATHS_FILE, "paths[1].service.target", ":443"),
+    (
+        "target port",
+        another_service(target="10.77.3.2:0"),
+        PATHS_FILE,
+        "paths[1].service.target",
+        "within 1-65535",
+    ),
+    (
+        "target here",
+        another_service(target="127.0.0.1:80"),
+        PATHS_FILE,
+        "paths[1].service.target",
+        "of its own",
+    ),
+    (
+        "target is exit",
+        another_service(target="10.77.2.2:80"),
+        PATHS_FILE,
+        "paths[1].service.target",
+        "another host",
+    ),
+    (
+        "target denied",
+        another_service(target="10.77.4.2:80"),
+        MESH_FILE,
+        "exits.rs",
+        "add {allow: 10.77.4.2/32}",
+    ),
+    ("service port", another_service(port=0), PATHS_FILE, "paths[1].service.port", "1 to 65535"),
+    ("service key", another_service(prot=1), PATHS_FILE, "paths[1].service.prot", "write port"),
+    ("port of ssh", another_service(port=22), PATHS_FILE, "paths[1].service.port", "choose"),
+    ("port of client", another_service(port=5557), PATHS_FILE, "paths[1].service.port", "client"),
+    ("port of relay", another_service(port=5565), PATHS_FILE, "paths[1].service.port", "relay"),
+    (
+        "port twice",
+        both(another_service(name="one"), another_service(name="two")),
+        PATHS_FILE,
+        "paths[2].service.port",
+        "path 'one'",
+    ),
+    (
+        "probe of service",
+        another_service(path={"probe": {"from": "client", "url": "http://10.77.1.1:80/"}}),
+        PATHS_FILE,
+        "paths[1].probe.url",
+        "port 8080",
+    ),
+    ("proxy", setting("paths", 0, "proxy", to="maybe"), PATHS_FILE, "paths[0].proxy", "on or off"),
+    (
+        "transparent",
+        setting("paths", 0, "transparent", to=True),
+        INVENTORY,
+        "hostvars.rs.ktcp_inside_interface",
+        "like eth1",
+    ),
+    (
+        "mark of answers",
+        setting("paths", 0, "mark", to="0x6b74"),
+        PATHS_FILE,
+        "paths[0].mark",
+        "choose another",
     ),
     ("key", setting("key", to=2), KEYS_FILE, "ktcp_keys.2", "openssl rand"),
 ]

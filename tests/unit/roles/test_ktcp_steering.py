@@ -83,8 +83,12 @@ class Iptables:
 
     def __init__(self) -> None:
         self.chains: dict[tuple[str, str], list[str]] = {("nat", "PREROUTING"): []}
+        self.rules = ["0:\tfrom all lookup local", "32766:\tfrom all lookup main"]
+        self.routes = ["default via 192.0.2.1 dev eth0"]
 
     def run(self, argv: list[str], **options: str | bool) -> subprocess.CompletedProcess[str]:
+        if argv[0] == "ip":
+            return subprocess.CompletedProcess(argv, 0, self.ip(argv[2:]), "")
         if argv[0].endswith("-save"):
             return subprocess.CompletedProcess(argv, 0, self.save(), "")
         assert "--noflush" in argv
@@ -102,6 +106,27 @@ class Iptables:
             elif verb == "-X":
                 assert not self.chains.pop((table, words[0]))
         return subprocess.CompletedProcess(argv, 0, "", "")
+
+    def ip(self, words: list[str]) -> str:
+        """Understand the few commands of ip that ktcp-steering gives."""
+        match words:
+            case ["rule", "show"]:
+                return "".join(f"{line}\n" for line in self.rules)
+            case ["route", "show", "table", "all"]:
+                return "".join(f"{line}\n" for line in self.routes)
+            case ["rule", "add", "priority", place, "fwmark", mark, "lookup", table]:
+                self.rules.insert(1, f"{place}:\tfrom all fwmark {mark} lookup {table}")
+            case ["rule", "del", "priority", place, "lookup", table]:
+                found = [line for line in self.rules if line.startswith(f"{place}:")]
+                assert found[0].endswith(f"lookup {table}")
+                self.rules.remove(found[0])
+            case ["route", "add", "local", "default", "dev", "lo", "table", table]:
+                self.routes.append(f"local default dev lo table {table} scope host ")
+            case ["route", "flush", "table", table]:
+                self.routes = [line for line in self.routes if f" table {table} " not in line]
+            case _:
+                raise AssertionError(words)
+        return ""
 
     def save(self) -> str:
         text = ""
@@ -159,3 +184,44 @@ def test_up_check_down(
     capsys.readouterr()
     assert run(tmp_path, monkeypatch, "down") == 0
     assert capsys.readouterr().out == ""
+
+
+KEEPING = """\
+*mangle
+:KTCP - [0:0]
+-A PREROUTING -p tcp -j KTCP
+-A KTCP -i eth1 -p tcp -m socket --transparent -j MARK --set-xmark 0x6b74/0xffffffff
+COMMIT
+"""
+
+
+def test_kept_answers_are_delivered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, iptables: Iptables
+) -> None:
+    (tmp_path / "steering.v4").write_text(KEEPING)
+    rules, routes = list(iptables.rules), list(iptables.routes)
+    assert run(tmp_path, monkeypatch, "up") == 0
+    assert iptables.rules[1] == "27508:\tfrom all fwmark 0x6b74 lookup 27508"
+    assert iptables.routes[1] == "local default dev lo table 27508 scope host "
+    assert run(tmp_path, monkeypatch, "check") == 0
+
+    both = list(iptables.rules), list(iptables.routes)
+    iptables.rules.insert(1, iptables.rules[1])
+    assert run(tmp_path, monkeypatch, "check") == 6
+    assert run(tmp_path, monkeypatch, "up") == 0
+    assert (iptables.rules, iptables.routes) == both
+
+    iptables.routes.pop()
+    assert run(tmp_path, monkeypatch, "check") == 6
+    assert run(tmp_path, monkeypatch, "up") == 0
+    assert (iptables.rules, iptables.routes) == both
+
+    (tmp_path / "steering.v4").write_text(NEW)
+    assert run(tmp_path, monkeypatch, "check") == 6
+    assert run(tmp_path, monkeypatch, "up") == 0
+    assert (iptables.rules, iptables.routes) == (rules, routes)
+
+    (tmp_path / "steering.v4").write_text(KEEPING)
+    assert run(tmp_path, monkeypatch, "up") == 0
+    assert run(tmp_path, monkeypatch, "down") == 0
+    assert (iptables.rules, iptables.routes) == (rules, routes)

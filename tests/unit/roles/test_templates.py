@@ -26,6 +26,8 @@ NODE: dict[str, Any] = {
     "keys": {"2": "cd" * 32, "1": "ab" * 32},
     "relay_port": 5565,
     "peers_addresses": ["10.77.2.2", "fd77:0:0:2::2"],
+    "inside4": "",
+    "inside6": "",
     "steering": [
         {
             "chain": "KTCP-rc-rs",
@@ -36,6 +38,8 @@ NODE: dict[str, Any] = {
                 {"destination": "10.9.0.1/32", "ports": []},
             ],
             "rules6": [{"destination": "fd77:0:0:3::/64", "ports": [80]}],
+            "services4": [],
+            "services6": [],
         },
         {
             "chain": "KTCP-rc-direct",
@@ -43,6 +47,8 @@ NODE: dict[str, Any] = {
             "client_port": 5557,
             "rules4": [{"destination": "10.8.0.0/16", "ports": []}],
             "rules6": [],
+            "services4": [8443],
+            "services6": [],
         },
     ],
 }
@@ -76,6 +82,7 @@ def chains(family: str, *, guard: bool = True, node: dict[str, Any] | None = Non
         ktcp_steering_client_ports=["5557"],
         ktcp_steering_guard=guard,
         ktcp_steering_taken=variables("ktcp_steering", "vars")["ktcp_steering_taken"],
+        ktcp_steering_return=variables("ktcp_steering", "vars")["ktcp_steering_return"],
     )
 
 
@@ -95,6 +102,10 @@ def test_marks_are_set_for_the_wanted_flows() -> None:
     marks = [rule for rule in steering.parse(chains("v4"))["mangle"].rules if "MARK" in rule]
     assert marks == [
         (
+            "-A KTCP -p tcp -m tcp --dport 8443 -m addrtype --dst-type LOCAL"
+            " -j MARK --set-xmark 0x102/0xffffffff"
+        ),
+        (
             "-A KTCP-rc-rs -d 10.77.3.0/24 -p tcp -m multiport --dports 80,8000:8100"
             " -j MARK --set-xmark 0x101/0xffffffff"
         ),
@@ -103,10 +114,25 @@ def test_marks_are_set_for_the_wanted_flows() -> None:
     ]
 
 
-def test_what_is_meant_for_the_relay_is_never_marked() -> None:
-    rules = steering.parse(chains("v4"))["mangle"].rules
-    own = [rule for rule in rules if rule.startswith("-A KTCP ")]
-    assert own[0] == "-A KTCP -m addrtype --dst-type LOCAL -j RETURN"
+def test_of_what_is_meant_for_the_relay_only_services_are_marked() -> None:
+    for family, services in (("v4", 1), ("v6", 0)):
+        rules = steering.parse(chains(family))["mangle"].rules
+        own = [rule for rule in rules if rule.startswith("-A KTCP ")]
+        assert own[services] == "-A KTCP -m addrtype --dst-type LOCAL -j RETURN"
+        assert all("--dport 8443 -m addrtype" in rule for rule in own[:services])
+
+
+@pytest.mark.parametrize("pairs", [NODE["steering"], []])
+def test_answers_to_clients_are_kept_before_all_else(pairs: list[dict[str, Any]]) -> None:
+    node = {**NODE, "steering": pairs, "inside6": "eth1"}
+    mark = hex(steering.RETURN_MARK)
+    own = [rule for rule in steering.parse(chains("v6", node=node))["mangle"].rules]
+    assert own[1:3] == [
+        f"-A KTCP -i eth1 -p tcp -m socket --transparent -j MARK --set-xmark {mark}/0xffffffff",
+        f"-A KTCP -m mark --mark {mark} -j RETURN",
+    ]
+    assert steering.KEEPS_ANSWERS.search(own[1])
+    assert not steering.KEEPS_ANSWERS.search(chains("v4", node=node))
 
 
 def test_only_the_modules_own_mark_is_redirected() -> None:
