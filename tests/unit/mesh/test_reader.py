@@ -388,7 +388,7 @@ CASES: list[tuple[str, Spoil, str, str, str]] = [
 def test_an_error_names_file_key_and_fix(
     describe: Describe, spoil: Spoil, file: str, key: str, fix: str
 ) -> None:
-    path = key if key.startswith("ktcp_keys") else f"ktcp_mesh.{key}"
+    path = key if key.startswith(("ktcp_keys", "hostvars")) else f"ktcp_mesh.{key}"
     found = [text for text in problems(describe(spoil)) if text.startswith(f"{file}: {path}: ")]
     assert len(found) == 1, problems(describe(spoil))
     assert fix in found[0]
