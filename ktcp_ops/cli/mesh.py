@@ -8,7 +8,7 @@ import typer
 
 from ktcp_ops import console
 from ktcp_ops.errors import ExitCode, InterruptedByUserError, InvalidMeshError, UsageError
-from ktcp_ops.mesh import inventory, rollout, status, verify
+from ktcp_ops.mesh import inventory, rollout, schema, status, verify
 from ktcp_ops.mesh.model import Mesh
 from ktcp_ops.mesh.plan import Node, plan
 from ktcp_ops.run.engine import Engine, LocalEngine
@@ -20,7 +20,8 @@ app = typer.Typer(
     help="""Describe, roll out, look at, check and remove a mesh.
 
     The mesh is data in an Ansible inventory: a group of relays, each with ktcp_address (the
-    address on which the other relays reach it); ktcp_mesh and ktcp_keys in group_vars/all;
+    address on which the other relays reach it) and, where a transparent path ends,
+    ktcp_inside_interface (where the targets' packets come in); ktcp_mesh and ktcp_keys in group_vars/all;
     and a file mesh.ktcp.yml with the line `plugin: ktcp_mesh`. See inventories/example.
 
     Vault passwords come as Ansible wants them, from ansible.cfg or ANSIBLE_VAULT_PASSWORD_FILE.
@@ -106,6 +107,17 @@ def pair_count(mesh: Mesh) -> int:
     """Count the pairs of relays that keep connections to each other."""
     relays = len(mesh.relays)
     return relays * (relays - 1) // 2 if mesh.pairs is None else len(mesh.pair_set)
+
+
+@app.command(name="schema")
+def show_schema() -> None:
+    """Print the JSON Schema of the file that holds ktcp_mesh, for editors.
+
+    A file of variables names it in its first line:
+    `# yaml-language-server: $schema=PATH`. It knows each value, not how they fit together;
+    that is for `mesh validate`.
+    """
+    console.print_json(schema.schema())
 
 
 @app.command(name="plan")

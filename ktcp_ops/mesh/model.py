@@ -71,15 +71,15 @@ class Watermarks(Frozen):
 class ThreadPool(Watermarks):
     """Watermarks of a relay's kernel threads."""
 
-    low: Annotated[int, BeforeValidator(Whole(1, 65536))]
-    high: Annotated[int, BeforeValidator(Whole(1, 65536))]
+    low: Annotated[int, Whole(1, 65536)]
+    high: Annotated[int, Whole(1, 65536)]
 
 
 class ConnectionPool(Watermarks):
     """Watermarks of a relay's connections to one peer."""
 
-    low: Annotated[int, BeforeValidator(Whole(0, 4096))]
-    high: Annotated[int, BeforeValidator(Whole(0, 4096))]
+    low: Annotated[int, Whole(0, 4096)]
+    high: Annotated[int, Whole(0, 4096)]
 
 
 class Settings(Frozen):
@@ -91,14 +91,14 @@ class Settings(Frozen):
     turbo: Switch | None = None
     engine: Literal["threads", "event"] | None = None
     datapath: Literal["copy", "zerocopy"] | None = None
-    buffer_bytes: Annotated[int | None, BeforeValidator(Whole(4096, 1 << 20))] = None
-    turbo_cwnd: Annotated[int | None, BeforeValidator(Whole(10, 65535))] = None
-    relay_buffer_bytes: Annotated[int | None, BeforeValidator(Whole(65536, 256 << 20))] = None
-    early_syn_max: Annotated[int | None, BeforeValidator(Whole(1, 1 << 20))] = None
-    handshake_timeout_ms: Annotated[int | None, BeforeValidator(Whole(100, 60_000))] = None
-    connect_timeout_ms: Annotated[int | None, BeforeValidator(Whole(100, 120_000))] = None
-    idle_timeout_s: Annotated[int | None, BeforeValidator(Whole(1, 30 * 86400))] = None
-    max_splits: Annotated[int | None, BeforeValidator(Whole(1, 1 << 20))] = None
+    buffer_bytes: Annotated[int | None, Whole(4096, 1 << 20)] = None
+    turbo_cwnd: Annotated[int | None, Whole(10, 65535)] = None
+    relay_buffer_bytes: Annotated[int | None, Whole(65536, 256 << 20)] = None
+    early_syn_max: Annotated[int | None, Whole(1, 1 << 20)] = None
+    handshake_timeout_ms: Annotated[int | None, Whole(100, 60_000)] = None
+    connect_timeout_ms: Annotated[int | None, Whole(100, 120_000)] = None
+    idle_timeout_s: Annotated[int | None, Whole(1, 30 * 86400)] = None
+    max_splits: Annotated[int | None, Whole(1, 1 << 20)] = None
 
 
 class Probe(Frozen):
@@ -237,7 +237,12 @@ class Mesh(Frozen):
 
     relays_group: Name = "relays"
     ports: ListeningPorts = ListeningPorts()
-    pairs: Annotated[tuple[Pair, ...] | None, BeforeValidator(full_mesh_or_list)] = None
+    pairs: Annotated[
+        tuple[Pair, ...] | None,
+        BeforeValidator(
+            full_mesh_or_list, json_schema_input_type=Literal["full_mesh"] | list[Pair]
+        ),
+    ] = None
     thread_pool: ThreadPool | None = None
     pool: ConnectionPool = ConnectionPool(low=16, high=64)
     settings: Settings = Settings()
