@@ -8,7 +8,7 @@ import typer
 
 from ktcp_ops import console
 from ktcp_ops.errors import ExitCode, InterruptedByUserError, InvalidMeshError, UsageError
-from ktcp_ops.mesh import inventory, rollout, schema, status, verify
+from ktcp_ops.mesh import change, inventory, rollout, schema, status, verify
 from ktcp_ops.mesh.model import Mesh
 from ktcp_ops.mesh.plan import Node, plan
 from ktcp_ops.run.engine import Engine, LocalEngine
@@ -21,8 +21,9 @@ app = typer.Typer(
 
     The mesh is data in an Ansible inventory: a group of relays, each with ktcp_address (the
     address on which the other relays reach it) and, where a transparent path ends,
-    ktcp_inside_interface (where the targets' packets come in); ktcp_mesh and ktcp_keys in group_vars/all;
-    and a file mesh.ktcp.yml with the line `plugin: ktcp_mesh`. See inventories/example.
+    ktcp_inside_interface (where the targets' packets come in); ktcp_mesh and ktcp_keys in
+    group_vars/all; and a file mesh.ktcp.yml with the line `plugin: ktcp_mesh`. See
+    inventories/example.
 
     Vault passwords come as Ansible wants them, from ansible.cfg or ANSIBLE_VAULT_PASSWORD_FILE.
     """,
@@ -122,16 +123,35 @@ def show_schema() -> None:
 
 @app.command(name="plan")
 def show_plan(
-    inventory_names: Inventories, relays: Relays = None, output: OutputOption = Output.TEXT
+    inventory_names: Inventories,
+    relays: Relays = None,
+    output: OutputOption = Output.TEXT,
+    live: Annotated[
+        bool, typer.Option("--live", help="Ask the relays, and show what would change on them.")
+    ] = False,
+    drift: Annotated[
+        bool, typer.Option("--drift", help="With --live: exit code 6 if anything would change.")
+    ] = False,
 ) -> None:
     """Show what each relay has to hold: the lines of its /proc/net/ktcp and its steering.
 
     Computed from the description alone; no host is asked. Keys are shown by number only.
+
+    With --live the relays are asked, and only what a rollout would change is shown: the lines
+    that /proc/net/ktcp would gain (+) and lose (-), the module's version, the tasks that would
+    change something, and what becomes of live splits. Nothing is changed. Exit code 4 if a
+    relay is unreachable, 1 if the dry run failed on one.
     """
-    nodes = plan(load(inventory_names, output))
+    if drift and not live:
+        raise UsageError("--drift needs --live, which asks the relays")
+    mesh = load(inventory_names, output)
+    nodes = plan(mesh)
     strangers = sorted(set(relays or ()) - set(nodes))
     if strangers:
         raise UsageError(f"{', '.join(strangers)}: not in the mesh; `mesh plan` lists its relays")
+    if live:
+        show_changes(mesh, nodes, relays, inventory_names, drift=drift, output=output)
+        return
     wanted = relays or nodes
     shown = {name: without_secrets(node) for name, node in nodes.items() if name in wanted}
     if output is Output.JSON:
@@ -139,6 +159,57 @@ def show_plan(
         return
     for name, node in shown.items():
         print_node(name, node)
+
+
+def show_changes(
+    mesh: Mesh,
+    nodes: dict[str, Node],
+    relays: list[str] | None,
+    inventory_names: list[str],
+    *,
+    drift: bool,
+    output: Output,
+) -> None:
+    """Ask the relays, show what a rollout would change, and end with the exit code of that."""
+    engine, reporter = make_engine(), console.Progress()
+    limit = ",".join(relays) if relays else None
+    asked, states = status.fetch(
+        engine=engine, reporter=reporter, mesh=mesh, inventories=inventory_names, limit=limit
+    )
+    if asked.canceled:
+        end_with(asked)
+    tried = rollout.run(
+        "rollout",
+        engine=engine,
+        reporter=reporter,
+        mesh=mesh,
+        inventories=inventory_names,
+        limit=limit,
+        check=True,
+    )
+    hosts = {host.host: host for host in tried.hosts}
+    found = [
+        change.compare(nodes[state.relay], state, hosts.get(state.relay))
+        for state in states
+        if state.relay in nodes
+    ]
+    code = max(asked.exit_code, tried.exit_code)
+    if code is ExitCode.OK and drift and change.any_drifted(found):
+        code = ExitCode.DRIFT
+    if output is Output.JSON:
+        data = {relay.relay: change.to_data(relay) for relay in found}
+        console.print_json({"exit_code": int(code), "relays": data})
+    else:
+        for relay in found:
+            for line in change.text(relay):
+                console.print_line(line)
+        failed = [host for host in tried.hosts if host.failed_task]
+        for host in failed:
+            console.print_error(f"{host.host}: {host.failed_task}: {one_line(host.message or '')}")
+    end_with(asked)
+    end_with(tried)
+    if code is not ExitCode.OK:
+        raise typer.Exit(int(code))
 
 
 def without_secrets(node: Node) -> dict[str, Any]:

@@ -203,6 +203,7 @@ class Relay(Frozen):
     Attributes:
         ktcp_address: where other relays reach it; ``ktcp_address6`` the same over IPv6.
         ktcp_inside_interface: where the targets' packets come in, if it is a transparent exit.
+        ktcp_memory_mib: its memory; None means that nobody asks whether it is enough.
         ansible_port: where its ssh listens, or a port that leads there; None means 22.
     """
 
@@ -210,6 +211,7 @@ class Relay(Frozen):
     ktcp_address: Address4 | None = None
     ktcp_address6: Address6 | None = None
     ktcp_inside_interface: Interface | None = None
+    ktcp_memory_mib: Annotated[int | None, Whole(1, 1 << 30)] = None
     ansible_port: Port | None = None
 
     def leg_to(self, other: "Relay") -> Address4 | Address6 | None:

@@ -427,6 +427,27 @@ HOSTS: list[tuple[str, dict[str, dict[str, Any]], str, str]] = [
         "its own",
     ),
     (
+        "memory",
+        {
+            "rc": {"ktcp_address": "10.0.0.1"},
+            "rs": {"ktcp_address": "10.0.0.2", "ktcp_memory_mib": 15},
+        },
+        f"{INVENTORY}: hostvars.rs.ktcp_memory_mib",
+        "1 others to speak to, alone take 8 MiB",
+    ),
+    (
+        "no memory",
+        {"rc": {"ktcp_address": "10.0.0.1", "ktcp_memory_mib": "much"}},
+        f"{INVENTORY}: hostvars.rc.ktcp_memory_mib",
+        "whole number",
+    ),
+    (
+        "interface",
+        {"rc": {"ktcp_address": "10.0.0.1", "ktcp_inside_interface": "to the server"}},
+        f"{INVENTORY}: hostvars.rc.ktcp_inside_interface",
+        "like eth1",
+    ),
+    (
         "strangers",
         {"rc": {"ktcp_address": "10.0.0.1"}, "rs": {"ktcp_address6": "fd77::1"}},
         f"{INVENTORY}: hostvars.rs.ktcp_address",
