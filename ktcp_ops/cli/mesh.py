@@ -267,8 +267,62 @@ def remove(
     run_action("remove", inventory_names, limit=limit, check=check, output=output)
 
 
+@app.command()
+def drain(
+    inventory_names: Inventories,
+    limit: Limit = None,
+    deadline: Annotated[
+        int, typer.Option("--deadline", min=0, help="Seconds that live splits may take to end.")
+    ] = 0,
+    check: Check = False,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Let relays take no new split: new flows pass by plain routing, live splits go on.
+
+    With --deadline the command waits for live splits to end, and a relay that still has some
+    by then counts as failed (exit code 1); it stays drained. So it does until `mesh undrain`,
+    or until its module is loaded anew. A service port takes no new connection meanwhile.
+    """
+    run_action(
+        "drain",
+        inventory_names,
+        limit=limit,
+        check=check,
+        output=output,
+        options={"ktcp_drain": "on", "ktcp_drain_deadline": deadline},
+    )
+
+
+@app.command()
+def undrain(
+    inventory_names: Inventories,
+    limit: Limit = None,
+    check: Check = False,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Let drained relays take new splits again.
+
+    Relays that take them already are not changed. Flows that began while a relay drained stay
+    as they are, unsplit, until they end.
+    """
+    run_action(
+        "undrain",
+        inventory_names,
+        limit=limit,
+        check=check,
+        output=output,
+        options={"ktcp_drain": "off", "ktcp_drain_deadline": 0},
+    )
+
+
 def run_action(
-    action: str, inventory_names: list[str], *, limit: str | None, check: bool, output: Output
+    action: str,
+    inventory_names: list[str],
+    *,
+    limit: str | None,
+    check: bool,
+    output: Output,
+    options: dict[str, Any] | None = None,
 ) -> None:
     """Run an action's playbook, print its report and end with its exit code."""
     result = rollout.run(
@@ -279,6 +333,7 @@ def run_action(
         inventories=inventory_names,
         limit=limit,
         check=check,
+        options=options,
     )
     if output is Output.JSON:
         console.print_json({"command": action, "check": check, **result.to_data()})

@@ -30,6 +30,9 @@ FAILED = HostResult(
 GONE = HostResult(host="rs", state=HostState.UNREACHABLE, failed_task="Build", message="timed out")
 
 
+COMMANDS = ["validate", "plan", "rollout", "status", "verify", "drain", "undrain", "remove"]
+
+
 class FakeEngine:
     """Gives the same result to every job, and remembers the jobs."""
 
@@ -91,7 +94,7 @@ def test_validate(capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads(capsys.readouterr().out)["valid"] is True
 
 
-@pytest.mark.parametrize("command", ["validate", "plan", "rollout", "status", "verify", "remove"])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_an_invalid_mesh_touches_no_host(
     command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -271,7 +274,7 @@ def test_verify_checks_the_hosts_and_then_every_path(
     assert data["paths"]["web"]["hop"] == "rs"
 
 
-@pytest.mark.parametrize("command", ["validate", "plan", "rollout", "status", "verify", "remove"])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_help_teaches(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main.run(["mesh", command, "--help"]) == 0
     text = capsys.readouterr().out
@@ -323,3 +326,18 @@ def test_a_plan_of_changes_of_an_unreachable_relay(monkeypatch: pytest.MonkeyPat
 def test_the_schema_is_the_committed_one(capsys: pytest.CaptureFixture[str]) -> None:
     assert main.run(["mesh", "schema"]) == 0
     assert capsys.readouterr().out == (ROOT / "docs/mesh.schema.json").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word", "deadline"),
+    [(["drain", "--deadline", "30"], "on", 30), (["drain"], "on", 0), (["undrain"], "off", 0)],
+)
+def test_drain_and_undrain(
+    arguments: list[str], word: str, deadline: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = FakeEngine(OK)
+    use(monkeypatch, engine)
+    assert main.run(["mesh", *arguments, "-i", "inv", "--limit", "rc"]) == 0
+    (job,) = engine.jobs
+    assert (job.playbook.name, job.limit) == ("drain.yml", "rc")
+    assert (job.variables["ktcp_drain"], job.variables["ktcp_drain_deadline"]) == (word, deadline)
