@@ -8,7 +8,7 @@ import typer
 
 from ktcp_ops import console
 from ktcp_ops.errors import ExitCode, InterruptedByUserError, InvalidMeshError, UsageError
-from ktcp_ops.mesh import inventory, rollout, status, verify
+from ktcp_ops.mesh import change, inventory, rollout, schema, status, verify
 from ktcp_ops.mesh.model import Mesh
 from ktcp_ops.mesh.plan import Node, plan
 from ktcp_ops.run.engine import Engine, LocalEngine
@@ -20,8 +20,10 @@ app = typer.Typer(
     help="""Describe, roll out, look at, check and remove a mesh.
 
     The mesh is data in an Ansible inventory: a group of relays, each with ktcp_address (the
-    address on which the other relays reach it); ktcp_mesh and ktcp_keys in group_vars/all;
-    and a file mesh.ktcp.yml with the line `plugin: ktcp_mesh`. See inventories/example.
+    address on which the other relays reach it) and, where a transparent path ends,
+    ktcp_inside_interface (where the targets' packets come in); ktcp_mesh and ktcp_keys in
+    group_vars/all; and a file mesh.ktcp.yml with the line `plugin: ktcp_mesh`. See
+    inventories/example.
 
     Vault passwords come as Ansible wants them, from ansible.cfg or ANSIBLE_VAULT_PASSWORD_FILE.
     """,
@@ -108,18 +110,48 @@ def pair_count(mesh: Mesh) -> int:
     return relays * (relays - 1) // 2 if mesh.pairs is None else len(mesh.pair_set)
 
 
+@app.command(name="schema")
+def show_schema() -> None:
+    """Print the JSON Schema of the file that holds ktcp_mesh, for editors.
+
+    A file of variables names it in its first line:
+    `# yaml-language-server: $schema=PATH`. It knows each value, not how they fit together;
+    that is for `mesh validate`.
+    """
+    console.print_json(schema.schema())
+
+
 @app.command(name="plan")
 def show_plan(
-    inventory_names: Inventories, relays: Relays = None, output: OutputOption = Output.TEXT
+    inventory_names: Inventories,
+    relays: Relays = None,
+    output: OutputOption = Output.TEXT,
+    live: Annotated[
+        bool, typer.Option("--live", help="Ask the relays, and show what would change on them.")
+    ] = False,
+    drift: Annotated[
+        bool, typer.Option("--drift", help="With --live: exit code 6 if anything would change.")
+    ] = False,
 ) -> None:
     """Show what each relay has to hold: the lines of its /proc/net/ktcp and its steering.
 
     Computed from the description alone; no host is asked. Keys are shown by number only.
+
+    With --live the relays are asked, and only what a rollout would change is shown: the lines
+    that /proc/net/ktcp would gain (+) and lose (-), the module's version, the tasks that would
+    change something, and what becomes of live splits. Nothing is changed. Exit code 4 if a
+    relay is unreachable, 1 if the dry run failed on one.
     """
-    nodes = plan(load(inventory_names, output))
+    if drift and not live:
+        raise UsageError("--drift needs --live, which asks the relays")
+    mesh = load(inventory_names, output)
+    nodes = plan(mesh)
     strangers = sorted(set(relays or ()) - set(nodes))
     if strangers:
         raise UsageError(f"{', '.join(strangers)}: not in the mesh; `mesh plan` lists its relays")
+    if live:
+        show_changes(mesh, nodes, relays, inventory_names, drift=drift, output=output)
+        return
     wanted = relays or nodes
     shown = {name: without_secrets(node) for name, node in nodes.items() if name in wanted}
     if output is Output.JSON:
@@ -127,6 +159,57 @@ def show_plan(
         return
     for name, node in shown.items():
         print_node(name, node)
+
+
+def show_changes(
+    mesh: Mesh,
+    nodes: dict[str, Node],
+    relays: list[str] | None,
+    inventory_names: list[str],
+    *,
+    drift: bool,
+    output: Output,
+) -> None:
+    """Ask the relays, show what a rollout would change, and end with the exit code of that."""
+    engine, reporter = make_engine(), console.Progress()
+    limit = ",".join(relays) if relays else None
+    asked, states = status.fetch(
+        engine=engine, reporter=reporter, mesh=mesh, inventories=inventory_names, limit=limit
+    )
+    if asked.canceled:
+        end_with(asked)
+    tried = rollout.run(
+        "rollout",
+        engine=engine,
+        reporter=reporter,
+        mesh=mesh,
+        inventories=inventory_names,
+        limit=limit,
+        check=True,
+    )
+    hosts = {host.host: host for host in tried.hosts}
+    found = [
+        change.compare(nodes[state.relay], state, hosts.get(state.relay))
+        for state in states
+        if state.relay in nodes
+    ]
+    code = max(asked.exit_code, tried.exit_code)
+    if code is ExitCode.OK and drift and change.any_drifted(found):
+        code = ExitCode.DRIFT
+    if output is Output.JSON:
+        data = {relay.relay: change.to_data(relay) for relay in found}
+        console.print_json({"exit_code": int(code), "relays": data})
+    else:
+        for relay in found:
+            for line in change.text(relay):
+                console.print_line(line)
+        failed = [host for host in tried.hosts if host.failed_task]
+        for host in failed:
+            console.print_error(f"{host.host}: {host.failed_task}: {one_line(host.message or '')}")
+    end_with(asked)
+    end_with(tried)
+    if code is not ExitCode.OK:
+        raise typer.Exit(int(code))
 
 
 def without_secrets(node: Node) -> dict[str, Any]:
@@ -184,8 +267,62 @@ def remove(
     run_action("remove", inventory_names, limit=limit, check=check, output=output)
 
 
+@app.command()
+def drain(
+    inventory_names: Inventories,
+    limit: Limit = None,
+    deadline: Annotated[
+        int, typer.Option("--deadline", min=0, help="Seconds that live splits may take to end.")
+    ] = 0,
+    check: Check = False,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Let relays take no new split: new flows pass by plain routing, live splits go on.
+
+    With --deadline the command waits for live splits to end, and a relay that still has some
+    by then counts as failed (exit code 1); it stays drained. So it does until `mesh undrain`,
+    or until its module is loaded anew. A service port takes no new connection meanwhile.
+    """
+    run_action(
+        "drain",
+        inventory_names,
+        limit=limit,
+        check=check,
+        output=output,
+        options={"ktcp_drain": "on", "ktcp_drain_deadline": deadline},
+    )
+
+
+@app.command()
+def undrain(
+    inventory_names: Inventories,
+    limit: Limit = None,
+    check: Check = False,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Let drained relays take new splits again.
+
+    Relays that take them already are not changed. Flows that began while a relay drained stay
+    as they are, unsplit, until they end.
+    """
+    run_action(
+        "undrain",
+        inventory_names,
+        limit=limit,
+        check=check,
+        output=output,
+        options={"ktcp_drain": "off", "ktcp_drain_deadline": 0},
+    )
+
+
 def run_action(
-    action: str, inventory_names: list[str], *, limit: str | None, check: bool, output: Output
+    action: str,
+    inventory_names: list[str],
+    *,
+    limit: str | None,
+    check: bool,
+    output: Output,
+    options: dict[str, Any] | None = None,
 ) -> None:
     """Run an action's playbook, print its report and end with its exit code."""
     result = rollout.run(
@@ -196,6 +333,7 @@ def run_action(
         inventories=inventory_names,
         limit=limit,
         check=check,
+        options=options,
     )
     if output is Output.JSON:
         console.print_json({"command": action, "check": check, **result.to_data()})

@@ -12,7 +12,7 @@ from ipaddress import ip_address, ip_network
 from itertools import pairwise
 from urllib.parse import urlsplit
 
-from ktcp_ops.mesh import acl
+from ktcp_ops.mesh import acl, memory
 from ktcp_ops.mesh.description import key_path
 from ktcp_ops.mesh.model import MAX_HOPS, RETURN_MARK, Mesh, Path, Relay, Way
 from ktcp_ops.mesh.values import ALL_PORTS, Network, PortRange
@@ -180,6 +180,24 @@ def family_problem(one: Relay, other: Relay) -> Problem:
         key_path("hostvars", other.name, lacking),
         f"is missing, and {one.name} has only {family} to reach this relay; set it",
     )
+
+
+def pools_fit_memory(subject: Subject) -> Iterator[Problem]:
+    """The pools alone leave a relay half of its memory, for splits and all else."""
+    mesh = subject.mesh
+    if {"pool", "thread_pool", "pairs"} & subject.doubts.sections:
+        return
+    for name, relay in sorted(mesh.relays.items()):
+        if relay.ktcp_memory_mib is None:
+            continue
+        needed, peers = memory.pools_at_rest(mesh, name) >> 20, memory.neighbours(mesh, name)
+        if needed * 2 > relay.ktcp_memory_mib:
+            yield Problem(
+                key_path("hostvars", name, "ktcp_memory_mib"),
+                f"is {relay.ktcp_memory_mib}, and the pools of this relay, with {peers} others to "
+                f"speak to, alone take {needed} MiB, more than half of it; lower high of "
+                "ktcp_mesh.pool or ktcp_mesh.thread_pool, list pairs, or give the relay more",
+            )
 
 
 def names_are_unique(subject: Subject) -> Iterator[Problem]:
@@ -527,6 +545,7 @@ CHECKS: tuple[Callable[[Subject], Iterator[Problem]], ...] = (
     pairs_are_relays,
     relays_have_addresses,
     legs_share_a_family,
+    pools_fit_memory,
     names_are_unique,
     paths_are_relays,
     paths_end,

@@ -9,7 +9,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-RELAY_VARIABLES = ("ktcp_address", "ktcp_address6", "ktcp_inside_interface", "ansible_port")
+RELAY_VARIABLES = (
+    "ktcp_address",
+    "ktcp_address6",
+    "ktcp_inside_interface",
+    "ktcp_memory_mib",
+    "ansible_port",
+)
 """The host variables of a relay that the mesh needs; others are Ansible's business."""
 
 

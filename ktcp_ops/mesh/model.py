@@ -71,15 +71,15 @@ class Watermarks(Frozen):
 class ThreadPool(Watermarks):
     """Watermarks of a relay's kernel threads."""
 
-    low: Annotated[int, BeforeValidator(Whole(1, 65536))]
-    high: Annotated[int, BeforeValidator(Whole(1, 65536))]
+    low: Annotated[int, Whole(1, 65536)]
+    high: Annotated[int, Whole(1, 65536)]
 
 
 class ConnectionPool(Watermarks):
     """Watermarks of a relay's connections to one peer."""
 
-    low: Annotated[int, BeforeValidator(Whole(0, 4096))]
-    high: Annotated[int, BeforeValidator(Whole(0, 4096))]
+    low: Annotated[int, Whole(0, 4096)]
+    high: Annotated[int, Whole(0, 4096)]
 
 
 class Settings(Frozen):
@@ -91,14 +91,14 @@ class Settings(Frozen):
     turbo: Switch | None = None
     engine: Literal["threads", "event"] | None = None
     datapath: Literal["copy", "zerocopy"] | None = None
-    buffer_bytes: Annotated[int | None, BeforeValidator(Whole(4096, 1 << 20))] = None
-    turbo_cwnd: Annotated[int | None, BeforeValidator(Whole(10, 65535))] = None
-    relay_buffer_bytes: Annotated[int | None, BeforeValidator(Whole(65536, 256 << 20))] = None
-    early_syn_max: Annotated[int | None, BeforeValidator(Whole(1, 1 << 20))] = None
-    handshake_timeout_ms: Annotated[int | None, BeforeValidator(Whole(100, 60_000))] = None
-    connect_timeout_ms: Annotated[int | None, BeforeValidator(Whole(100, 120_000))] = None
-    idle_timeout_s: Annotated[int | None, BeforeValidator(Whole(1, 30 * 86400))] = None
-    max_splits: Annotated[int | None, BeforeValidator(Whole(1, 1 << 20))] = None
+    buffer_bytes: Annotated[int | None, Whole(4096, 1 << 20)] = None
+    turbo_cwnd: Annotated[int | None, Whole(10, 65535)] = None
+    relay_buffer_bytes: Annotated[int | None, Whole(65536, 256 << 20)] = None
+    early_syn_max: Annotated[int | None, Whole(1, 1 << 20)] = None
+    handshake_timeout_ms: Annotated[int | None, Whole(100, 60_000)] = None
+    connect_timeout_ms: Annotated[int | None, Whole(100, 120_000)] = None
+    idle_timeout_s: Annotated[int | None, Whole(1, 30 * 86400)] = None
+    max_splits: Annotated[int | None, Whole(1, 1 << 20)] = None
 
 
 class Probe(Frozen):
@@ -203,6 +203,7 @@ class Relay(Frozen):
     Attributes:
         ktcp_address: where other relays reach it; ``ktcp_address6`` the same over IPv6.
         ktcp_inside_interface: where the targets' packets come in, if it is a transparent exit.
+        ktcp_memory_mib: its memory; None means that nobody asks whether it is enough.
         ansible_port: where its ssh listens, or a port that leads there; None means 22.
     """
 
@@ -210,6 +211,7 @@ class Relay(Frozen):
     ktcp_address: Address4 | None = None
     ktcp_address6: Address6 | None = None
     ktcp_inside_interface: Interface | None = None
+    ktcp_memory_mib: Annotated[int | None, Whole(1, 1 << 30)] = None
     ansible_port: Port | None = None
 
     def leg_to(self, other: "Relay") -> Address4 | Address6 | None:
@@ -237,7 +239,12 @@ class Mesh(Frozen):
 
     relays_group: Name = "relays"
     ports: ListeningPorts = ListeningPorts()
-    pairs: Annotated[tuple[Pair, ...] | None, BeforeValidator(full_mesh_or_list)] = None
+    pairs: Annotated[
+        tuple[Pair, ...] | None,
+        BeforeValidator(
+            full_mesh_or_list, json_schema_input_type=Literal["full_mesh"] | list[Pair]
+        ),
+    ] = None
     thread_pool: ThreadPool | None = None
     pool: ConnectionPool = ConnectionPool(low=16, high=64)
     settings: Settings = Settings()

@@ -14,6 +14,7 @@ from itertools import pairwise
 from typing import TypedDict
 
 from ktcp_ops.mesh.model import RETURN_MARK, Mesh, Path, Relay, Settings, Way
+from ktcp_ops.mesh.procfs import Route
 from ktcp_ops.mesh.values import Endpoint, PortRange
 
 FIRST_MARK = 0x101
@@ -200,15 +201,9 @@ def leg(one: Relay, other: Relay) -> IPv4Address | IPv6Address:
 
 def route_line(mesh: Mesh, ingress: str, way: Way, mark: int) -> str:
     """Write the route of a mark."""
-    hops = ",".join(legs(mesh, (ingress, *way.via)))
-    words = [
-        f"add mark {mark:#x}",
-        f"via {hops}" if hops else "direct",
-        f"target {way.target}" if way.target else "",
-        "proxy" if way.proxy else "",
-        "transparent" if way.transparent else "",
-    ]
-    return " ".join(filter(None, words))
+    hops = tuple(legs(mesh, (ingress, *way.via)))
+    target = str(way.target) if way.target else None
+    return Route(mark, hops, target, way.proxy, way.transparent).line
 
 
 def exit_lines(mesh: Mesh, name: str) -> list[str]:

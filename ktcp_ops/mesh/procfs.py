@@ -60,6 +60,18 @@ class Route:
     proxy: bool = False
     transparent: bool = False
 
+    @property
+    def line(self) -> str:
+        """The line that makes it."""
+        words = [
+            f"add mark {self.mark:#x}",
+            f"via {','.join(self.via)}" if self.via else "direct",
+            f"target {self.target}" if self.target else "",
+            "proxy" if self.proxy else "",
+            "transparent" if self.transparent else "",
+        ]
+        return " ".join(filter(None, words))
+
 
 @dataclass(frozen=True)
 class Exit:

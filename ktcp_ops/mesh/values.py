@@ -11,7 +11,10 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, GetCoreSchemaHandler, GetJsonSchemaHandler, WithJsonSchema
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
+from pydantic_core.core_schema import no_info_before_validator_function
 
 Network = IPv4Network | IPv6Network
 
@@ -22,6 +25,19 @@ class Whole:
 
     low: int
     high: int
+
+    def __get_pydantic_core_schema__(
+        self, source: object, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        """Have pydantic parse before it looks at the type."""
+        return no_info_before_validator_function(self, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """Describe the number, and the text that stands for one."""
+        number = {"type": "integer", "minimum": self.low, "maximum": self.high}
+        return {"anyOf": [number, {"type": "string", "pattern": r"^(\d+|0[xX][0-9a-fA-F]+)$"}]}
 
     def __call__(self, value: object) -> int:
         """Parse one."""
@@ -218,17 +234,49 @@ def probe_url(value: object) -> str:
     return str(value)
 
 
-Port = Annotated[int, BeforeValidator(Whole(1, 65535))]
-Mark = Annotated[int, BeforeValidator(Whole(1, 0x7FFFFFFF))]
-KeyId = Annotated[int, BeforeValidator(Whole(1, 65535))]
-Switch = Annotated[bool, BeforeValidator(switch)]
-Name = Annotated[str, BeforeValidator(name)]
-Pair = Annotated[tuple[str, str], BeforeValidator(pair)]
-Prefix = Annotated[Network, BeforeValidator(prefix)]
+TEXT = {"type": "string"}
+PORT_RANGE = {
+    "anyOf": [
+        {"type": "integer", "minimum": 1, "maximum": 65535},
+        {"type": "string", "pattern": r"^\s*\d+(\s*-\s*\d+)?\s*$"},
+    ]
+}
+
+Port = Annotated[int, Whole(1, 65535)]
+Mark = Annotated[int, Whole(1, 0x7FFFFFFF)]
+KeyId = Annotated[int, Whole(1, 65535)]
+Switch = Annotated[
+    bool,
+    BeforeValidator(switch),
+    WithJsonSchema({"anyOf": [{"type": "boolean"}, {"enum": ["on", "off"]}]}),
+]
+Name = Annotated[str, BeforeValidator(name), WithJsonSchema({**TEXT, "pattern": r"^\S+$"})]
+Pair = Annotated[
+    tuple[str, str],
+    BeforeValidator(pair),
+    WithJsonSchema({"type": "array", "items": TEXT, "minItems": 2, "maxItems": 2}),
+]
+Prefix = Annotated[
+    Network,
+    BeforeValidator(prefix),
+    WithJsonSchema({**TEXT, "pattern": r"^[0-9a-fA-F.:]+(/\d{1,3})?$"}),
+]
 Address4 = Annotated[IPv4Address, BeforeValidator(address4)]
 Address6 = Annotated[IPv6Address, BeforeValidator(address6)]
-Target = Annotated[Endpoint, BeforeValidator(endpoint)]
+Target = Annotated[
+    Endpoint,
+    BeforeValidator(endpoint),
+    WithJsonSchema({**TEXT, "pattern": r"^([0-9.]+|\[[0-9a-fA-F.:]+\]):\d{1,5}$"}),
+]
 Interface = Annotated[str, BeforeValidator(interface)]
 Key = Annotated[str, BeforeValidator(key)]
-Ports = Annotated[tuple[PortRange, ...], BeforeValidator(ports)]
-ProbeUrl = Annotated[str, BeforeValidator(probe_url)]
+Ports = Annotated[
+    tuple[PortRange, ...],
+    BeforeValidator(ports),
+    WithJsonSchema(
+        {"anyOf": [*PORT_RANGE["anyOf"], {"type": "array", "items": PORT_RANGE, "minItems": 1}]}
+    ),
+]
+ProbeUrl = Annotated[
+    str, BeforeValidator(probe_url), WithJsonSchema({**TEXT, "pattern": "^http://"})
+]

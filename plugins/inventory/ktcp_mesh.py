@@ -36,9 +36,9 @@ DOCUMENTATION = r"""
 name: ktcp_mesh
 short_description: Computes what each KTCP relay of a mesh has to hold
 description:
-  - Reads the variables C(ktcp_mesh) and C(ktcp_keys) and the relays' C(ktcp_address) and
-    C(ktcp_address6) from the inventory sources before it, checks them as a whole, and sets
-    C(ktcp_node) on each relay.
+  - Reads the variables C(ktcp_mesh) and C(ktcp_keys) and the relays' C(ktcp_address),
+    C(ktcp_address6), C(ktcp_inside_interface), C(ktcp_memory_mib) and C(ansible_port) from the
+    inventory sources before it, checks them as a whole, and sets C(ktcp_node) on each relay.
   - Its file is the last one of an inventory and its name ends in C(ktcp.yml).
 options:
   plugin:

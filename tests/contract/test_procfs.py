@@ -90,9 +90,8 @@ def bounds(model: type[BaseModel], field: str) -> tuple[int, int]:
     info = model.model_fields[field]
     inner = [item for part in get_args(info.annotation) for item in get_args(part)]
     for item in (*info.metadata, *inner):
-        parser = getattr(item, "func", None)
-        if isinstance(parser, Whole):
-            return parser.low, parser.high
+        if isinstance(item, Whole):
+            return item.low, item.high
     raise AssertionError(f"{model.__name__}.{field} has no range")
 
 

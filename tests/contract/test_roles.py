@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
+from ktcp_ops.mesh.plan import Node
 from tests.contract.conftest import ROOT
 
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir() if path.is_dir())
@@ -55,6 +56,11 @@ def test_an_entry_point_has_its_tasks(role: str) -> None:
         assert entry["short_description"], name
     entries = {path.stem for path in (ROOT / "roles" / role / "tasks").glob("teardown.yml")}
     assert entries <= set(specs)
+
+
+def test_what_is_planned_for_a_relay_is_what_a_role_takes() -> None:
+    taken = options("ktcp_peers")["ktcp_node"]["options"]
+    assert set(taken) == set(Node.__annotations__)
 
 
 @pytest.mark.parametrize("role", ROLES)

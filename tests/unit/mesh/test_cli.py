@@ -19,6 +19,7 @@ from ktcp_ops.run.reporter import Reporter
 from ktcp_ops.run.result import HostResult, HostState, RunResult
 from tests.unit.mesh.conftest import KEY, make_description
 from tests.unit.mesh.test_verify import Relays
+from tests.unit.roles.programs import ROOT
 
 OK = HostResult(
     host="rc", state=HostState.CHANGED, ok=9, changed=4, changed_tasks=("Build", "Load")
@@ -27,6 +28,9 @@ FAILED = HostResult(
     host="rs", state=HostState.FAILED, ok=3, failed_task="Build", message="no headers\nfor 6.1"
 )
 GONE = HostResult(host="rs", state=HostState.UNREACHABLE, failed_task="Build", message="timed out")
+
+
+COMMANDS = ["validate", "plan", "rollout", "status", "verify", "drain", "undrain", "remove"]
 
 
 class FakeEngine:
@@ -90,7 +94,7 @@ def test_validate(capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads(capsys.readouterr().out)["valid"] is True
 
 
-@pytest.mark.parametrize("command", ["validate", "plan", "rollout", "status", "verify", "remove"])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_an_invalid_mesh_touches_no_host(
     command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -270,7 +274,7 @@ def test_verify_checks_the_hosts_and_then_every_path(
     assert data["paths"]["web"]["hop"] == "rs"
 
 
-@pytest.mark.parametrize("command", ["validate", "plan", "rollout", "status", "verify", "remove"])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_help_teaches(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main.run(["mesh", command, "--help"]) == 0
     text = capsys.readouterr().out
@@ -287,3 +291,53 @@ def test_a_dry_run_says_what_would_change(
         "rc would change: Build",
         "rc would change: Load",
     ]
+
+
+def test_a_plan_of_changes_asks_the_relays_and_changes_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outputs = {f"{status.READ_TASK} now": {"rc": {"stdout": PROCFS}}}
+    engine = FakeEngine(OK, outputs=outputs)
+    use(monkeypatch, engine)
+    assert main.run(["mesh", "plan", "-i", "inv", "--live", "--relay", "rc"]) == 0
+    assert [(job.playbook.name, job.check, job.limit) for job in engine.jobs] == [
+        ("status.yml", False, "rc"),
+        ("site.yml", True, "rc"),
+    ]
+    text = capsys.readouterr().out.splitlines()
+    assert text[0] == "rc: the 7 live splits go on"
+    assert "  listeners    + add client 5557" in text
+    assert text[-1] == "  task         Load"
+    assert main.run(["mesh", "plan", "-i", "inv", "--live", "--drift", "-o", "json"]) == 6
+    data = json.loads(capsys.readouterr().out)
+    assert (data["exit_code"], data["relays"]["rc"]["drifted"]) == (6, True)
+
+
+def test_drift_is_of_relays_that_are_asked(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run(["mesh", "plan", "-i", "inv", "--drift"]) == 2
+    assert "--live" in capsys.readouterr().err
+
+
+def test_a_plan_of_changes_of_an_unreachable_relay(monkeypatch: pytest.MonkeyPatch) -> None:
+    use(monkeypatch, FakeEngine(GONE))
+    assert main.run(["mesh", "plan", "-i", "inv", "--live", "--drift"]) == 4
+
+
+def test_the_schema_is_the_committed_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run(["mesh", "schema"]) == 0
+    assert capsys.readouterr().out == (ROOT / "docs/mesh.schema.json").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word", "deadline"),
+    [(["drain", "--deadline", "30"], "on", 30), (["drain"], "on", 0), (["undrain"], "off", 0)],
+)
+def test_drain_and_undrain(
+    arguments: list[str], word: str, deadline: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = FakeEngine(OK)
+    use(monkeypatch, engine)
+    assert main.run(["mesh", *arguments, "-i", "inv", "--limit", "rc"]) == 0
+    (job,) = engine.jobs
+    assert (job.playbook.name, job.limit) == ("drain.yml", "rc")
+    assert (job.variables["ktcp_drain"], job.variables["ktcp_drain_deadline"]) == (word, deadline)

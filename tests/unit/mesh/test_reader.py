@@ -388,7 +388,7 @@ CASES: list[tuple[str, Spoil, str, str, str]] = [
 def test_an_error_names_file_key_and_fix(
     describe: Describe, spoil: Spoil, file: str, key: str, fix: str
 ) -> None:
-    path = key if key.startswith("ktcp_keys") else f"ktcp_mesh.{key}"
+    path = key if key.startswith(("ktcp_keys", "hostvars")) else f"ktcp_mesh.{key}"
     found = [text for text in problems(describe(spoil)) if text.startswith(f"{file}: {path}: ")]
     assert len(found) == 1, problems(describe(spoil))
     assert fix in found[0]
@@ -425,6 +425,27 @@ HOSTS: list[tuple[str, dict[str, dict[str, Any]], str, str]] = [
         {"rc": {"ktcp_address": "10.0.0.1"}, "rs": {"ktcp_address": "10.0.0.1"}},
         f"{INVENTORY}: hostvars.rs.ktcp_address",
         "its own",
+    ),
+    (
+        "memory",
+        {
+            "rc": {"ktcp_address": "10.0.0.1"},
+            "rs": {"ktcp_address": "10.0.0.2", "ktcp_memory_mib": 15},
+        },
+        f"{INVENTORY}: hostvars.rs.ktcp_memory_mib",
+        "1 others to speak to, alone take 8 MiB",
+    ),
+    (
+        "no memory",
+        {"rc": {"ktcp_address": "10.0.0.1", "ktcp_memory_mib": "much"}},
+        f"{INVENTORY}: hostvars.rc.ktcp_memory_mib",
+        "whole number",
+    ),
+    (
+        "interface",
+        {"rc": {"ktcp_address": "10.0.0.1", "ktcp_inside_interface": "to the server"}},
+        f"{INVENTORY}: hostvars.rc.ktcp_inside_interface",
+        "like eth1",
     ),
     (
         "strangers",

@@ -126,7 +126,7 @@ def test_of_what_is_meant_for_the_relay_only_services_are_marked() -> None:
 def test_answers_to_clients_are_kept_before_all_else(pairs: list[dict[str, Any]]) -> None:
     node = {**NODE, "steering": pairs, "inside6": "eth1"}
     mark = hex(steering.RETURN_MARK)
-    own = [rule for rule in steering.parse(chains("v6", node=node))["mangle"].rules]
+    own = list(steering.parse(chains("v6", node=node))["mangle"].rules)
     assert own[1:3] == [
         f"-A KTCP -i eth1 -p tcp -m socket --transparent -j MARK --set-xmark {mark}/0xffffffff",
         f"-A KTCP -m mark --mark {mark} -j RETURN",

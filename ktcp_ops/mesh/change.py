@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What a rollout would change on a relay that is asked, and what that does to live splits.
+
+Compares the plan with what the relay's module says. Steering and files are not in procfs:
+of these the dry run of the rollout tells.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ktcp_ops import __version__
+from ktcp_ops.mesh.plan import Node
+from ktcp_ops.mesh.procfs import State
+from ktcp_ops.mesh.status import RelayStatus
+from ktcp_ops.run.result import HostResult
+
+VALUES = ("settings", "thread_pool")
+"""Files whose lines can be changed but not removed; what the mesh does not say stays."""
+
+RELOADING = {
+    "ktcp_module: Install the source",
+    "ktcp_module: Build and install the module for every kernel",
+}
+"""Tasks after which another module than the loaded one may be installed; then it is reloaded."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """A line that one file of ``/proc/net/ktcp`` would gain (``+``) or lose (``-``)."""
+
+    file: str
+    sign: str
+    line: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RelayChanges:
+    """What would change on one relay.
+
+    Attributes:
+        lines: what its module would be told.
+        tasks: tasks of the rollout that would change something, by a dry run.
+        module: the module's version now and then, where they differ or none is loaded.
+        splits: live splits, None where the relay could not be asked.
+        reason: why it could not be asked.
+    """
+
+    relay: str
+    lines: tuple[Change, ...] = ()
+    tasks: tuple[str, ...] = ()
+    module: tuple[str | None, str] | None = None
+    splits: int | None = None
+    reason: str = ""
+
+    @property
+    def drifted(self) -> bool:
+        """Whether a rollout would change anything."""
+        return bool(self.lines or self.tasks or self.module)
+
+    @property
+    def effect(self) -> str:
+        """What it does to live splits."""
+        if not self.drifted:
+            return "nothing would change"
+        if self.module is None and not RELOADING & set(self.tasks):
+            return f"the {self.splits} live splits go on"
+        again = "is" if self.module else "may be"
+        if not self.splits:
+            return f"the module {again} loaded anew; there is no live split"
+        return f"the module {again} loaded anew, which resets the {self.splits} live splits"
+
+
+def compare(node: Node, status: RelayStatus, host: HostResult | None) -> RelayChanges:
+    """Say what would change on a relay; ``host`` is its part of the dry run."""
+    tasks = host.changed_tasks if host else ()
+    state = status.state
+    if state is None:
+        return RelayChanges(
+            relay=status.relay,
+            lines=tuple(differences(node, State())),
+            tasks=tasks,
+            module=(None, __version__),
+            reason=status.reason,
+        )
+    loaded = state.version.get("module")
+    return RelayChanges(
+        relay=status.relay,
+        lines=tuple(differences(node, state)),
+        tasks=tasks,
+        module=None if loaded == __version__ else (loaded, __version__),
+        splits=state.stats.get("splits_active", 0),
+    )
+
+
+def differences(node: Node, state: State) -> Iterator[Change]:
+    """Compare what a relay has to hold with what it holds, file by file."""
+    held = lines(state)
+    for file, wanted in node["conf"].items():
+        now = held[file]
+        if file not in VALUES:
+            yield from (Change(file, "-", line) for line in now if line not in set(wanted))
+        yield from (Change(file, "+", line) for line in wanted if line not in set(now))
+        if file == "exits" and now != wanted and sorted(now) == sorted(wanted):
+            yield Change(file, "+", "(the same rules in another order)")
+
+
+def lines(state: State) -> dict[str, list[str]]:
+    """Write a relay's state as the plan writes it."""
+    return {
+        "settings": [f"{name} {value}" for name, value in state.settings.items()],
+        "thread_pool": [f"{name} {value}" for name, value in state.thread_pool.items()],
+        "listeners": [f"add {kind} {port}" for kind, port in state.listeners.items()],
+        "peers": [
+            f"add {peer.endpoint} low {peer.low} high {peer.high} key {peer.key}"
+            for peer in state.peers
+        ],
+        "routes": [route.line for route in state.routes],
+        "exits": [rule.rule for rule in state.exits],
+    }
+
+
+def text(changes: RelayChanges) -> Iterator[str]:
+    """Write what would change on a relay, a line each, the effect first."""
+    asked = f" (not asked: {changes.reason})" if changes.reason else ""
+    yield f"{changes.relay}: {changes.effect}{asked}"
+    if changes.module:
+        now, then = changes.module
+        yield f"  {'module':<12} {now or 'none'} -> {then}"
+    for change in changes.lines:
+        yield f"  {change.file:<12} {change.sign} {change.line}"
+    for task in changes.tasks:
+        yield f"  {'task':<12} {task}"
+
+
+def to_data(changes: RelayChanges) -> dict[str, Any]:
+    """Give a relay's changes as JSON data."""
+    return {
+        "drifted": changes.drifted,
+        "effect": changes.effect,
+        "module": list(changes.module) if changes.module else None,
+        "lines": [vars(change) for change in changes.lines],
+        "tasks": list(changes.tasks),
+        "splits": changes.splits,
+        "reason": changes.reason or None,
+    }
+
+
+def any_drifted(relays: Sequence[RelayChanges]) -> bool:
+    """Tell whether a rollout would change anything anywhere."""
+    return any(relay.drifted for relay in relays)

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The JSON Schema of a mesh's variables, generated from the model, for editors.
+
+It says what each value may be by itself. Whether the parts fit together is left to
+``check``, which no schema can replace.
+"""
+
+from typing import Any
+
+from ktcp_ops.mesh.model import Mesh
+from ktcp_ops.mesh.reader import INJECTED
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+
+def schema() -> dict[str, Any]:
+    """Give the schema of a file of variables that holds ``ktcp_mesh``."""
+    generated = Mesh.model_json_schema()
+    kinds = generated.pop("$defs")
+    for name in ("Relay", "Endpoint"):  # of other variables, and written as one text
+        kinds.pop(name, None)
+    for name in INJECTED:
+        generated["properties"].pop(name)
+    kinds["Mesh"] = generated
+    for kind in kinds.values():
+        plain(kind)
+    return {
+        "$schema": DIALECT,
+        "title": "Variables of a KTCP mesh",
+        "type": "object",
+        "properties": {"ktcp_mesh": {"$ref": "#/$defs/Mesh"}},
+        "$defs": dict(sorted(kinds.items())),
+    }
+
+
+def plain(kind: dict[str, Any]) -> None:
+    """Drop what tells a reader nothing: names that repeat the key, and defaults of nothing."""
+    for field in kind.get("properties", {}).values():
+        field.pop("title", None)
+        if "default" in field and field["default"] is None:
+            del field["default"]
