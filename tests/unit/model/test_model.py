@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ktcp_ops.demo.model import (
+from ktcp_ops.model import (
     Improvements,
     Legs,
     routed,
