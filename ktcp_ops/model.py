@@ -54,6 +54,11 @@ class Estimate:
     total: float
 
 
+def ideal(legs: Legs) -> Estimate:
+    """A pipe without a protocol: the request goes, all of the response comes."""
+    return Estimate(legs.end_to_end, legs.end_to_end)
+
+
 def routed(legs: Legs, size: int) -> Estimate:
     """One TCP connection over the whole path: a handshake, a request, slow start."""
     first_byte = 2 * legs.end_to_end

@@ -34,6 +34,9 @@ VIRTUAL_TIME = (
     *("-icount", "shift=0,sleep=off"),
     *("-smp", "1"),
     *("-cpu", "max,-erms,-fsrm"),
+    # The same random numbers and the same date in each run.
+    *("-seed", "1"),
+    *("-rtc", "base=2026-01-01,clock=vm"),
 )
 # /run is where the job is unpacked; commas and blanks would end an argument.
 BOOT = "mount -t tmpfs tmpfs /run; tar -xf /dev/vdb -C /run; exec /run/bench/init"
@@ -107,11 +110,13 @@ def command_line() -> str:
 def job_disk(vm: Vm) -> bytes:
     """The guest's programs, the module and the job as an archive, in whole sectors."""
     package = PACKAGE.parent
-    programs = [package / "__init__.py", PACKAGE / "__init__.py", *sorted(PACKAGE.glob("guest/*.py"))]
+    programs = [
+        package / "__init__.py",
+        PACKAGE / "__init__.py",
+        *sorted(PACKAGE.glob("guest/*.py")),
+    ]
     files = [
-        File(
-            path=f"bench/{path.relative_to(package.parent).as_posix()}", content=path.read_bytes()
-        )
+        File(path=f"bench/{path.relative_to(package.parent).as_posix()}", content=path.read_bytes())
         for path in programs
     ]
     files += [

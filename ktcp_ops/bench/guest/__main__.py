@@ -2,6 +2,7 @@
 """``python3 -m ktcp_ops.bench.guest``: the guest's only program; does a job and reports it."""
 
 import contextlib
+import resource
 import traceback
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from ktcp_ops.bench.guest.namespace import CommandError, run
 from ktcp_ops.bench.guest.network import Network
 
 JOB = Path("/run/bench/job.json")
+OPEN_FILES = 65_536
 
 VERSIONS = {
     "kernel": ["uname", "-r"],
@@ -53,6 +55,8 @@ def work(job: Job, channel: Channel) -> None:
 
 def main() -> None:
     """Do the job of this boot; what fails is told in a sentence."""
+    # Programs that we start inherit it, and hold many connections.
+    resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES, OPEN_FILES))
     channel = Channel()
     try:
         work(Job.load(JOB.read_text(encoding="utf-8")), channel)

@@ -138,12 +138,12 @@ def used_kib() -> int:
 def set_ups(net: Network, place: Place, count: int, at_a_time: int) -> list[float]:
     """Seconds from SYN to first byte of ``count`` connections, ``at_a_time`` of them at once."""
     url = f"http://{endpoint(*place)}/1b?[1-{count}]"
-    crowd = ["-Z", "--parallel-max", str(at_a_time)] if at_a_time > 1 else []
+    crowd = (
+        ["-Z", "--parallel-immediate", "--parallel-max", str(at_a_time)] if at_a_time > 1 else []
+    )
     command = ["curl", "-sS", *crowd, "-o", "/dev/null", "-w", "%{time_starttransfer}\\n", url]
     said = net.client.run(command, timeout=count * downloads.BOUND_S)
     found = [float(line) for line in said.split()]
     if len(found) != count:
         raise CommandError(f"curl {url}: {len(found)} of {count} downloads")
     return found
-
-

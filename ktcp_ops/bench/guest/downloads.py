@@ -7,7 +7,7 @@ from pathlib import Path
 from ktcp_ops.bench.guest import server
 from ktcp_ops.bench.guest.namespace import CommandError
 from ktcp_ops.bench.guest.network import Network, endpoint
-from ktcp_ops.bench.guest.ways import FRESH, WAYS, Place
+from ktcp_ops.bench.guest.ways import FRESH, FRESH_RUNS, WAYS, Place
 
 # Of one download, in seconds of the guest.
 BOUND_S = 120
@@ -20,7 +20,8 @@ def measure(net: Network, way: str, name: str, size: int, digest: str, runs: int
 
     Returns:
         Seconds to the first and to the last byte, as curl reports them: of the first
-        download, when neither neighbours nor windows were known, then of ``runs`` more.
+        download, when neither neighbours nor windows were known, then of ``runs`` more
+        (at most FRESH_RUNS over a way that is set up for each).
 
     Raises:
         CommandError: A download failed, or its bytes were not the server's.
@@ -28,7 +29,7 @@ def measure(net: Network, way: str, name: str, size: int, digest: str, runs: int
     net.forget()
     if way in FRESH:
         found = []
-        for _ in range(runs + 1):
+        for _ in range(min(runs, FRESH_RUNS) + 1):
             with WAYS[way](net) as place:
                 found += fetch(net, place, name, size, 1)
         with WAYS[way](net) as place:

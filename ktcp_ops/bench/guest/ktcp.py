@@ -51,15 +51,15 @@ def read(relay: Namespace, file: str) -> list[str]:
 
 def stat(relay: Namespace, name: str) -> int:
     """A counter of a relay."""
-    return next(int(line.split()[1]) for line in read(relay, "stats") if line.startswith(name + " "))
+    return next(
+        int(line.split()[1]) for line in read(relay, "stats") if line.startswith(name + " ")
+    )
 
 
 @contextmanager
 def split(net: Network, step: int) -> Iterator[tuple[str, int]]:
     """Steer the client's flows into the module, with ``step`` improvements on."""
-    settings = {
-        name: "on" if number < step else "off" for number, name in enumerate(IMPROVEMENTS)
-    }
+    settings = {name: "on" if number < step else "off" for number, name in enumerate(IMPROVEMENTS)}
     configure(net, {**settings, **net.job.settings})
     try:
         if step > 2:
@@ -86,7 +86,9 @@ def configure(net: Network, settings: dict[str, str]) -> None:
     for relay, following in zip(net.relays, nexts, strict=False):
         write(relay, "peers", f"add {following} {pool}")
     first = net.relays[0]
-    write(first, "routes", f"add mark {MARK:#x} " + (f"via {','.join(nexts)}" if nexts else "direct"))
+    write(
+        first, "routes", f"add mark {MARK:#x} " + (f"via {','.join(nexts)}" if nexts else "direct")
+    )
     write(first, "listeners", f"add client {CLIENT_PORT}")
     steer(net, add=True)
 

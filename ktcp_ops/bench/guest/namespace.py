@@ -19,9 +19,7 @@ class Namespace:
     def __init__(self, name: str) -> None:
         self.name = name
 
-    def run(
-        self, command: Sequence[str], *, stdin: str = "", timeout: float = PATIENCE_S
-    ) -> str:
+    def run(self, command: Sequence[str], *, stdin: str = "", timeout: float = PATIENCE_S) -> str:
         """Run a program to its end; what it printed.
 
         Raises:

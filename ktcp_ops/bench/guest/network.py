@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The chain of namespaces, client -- relay -- ... -- relay -- server, and its delays.
+r"""The chain of namespaces, client -- relay -- ... -- relay -- server, and its delays.
 
 ::
 
     c ---- rc ==== (m1 ==== m2 ==== ...) rs ---- s
-    \\_____________________ direct ____________/
+    \_____________________ direct ____________/
 
 Each leg is a veth pair. netem stands on both ends with half the round-trip time each.
 """
@@ -19,6 +19,10 @@ from ktcp_ops.bench.guest.namespace import Namespace, run
 # What netem holds; its default of 1,000 packets would drop a fast sender's.
 QUEUE_PACKETS = 100_000
 DIRECT = 99
+
+# Else a download begins with the threshold that an earlier one ended with, and is slower
+# or faster by a round trip for what happened before it. Cookies of TCP Fast Open are kept.
+HOST_SYSCTLS = {"net.ipv4.tcp_no_metrics_save": "1"}
 
 # What ktcp_tunables gives a relay; every way gets the same.
 RELAY_SYSCTLS = {
@@ -106,6 +110,8 @@ class Network:
             self.join(link)
         for position, host in enumerate(self.hosts):
             self.route(position, host)
+        for host in self.hosts:
+            host.sysctl(HOST_SYSCTLS)
         for relay in self.relays:
             relay.sysctl(RELAY_SYSCTLS)
 

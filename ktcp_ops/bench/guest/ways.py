@@ -61,9 +61,7 @@ def hops(net: Network) -> list[tuple[Namespace, str]]:
 
 
 @contextmanager
-def programs(
-    net: Network, command: Callable[[Namespace, str], Sequence[str]]
-) -> Iterator[Place]:
+def programs(net: Network, command: Callable[[Namespace, str], Sequence[str]]) -> Iterator[Place]:
     """A program on each relay that takes connections at PORT."""
     started = []
     try:
@@ -193,7 +191,9 @@ def ssh_forward(net: Network) -> Iterator[Place]:
     try:
         for relay in net.relays[1:]:
             # ssh's default configuration, but for where its keys are.
-            started.append(relay.start(["/usr/sbin/sshd", "-D", "-e", "-f", "/run/ssh/sshd_config"]))
+            started.append(
+                relay.start(["/usr/sbin/sshd", "-D", "-e", "-f", "/run/ssh/sshd_config"])
+            )
             server.await_port(relay, 22)
         last = endpoint(net.server_address, server.PORT)
         tunnels = len(net.relays) - 1
@@ -242,5 +242,7 @@ WAYS: dict[str, Way] = {
     "socat": socat,
 }
 
-# A new set-up for each download.
+# A new set-up for each download; and no more of them, since ssh's key exchange takes
+# seconds of the host's time.
 FRESH = frozenset({"ssh-fresh"})
+FRESH_RUNS = 10
