@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import matplotlib as mpl
+from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -30,6 +31,7 @@ STYLE: dict[Any, Any] = {
     "svg.hashsalt": "ktcp",
     "svg.fonttype": "none",
     "font.family": "sans-serif",
+    "axes.prop_cycle": cycler("color", [INK]),
     **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor"), INK),
     **dict.fromkeys(("xtick.color", "ytick.color"), INK),
 }
