@@ -56,7 +56,8 @@ class Vm:
     """What a run needs."""
 
     image: Image
-    module: Path
+    files: tuple[Path, ...]
+    """The module, and other programs that were compiled for the guest."""
     job: str
     directory: Path
     memory_mib: int
@@ -121,7 +122,10 @@ def job_disk(vm: Vm) -> bytes:
     ]
     files += [
         File(path="bench/init", content=(PACKAGE / "guest" / "init").read_bytes(), mode=0o755),
-        File(path="bench/ktcp.ko", content=vm.module.read_bytes()),
+        *(
+            File(path=f"bench/{path.name}", content=path.read_bytes(), mode=0o755)
+            for path in vm.files
+        ),
         File(path="bench/job.json", content=vm.job.encode()),
     ]
     content = pack(files)

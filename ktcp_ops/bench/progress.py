@@ -21,7 +21,7 @@ SET_UP = 0.03
 
 def weight(job: Job, part: str, way: str, size: int) -> float:
     """About how long a part takes, in any unit."""
-    if part == "cost":
+    if part in ("cost", "micro"):
         return COST
     if part == "set-up":
         return SET_UP * job.set_ups * 2
@@ -37,6 +37,8 @@ def parts(job: Job) -> list[tuple[str, str, int]]:
     found += [("cost", way, 0) for way in job.costs]
     if job.costs and job.set_ups:
         found += [("set-up", way, 0) for way in SET_UP_WAYS]
+    if job.costs:
+        found.append(("micro", "ktcp", 0))
     return found
 
 

@@ -72,6 +72,17 @@ class SetUp(Frozen):
     most: Seconds
 
 
+class Micro(Frozen):
+    """The paper's micro-measurements."""
+
+    threads_ns: dict[str, Number] = Field(
+        description="create_ and switch_ kthread, process, pthread; nanoseconds each"
+    )
+    buffers_cpu_s: dict[str, Seconds] = Field(
+        description="CPU time for options.bulk_bytes by the bytes of the forwarding buffer"
+    )
+
+
 class Options(Frozen):
     """What the run was asked for."""
 
@@ -105,6 +116,7 @@ class Results(Frozen):
     downloads: tuple[Series, ...]
     costs: tuple[Cost, ...]
     set_ups: tuple[SetUp, ...]
+    micro: Micro | None = Field(description="null where no cost was measured")
 
     def series(self, way: str, size: int) -> Series | None:
         """The downloads of a size over a way, if there were any."""

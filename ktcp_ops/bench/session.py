@@ -7,12 +7,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ktcp_ops import __version__, console
-from ktcp_ops.bench import machine
+from ktcp_ops.bench import machine, micro
 from ktcp_ops.bench.machine import Event, GuestFailedError, Vm
 from ktcp_ops.bench.plan import Plan
 from ktcp_ops.bench.progress import Progress, parts
 from ktcp_ops.bench.results import (
     Cost,
+    Micro,
     Results,
     Series,
     SetUp,
@@ -35,6 +36,7 @@ class Collector:
         self.downloads: list[Series] = []
         self.costs: list[Cost] = []
         self.set_ups: list[SetUp] = []
+        self.micro: Micro | None = None
 
     def told(self, event: Event) -> None:
         """Take an event of the guest."""
@@ -48,6 +50,8 @@ class Collector:
                 self.costs.append(Cost(**facts))
             case "set-up":
                 self.set_ups.append(set_up_of(**facts))
+            case "micro":
+                self.micro = Micro(**facts)
 
     def check(self) -> None:
         """Refuse to make a report of less than was asked for.
@@ -60,6 +64,7 @@ class Collector:
             "download": len(self.downloads),
             "cost": len(self.costs),
             "set-up": len({each.way for each in self.set_ups}),
+            "micro": int(self.micro is not None),
         }
         for part, count in found.items():
             if count != wanted.count(part):
@@ -85,10 +90,12 @@ def measure(plan: Plan, work: Path) -> Results:
     headers = root.headers(base)
     console.print_note(f"module: compiling for {headers}")
     work.mkdir(parents=True, exist_ok=True)
-    module = kmodule.build(collection_root(), root, work, f"/lib/modules/{headers}/build")
+    tree = f"/lib/modules/{headers}/build"
+    module = kmodule.build(collection_root(), root, work, tree)
+    programs = micro.build(root, work, tree) if plan.job.costs else []
     vm = Vm(
         image=base,
-        module=module,
+        files=(module, *programs),
         job=plan.job.dump(),
         directory=work,
         memory_mib=plan.memory_mib,
@@ -113,6 +120,7 @@ def measure(plan: Plan, work: Path) -> Results:
         downloads=tuple(collector.downloads),
         costs=tuple(collector.costs),
         set_ups=tuple(collector.set_ups),
+        micro=collector.micro,
     )
 
 

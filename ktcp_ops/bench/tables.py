@@ -22,7 +22,13 @@ class Table:
 
 def tables(results: Results) -> list[Table]:
     """All tables of a report; those of parts that were not measured are left out."""
-    found = [first_bytes(results), totals(results), costs(results), set_ups(results)]
+    found = [
+        first_bytes(results),
+        totals(results),
+        costs(results),
+        set_ups(results),
+        *micro(results),
+    ]
     return [table for table in found if table.rows]
 
 
@@ -94,6 +100,29 @@ def set_ups(results: Results) -> Table:
         for each in results.set_ups
     ]
     return Table(title=title, columns=columns, rows=rows)
+
+
+def micro(results: Results) -> list[Table]:
+    """The paper's micro-measurements."""
+    if results.micro is None:
+        return []
+    threads = results.micro.threads_ns
+    kinds = ("kthread", "process", "pthread")
+    made = [[kind, f"{threads[f'create_{kind}']:.0f}"] for kind in kinds]
+    switched = [f"{threads[f'switch_{kind}']:.0f}" for kind in kinds]
+    megabytes = results.options.bulk_bytes // 1024**2
+    return [
+        Table(
+            title="Threads, nanoseconds",
+            columns=["kind", "to make one", "to switch to another"],
+            rows=[[*row, switch] for row, switch in zip(made, switched, strict=True)],
+        ),
+        Table(
+            title="KTCP's forwarding buffer",
+            columns=["bytes", f"CPU s for {megabytes} MB"],
+            rows=[[size, f"{cpu:.3f}"] for size, cpu in results.micro.buffers_cpu_s.items()],
+        ),
+    ]
 
 
 def csv_rows(results: Results) -> list[list[str]]:

@@ -6,7 +6,7 @@ import resource
 import traceback
 from pathlib import Path
 
-from ktcp_ops.bench.guest import cost, downloads, ktcp, server
+from ktcp_ops.bench.guest import cost, downloads, ktcp, micro, server
 from ktcp_ops.bench.guest.channel import Channel
 from ktcp_ops.bench.guest.job import Job
 from ktcp_ops.bench.guest.namespace import CommandError, run
@@ -51,6 +51,10 @@ def work(job: Job, channel: Channel) -> None:
             times = downloads.measure(net, way, name, size, sums[name], job.runs)
             channel.tell("downloads", way=way, size=size, first=times[0], runs=times[1:])
     cost.measure(net, job, channel)
+    if job.costs:
+        channel.tell("begin", part="micro", way="ktcp", size=0)
+        net.undelay()
+        channel.tell("micro", threads_ns=micro.threads(), buffers_cpu_s=micro.buffers(net, job))
 
 
 def main() -> None:

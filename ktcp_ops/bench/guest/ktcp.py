@@ -57,10 +57,13 @@ def stat(relay: Namespace, name: str) -> int:
 
 
 @contextmanager
-def split(net: Network, step: int) -> Iterator[tuple[str, int]]:
-    """Steer the client's flows into the module, with ``step`` improvements on."""
+def split(net: Network, step: int, more: dict[str, str] | None = None) -> Iterator[tuple[str, int]]:
+    """Steer the client's flows into the module, with ``step`` improvements on.
+
+    ``more`` are settings in place of the job's.
+    """
     settings = {name: "on" if number < step else "off" for number, name in enumerate(IMPROVEMENTS)}
-    configure(net, {**settings, **net.job.settings})
+    configure(net, {**settings, **(net.job.settings if more is None else more)})
     try:
         if step > 2:
             await_pool(net)

@@ -57,6 +57,10 @@ def events(plan: Plan) -> Events:
             {"event": "set-up", "way": way, "at_a_time": 1, "seconds": [0.5, 0.3, 0.4]},
         )
     assert plan.job.set_ups == 3
+    told.append({"event": "begin", "part": "micro", "way": "ktcp", "size": 0})
+    kinds = ("kthread", "process", "pthread")
+    threads = {f"{verb}_{kind}": 1500.0 for verb in ("create", "switch") for kind in kinds}
+    told.append({"event": "micro", "threads_ns": threads, "buffers_cpu_s": {"4096": 2.5}})
     return [*told, {"event": "done"}]
 
 
@@ -76,6 +80,7 @@ def results(plan: Plan, events: Events) -> Results:
         downloads=tuple(collector.downloads),
         costs=tuple(collector.costs),
         set_ups=tuple(collector.set_ups),
+        micro=collector.micro,
     )
 
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What runs in the guest, with commands that are recorded instead of run."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -8,13 +9,23 @@ import pty
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from ktcp_ops.bench.guest import cost, downloads, holder, ktcp, namespace, network, server, ways
+from ktcp_ops.bench.guest import (
+    cost,
+    downloads,
+    holder,
+    ktcp,
+    micro,
+    namespace,
+    network,
+    server,
+    ways,
+)
 from ktcp_ops.bench.guest.channel import Channel
 from ktcp_ops.bench.guest.job import Job
 from ktcp_ops.bench.guest.namespace import CommandError, Namespace
@@ -305,3 +316,32 @@ def test_the_guests_programs_need_nothing_but_python() -> None:
     ours = {name for name in said if name.startswith("ktcp_ops.")}
     assert ours
     assert all(name.startswith("ktcp_ops.bench") for name in ours)
+
+
+def test_micro_measurements_are_read_from_program_and_log(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(micro, "run", recorder)
+    kinds = ("process", "pthread")
+    recorder.answers["bench/micro"] = "".join(f"create_{k} 9000\nswitch_{k} 800\n" for k in kinds)
+    recorder.answers["dmesg"] = "[1.0] ktcp_micro: create_kthread 7000\n[1.1] other: x 1\n"
+    with pytest.raises(CommandError, match="not measured: switch_kthread"):
+        micro.threads()
+    recorder.answers["dmesg"] += "[1.2] ktcp_micro: switch_kthread 500\n"
+    assert micro.threads()["create_kthread"] == 7000
+    assert set(micro.threads()) == set(micro.NAMES)
+
+
+def test_every_buffer_is_measured(recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings: list[dict[str, str]] = []
+
+    @contextlib.contextmanager
+    def split(_: Network, step: int, more: dict[str, str]) -> Iterator[tuple[str, int]]:
+        assert step == 4
+        settings.append(more)
+        yield "10.77.3.2", 80
+
+    monkeypatch.setattr(ktcp, "split", split)
+    monkeypatch.setattr(cost, "cpu", lambda *_: 1.5)
+    assert set(micro.buffers(build(recorder), JOB)) == {"4096", "16384", "65536"}
+    assert settings[0] == {"buffer_bytes": "4096"}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ktcp_ops.bench import machine
+from ktcp_ops.bench import machine, micro
 from ktcp_ops.bench.machine import Event, GuestFailedError, Vm
 from ktcp_ops.bench.plan import Plan
 from ktcp_ops.bench.results import FILE
@@ -36,7 +36,7 @@ def vm(tmp_path: Path, plan: Plan) -> Vm:
     )
     return Vm(
         image=built,
-        module=module,
+        files=(module,),
         job=plan.job.dump(),
         directory=tmp_path / "work",
         memory_mib=1024,
@@ -129,7 +129,8 @@ def ready(vm: Vm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = Buildroot(release="trixie", root=tmp_path)
     monkeypatch.setattr(buildroot, "ensure", lambda _: root)
     monkeypatch.setattr(Buildroot, "headers", lambda _self, built: built.kernel_release)
-    monkeypatch.setattr(kmodule, "build", lambda *_: vm.module)
+    monkeypatch.setattr(kmodule, "build", lambda *_: vm.files[0])
+    monkeypatch.setattr(micro, "build", lambda *_: [])
 
 
 WORDS = ("--size", "10k", "--runs", "2", "--cost", "ktcp", "--set-ups", "3")
@@ -145,7 +146,7 @@ def test_a_run_from_the_command_to_the_report(
     said = capsys.readouterr()
     assert (tmp_path / "out" / "paper" / FILE).exists()
     assert "Time to first byte, seconds, median of 2" in said.out
-    assert "[3/9] KTCP, 10 KB" in said.err
+    assert "[3/10] KTCP, 10 KB" in said.err
 
 
 @pytest.mark.usefixtures("ready")

@@ -14,10 +14,10 @@ def test_what_is_left_follows_the_pace(plan: Plan, events: Events) -> None:
     progress = Progress(plan.job, said.append, lambda: next(clock))
     for event in events:
         progress.told(event)
-    assert len(said) == len(parts(plan.job)) == 9
-    assert said[0] == "[1/9] e2e, 10 KB"
+    assert len(said) == len(parts(plan.job)) == 10
+    assert said[0] == "[1/10] e2e, 10 KB"
     assert "min left)" in said[1]
-    assert said[-1].startswith("[9/9] KTCP, set-up")
+    assert said[-1].startswith("[10/10] KTCP, micro")
 
 
 def test_nearly_done_is_said(plan: Plan, events: Events) -> None:

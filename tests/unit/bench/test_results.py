@@ -49,11 +49,13 @@ def test_what_is_no_result_is_a_sentence(results: Results, tmp_path: Path) -> No
 
 
 def test_tables(results: Results) -> None:
-    first, total, cost, set_up = tables(results)
+    first, total, cost, set_up, threads, buffers = tables(results)
     assert first.columns == ["way", "10 KB", "model off by"]
     assert ["KTCP", "0.3073", "-0.3%"] in first.rows
     assert ["KTCP", "0.3075", "-0.4%"] in total.rows
     assert cost.rows == [["KTCP", "1.600", "1594", "276.0", "18000"]]
+    assert ["process", "1500", "1500"] in threads.rows
+    assert buffers.rows == [["4096", "2.500"]]
     assert ["KTCP", "1", "400.000", "500.000", "500.000", "100.000"] in set_up.rows
 
 
