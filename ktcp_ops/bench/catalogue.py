@@ -3,9 +3,11 @@
 
 from dataclasses import dataclass
 
-from ktcp_ops.model import Estimate, Improvements, Legs, routed, split
+from ktcp_ops.model import LINUX, Estimate, Improvements, Legs, Tcp, routed, split
 
 NAIVE = Improvements()
+# What netem counts of a full segment: the frame without its checksum.
+FRAME_BYTES = 1514
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,19 +94,33 @@ def label(way: str) -> str:
     return CATALOGUE[way].label
 
 
-def theory(way: str, size: int, *, legs_ms: tuple[float, ...], direct_ms: float) -> Estimate | None:
+def links(bandwidth_mbit: float) -> Tcp:
+    """Links as netem makes them: headers of Ethernet, IP and TCP take their share."""
+    payload = bandwidth_mbit * 1e6 / 8 * LINUX.segment_bytes / FRAME_BYTES
+    return Tcp(bandwidth=payload or None)
+
+
+def theory(
+    way: str,
+    size: int,
+    *,
+    legs_ms: tuple[float, ...],
+    direct_ms: float,
+    bandwidth_mbit: float = 0.0,
+) -> Estimate | None:
     """What the model says a download takes; None where it says nothing.
 
-    It knows splits by two relays, links without loss or limit, and nothing of a tunnel
-    whose windows are open.
+    It knows splits by two relays, links without loss, and nothing of a tunnel whose
+    windows are open.
     """
     if way == "ssh-warm":
         return None
+    tcp = links(bandwidth_mbit)
     improvements = CATALOGUE[way].improvements
     if improvements is None:
         whole = direct_ms if way == "e2e" else sum(legs_ms)
-        return routed(Legs(client=whole / 1000, relay=0, server=0), size)
+        return routed(Legs(client=whole / 1000, relay=0, server=0), size, tcp)
     if len(legs_ms) != 3:
         return None
     client, relay, server = (leg / 1000 for leg in legs_ms)
-    return split(Legs(client=client, relay=relay, server=server), size, improvements)
+    return split(Legs(client=client, relay=relay, server=server), size, improvements, tcp)

@@ -7,7 +7,7 @@ from pathlib import Path
 from string import Template
 
 from ktcp_ops.bench import chart
-from ktcp_ops.bench.catalogue import CATALOGUE
+from ktcp_ops.bench.catalogue import CATALOGUE, links
 from ktcp_ops.bench.progress import human_size
 from ktcp_ops.bench.results import Results
 from ktcp_ops.bench.tables import Table, tables
@@ -47,11 +47,12 @@ def headline(results: Results) -> str:
     first = theirs.median.first_byte / ours.median.first_byte
     total = theirs.median.total / ours.median.total
     legs = Legs(client=sum(results.options.legs_ms) / 1000, relay=0, server=0)
+    pipe = ideal(legs, size, links(results.options.bandwidth_mbit))
     return (
         f"A download of {human_size(size)} begins after {ours.median.first_byte:.4f} s through "
         f"KTCP and after {theirs.median.first_byte:.4f} s end to end ({first:.2f} times as fast), "
         f"and is complete after {ours.median.total:.3f} s and {theirs.median.total:.3f} s "
-        f"({total:.2f} times). A pipe without any protocol would take {ideal(legs).total:.4f} s."
+        f"({total:.2f} times). A pipe without any protocol would take {pipe.total:.4f} s."
     )
 
 

@@ -133,9 +133,18 @@ def series_of(
     plan: Plan, way: str, size: int, first: Sequence[float], runs: Sequence[Sequence[float]]
 ) -> Series:
     """Sum up downloads, each given as the times to its first and last byte."""
-    lossless = plan.job.loss_percent == 0 and plan.job.bandwidth_mbit == 0
-    legs, direct = plan.job.legs_ms, plan.job.direct_ms
-    expected = catalogue.theory(way, size, legs_ms=legs, direct_ms=direct) if lossless else None
+    job = plan.job
+    expected = (
+        None
+        if job.loss_percent
+        else catalogue.theory(
+            way,
+            size,
+            legs_ms=job.legs_ms,
+            direct_ms=job.direct_ms,
+            bandwidth_mbit=job.bandwidth_mbit,
+        )
+    )
     columns = list(zip(*runs, strict=True))
     return Series(
         way=way,
