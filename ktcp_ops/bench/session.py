@@ -21,8 +21,9 @@ from ktcp_ops.bench.results import (
     series_of,
     set_up_of,
 )
+from ktcp_ops.errors import KtcpError
 from ktcp_ops.kbuild import buildroot, kmodule
-from ktcp_ops.lab import image
+from ktcp_ops.lab import cache, image
 from ktcp_ops.lab.recipe import Recipe
 from ktcp_ops.run.environment import collection_root
 
@@ -85,32 +86,15 @@ def measure(plan: Plan, work: Path) -> Results:
             could not do its job.
     """
     started = datetime.now(tz=UTC).replace(microsecond=0)
-    base = image.follow(Recipe.bench(plan.release))
-    root = buildroot.ensure(plan.release)
-    headers = root.headers(base)
-    console.print_note(f"module: compiling for {headers}")
-    work.mkdir(parents=True, exist_ok=True)
-    tree = f"/lib/modules/{headers}/build"
-    module = kmodule.build(collection_root(), root, work, tree)
-    programs = micro.build(root, work, tree) if plan.job.costs else []
-    vm = Vm(
-        image=base,
-        files=(module, *programs),
-        job=plan.job.dump(),
-        directory=work,
-        memory_mib=plan.memory_mib,
-    )
-    collector = Collector(plan)
-    progress = Progress(plan.job, console.print_note, time.monotonic)
-
-    def told(event: Event) -> None:
-        collector.told(event)
-        progress.told(event)
-
-    console.print_note("guest: booting in virtual time")
-    begun = time.monotonic()
-    machine.run(vm, told)
-    collector.check()
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+        with cache.locked(work / "lock"):
+            vm = prepare(plan, work)
+            console.print_note("guest: booting in virtual time")
+            begun = time.monotonic()
+            collector = listen(plan, vm)
+    except OSError as error:
+        raise KtcpError(f"bench {plan.name}: {error}") from error
     return Results(
         name=plan.name,
         started=started,
@@ -122,6 +106,38 @@ def measure(plan: Plan, work: Path) -> Results:
         set_ups=tuple(collector.set_ups),
         micro=collector.micro,
     )
+
+
+def prepare(plan: Plan, work: Path) -> Vm:
+    """Have an image, and compile the module for its kernel."""
+    base = image.follow(Recipe.bench(plan.release))
+    root = buildroot.ensure(plan.release)
+    headers = root.headers(base)
+    console.print_note(f"module: compiling for {headers}")
+    tree = f"/lib/modules/{headers}/build"
+    module = kmodule.build(collection_root(), root, work, tree)
+    programs = micro.build(root, work, tree) if plan.job.costs else []
+    return Vm(
+        image=base,
+        files=(module, *programs),
+        job=plan.job.dump(),
+        directory=work,
+        memory_mib=plan.memory_mib,
+    )
+
+
+def listen(plan: Plan, vm: Vm) -> Collector:
+    """Run the guest, say how far it is, and keep what it tells."""
+    collector = Collector(plan)
+    progress = Progress(plan.job, console.print_note, time.monotonic)
+
+    def told(event: Event) -> None:
+        collector.told(event)
+        progress.told(event)
+
+    machine.run(vm, told)
+    collector.check()
+    return collector
 
 
 def qemu_version() -> str:
