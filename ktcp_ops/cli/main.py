@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from ktcp_ops import __version__, console
-from ktcp_ops.cli import lab, mesh
+from ktcp_ops.cli import bench, lab, mesh
 from ktcp_ops.errors import ExitCode, InterruptedByUserError, KtcpError
 
 
@@ -38,6 +38,7 @@ app = typer.Typer(
 )
 app.add_typer(mesh.app, name="mesh")
 app.add_typer(lab.app, name="lab")
+app.add_typer(bench.app, name="bench")
 
 
 def print_version(wanted: bool) -> None:

@@ -13,7 +13,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ktcp_ops.demo.model import Estimate, Improvements, Legs, routed, split
+from ktcp_ops.model import Estimate, Improvements, Legs, routed, split
 
 SCHEMA_VERSION = 1
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 
 from ktcp_ops.demo.guests import Guests
-from ktcp_ops.demo.model import Legs, split
 from ktcp_ops.demo.results import (
     Download,
     StepResult,
@@ -19,6 +18,7 @@ from ktcp_ops.demo.results import (
     times,
 )
 from ktcp_ops.errors import KtcpError
+from ktcp_ops.model import Legs, split
 
 # The relay at the client has the pool; its other end takes part in all else.
 INGRESS = "rc"

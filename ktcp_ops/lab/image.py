@@ -67,13 +67,21 @@ class Image:
 
 
 def ensure(release: Release, *, progress: Progress = console.print_note) -> Image:
-    """Return the image of ``release``, building it if the cache has none.
+    """Return the lab's image of ``release``, building it if the cache has none.
+
+    Raises:
+        KtcpError: as of ``follow``.
+    """
+    return follow(Recipe(release=release), progress=progress)
+
+
+def follow(recipe: Recipe, *, progress: Progress = console.print_note) -> Image:
+    """Return the image that ``recipe`` describes, building it if the cache has none.
 
     Raises:
         KtcpError: a tool or keyring is missing, the archive is out of reach or
             the disk is full; the cache then holds nothing new.
     """
-    recipe = Recipe(release=release)
     place = cache.directory() / recipe.name
     if not (place / "image.json").exists():
         with cache.locked(cache.directory() / f"{recipe.name}.lock"):

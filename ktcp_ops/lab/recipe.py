@@ -52,6 +52,14 @@ PACKAGES = (
     "udev",
 )
 
+# What the benchmark runs beside the rest: rival relays, and the client that counts
+# connections.
+BENCH_PACKAGES = (
+    "haproxy",
+    "libnginx-mod-stream",
+    "wrk",
+)
+
 # Nobody reads them in a guest, and unpacking them takes time.
 LEFT_OUT = (
     "/usr/share/doc/*",
@@ -216,6 +224,11 @@ class Recipe:
             for path in sorted(self.rootfs.rglob("*"))
             if path.is_file()
         ]
+
+    @classmethod
+    def bench(cls, release: Release) -> "Recipe":
+        """The image of ``release`` with the packages that the benchmark needs."""
+        return cls(release=release, packages=tuple(sorted((*PACKAGES, *BENCH_PACKAGES))))
 
     @property
     def name(self) -> str:

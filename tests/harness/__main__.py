@@ -10,8 +10,9 @@ from types import FrameType
 
 from ktcp_ops import console
 from ktcp_ops.errors import KtcpError
+from ktcp_ops.kbuild import buildroot
 from ktcp_ops.lab.recipe import RELEASES
-from tests.harness import buildroot, debug_kernel, lint, suite
+from tests.harness import debug_kernel, lint, suite
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 

@@ -12,10 +12,11 @@ from pathlib import Path
 
 from ktcp_ops import console
 from ktcp_ops.errors import KtcpError
+from ktcp_ops.kbuild import buildroot, kmodule
 from ktcp_ops.lab import guest, image, ssh
 from ktcp_ops.lab.guest import Guest
 from ktcp_ops.lab.recipe import Release
-from tests.harness import buildroot, debug_kernel, kmodule
+from tests.harness import debug_kernel
 from tests.kernel.splat import splats
 
 REMOTE = "/root/suite"

@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 
 import pytest
 
-from ktcp_ops.demo.model import Improvements
 from ktcp_ops.demo.results import (
     Download,
     Results,
@@ -15,6 +14,7 @@ from ktcp_ops.demo.results import (
     Way,
     compare,
 )
+from ktcp_ops.model import Improvements
 
 TRIPS = RoundTrips(
     client=RoundTrip(nominal=0.0327, measured=0.0329),

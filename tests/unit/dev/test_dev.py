@@ -114,6 +114,15 @@ def test_a_program_of_the_environment_is_run_where_you_are(machine: Machine) -> 
     assert machine.called("python") == [f"python -c pass in {machine.home}"]
 
 
+def test_a_bench_is_the_papers_unless_said_otherwise(machine: Machine) -> None:
+    assert machine.dev("bench", "--runs", "3").returncode == 0
+    assert machine.dev("bench", "compare", "one", "two").returncode == 0
+    assert machine.called("python") == [
+        f"python -m ktcp_ops bench paper --runs 3 in {machine.home}",
+        f"python -m ktcp_ops bench compare one two in {machine.home}",
+    ]
+
+
 @pytest.mark.parametrize(
     ("arguments", "code"), [(["help"], 0), ([], 0), (["sing"], 2), (["run"], 2)]
 )

@@ -5,9 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ktcp_ops.demo.model import (
+from ktcp_ops.model import (
     Improvements,
     Legs,
+    Tcp,
+    ideal,
     routed,
     slow_start,
     split,
@@ -113,3 +115,26 @@ def test_slow_start_keeps_order_and_never_sends_early(
 def test_slow_start_doubles_each_round_trip() -> None:
     moments = slow_start([0.0] * 71, 1.0)
     assert [moments.count(number + 0.5) for number in range(4)] == [10, 20, 40, 1]
+
+
+def test_an_ideal_pipe_costs_one_round_trip() -> None:
+    assert ideal(PAPER, 10 * MEGA).total == ideal(PAPER, 1).first_byte == pytest.approx(0.2737)
+
+
+def test_a_narrow_link_takes_its_time() -> None:
+    narrow = Tcp(bandwidth=MEGA)
+    assert ideal(PAPER, 10 * MEGA, narrow).total == pytest.approx(0.2737 + 10, rel=0.01)
+    full = split(PAPER, 10 * MEGA, ALL, narrow)
+    assert full.first_byte == pytest.approx(0.3064)
+    assert 10 <= full.total - full.first_byte <= 10.2
+    assert routed(PAPER, 10 * MEGA, narrow).total > full.total
+
+
+def test_a_larger_first_window_saves_round_trips() -> None:
+    wide = Tcp(initial_window=100)
+    assert routed(PAPER, 100 * KILO, wide).total == routed(PAPER, 100 * KILO).first_byte
+
+
+def test_larger_segments_are_fewer() -> None:
+    jumbo = Tcp(segment_bytes=8948)
+    assert routed(PAPER, MEGA, jumbo).total < routed(PAPER, MEGA).total

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What theory says a download takes: no loss, no CPU time, links without a limit.
+"""What theory says a download takes: no loss, no CPU time, and queues that never fill.
 
 Only round trips count: those of the handshakes, and those that slow start needs. All
 times are seconds, all round-trip times those of one leg of
@@ -10,10 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 
-# Linux's first congestion window, and the payload of a segment on an Ethernet
-# link with TCP timestamps.
-INITIAL_WINDOW = 10
-SEGMENT_BYTES = 1448
 # nginx's response header, which shares the first segment with the body.
 HEADER_BYTES = 240
 
@@ -30,6 +26,33 @@ class Legs:
     def end_to_end(self) -> float:
         """The round-trip time from the client to the server."""
         return self.client + self.relay + self.server
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tcp:
+    """What the ends and the links are like; the same on all legs.
+
+    The defaults are Linux's first congestion window, and the payload of a segment on an
+    Ethernet link with TCP timestamps.
+    """
+
+    initial_window: int = 10
+    """Segments."""
+    segment_bytes: int = 1448
+    bandwidth: float | None = None
+    """Bytes of payload a second; None is without a limit."""
+
+    def segments(self, size: int) -> int:
+        """How many segments a response of ``size`` bytes takes."""
+        return ceil((size + HEADER_BYTES) / self.segment_bytes)
+
+    @property
+    def gap(self) -> float:
+        """Seconds that a segment occupies a link."""
+        return 0.0 if self.bandwidth is None else self.segment_bytes / self.bandwidth
+
+
+LINUX = Tcp()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,17 +77,22 @@ class Estimate:
     total: float
 
 
-def routed(legs: Legs, size: int) -> Estimate:
+def ideal(legs: Legs, size: int, tcp: Tcp = LINUX) -> Estimate:
+    """A pipe without a protocol: the request goes, and all of the response comes."""
+    return Estimate(legs.end_to_end, legs.end_to_end + (tcp.segments(size) - 1) * tcp.gap)
+
+
+def routed(legs: Legs, size: int, tcp: Tcp = LINUX) -> Estimate:
     """One TCP connection over the whole path: a handshake, a request, slow start."""
     first_byte = 2 * legs.end_to_end
-    return Estimate(first_byte, first_byte + transfer([legs.end_to_end], size))
+    return Estimate(first_byte, first_byte + transfer([legs.end_to_end], size, tcp))
 
 
-def split(legs: Legs, size: int, improvements: Improvements) -> Estimate:
+def split(legs: Legs, size: int, improvements: Improvements, tcp: Tcp = LINUX) -> Estimate:
     """Three TCP connections, each with slow start of its own, except a turbo relay leg."""
     first_byte = split_first_byte(legs, improvements)
     paced = [legs.server, *([] if improvements.turbo else [legs.relay]), legs.client]
-    return Estimate(first_byte, first_byte + transfer(paced, size))
+    return Estimate(first_byte, first_byte + transfer(paced, size, tcp))
 
 
 def split_first_byte(legs: Legs, improvements: Improvements) -> float:
@@ -81,27 +109,28 @@ def split_first_byte(legs: Legs, improvements: Improvements) -> float:
     return request_at_server + 0.5 * legs.end_to_end
 
 
-def transfer(round_trips: Sequence[float], size: int) -> float:
+def transfer(round_trips: Sequence[float], size: int, tcp: Tcp = LINUX) -> float:
     """Seconds between a response's first and last byte behind legs in slow start.
 
     The legs stand in the order in which the bytes cross them; a leg without slow start
     delays first and last byte alike and is left out.
     """
-    moments = [0.0] * ceil((size + HEADER_BYTES) / SEGMENT_BYTES)
+    moments = [0.0] * tcp.segments(size)
     for round_trip in round_trips:
-        moments = slow_start(moments, round_trip)
+        moments = slow_start(moments, round_trip, tcp)
     return moments[-1] - moments[0]
 
 
-def slow_start(arrivals: Sequence[float], round_trip: float) -> list[float]:
+def slow_start(arrivals: Sequence[float], round_trip: float, tcp: Tcp = LINUX) -> list[float]:
     """When segments that reach a sender at `arrivals` reach the other end of its leg.
 
     Each acknowledgement lets two more segments go. An idle start costs nothing: the
-    window is `INITIAL_WINDOW` segments when the first one comes.
+    window is the initial one when the first segment comes.
     """
     sent: list[float] = []
     for number, arrival in enumerate(arrivals):
-        acknowledged = ceil((number - INITIAL_WINDOW + 1) / 2)
+        acknowledged = ceil((number - tcp.initial_window + 1) / 2)
         allowed = sent[acknowledged - 1] + round_trip if acknowledged > 0 else 0.0
-        sent.append(max(arrival, allowed))
+        free = sent[-1] + tcp.gap if sent else 0.0
+        sent.append(max(arrival, allowed, free))
     return [moment + round_trip / 2 for moment in sent]

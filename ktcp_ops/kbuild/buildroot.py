@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ktcp_ops.errors import KtcpError
+from ktcp_ops.kbuild import cached, progress
 from ktcp_ops.lab.image import Image, apt_configuration
 from ktcp_ops.lab.recipe import DEFAULT_MIRROR, LEFT_OUT, Release, apt_options, keyring, sources
-from tests.harness import cached, progress
 
 PACKAGES = (
     "bc",

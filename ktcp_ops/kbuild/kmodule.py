@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ktcp_ops.errors import KtcpError
-from tests.harness.buildroot import Buildroot
+from ktcp_ops.kbuild.buildroot import Buildroot
 
 # Not a part of what a relay gets.
 SELFTEST = "KTCP_SELFTEST=m"

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Options become a job; what cannot be is said, all of it at once."""
+
+from dataclasses import replace
+
+import pytest
+
+from ktcp_ops.bench.catalogue import CATALOGUE, COSTS, WAYS, theory
+from ktcp_ops.bench.guest.cost import SET_UP_WAYS
+from ktcp_ops.bench.guest.job import Job
+from ktcp_ops.bench.guest.ways import WAYS as GUEST_WAYS
+from ktcp_ops.bench.plan import Wishes, make
+from ktcp_ops.errors import ExitCode, UsageError
+
+
+def test_the_defaults_are_the_paper() -> None:
+    job = make(Wishes()).job
+    assert job.legs_ms == (32.7, 215.0, 26.0)
+    assert job.direct_ms == pytest.approx(273.7)
+    assert job.sizes == {"10k": 10240, "100k": 102400, "1m": 1048576, "10m": 10485760}
+    assert job.runs == 50
+    assert job.ways == WAYS
+
+
+def test_guest_and_host_know_the_same_ways() -> None:
+    assert list(GUEST_WAYS) == list(CATALOGUE)
+    assert {*COSTS, *SET_UP_WAYS} <= set(CATALOGUE)
+
+
+def test_a_job_survives_the_way_into_the_guest() -> None:
+    job = make(Wishes(settings=("buffer_bytes=65536",), rtt="1,2.5,3,4")).job
+    assert Job.load(job.dump()) == job
+
+
+@pytest.mark.parametrize(
+    ("wishes", "said"),
+    [
+        ({"rtt": "32.7,-1,26"}, "--rtt -1: between 0 and 10000 milliseconds"),
+        ({"rtt": "nan,1,1"}, "--rtt nan"),
+        ({"rtt": "fast"}, "--rtt 'fast': write milliseconds"),
+        ({"rtt": "5"}, "1 legs; name 2 to 9"),
+        ({"rtt": "5,5"}, "ssh-fresh needs two relays"),
+        ({"direct_ms": -3.0}, "--direct-rtt -3"),
+        ({"loss_percent": 60.0}, "--loss 60: between 0 and 50 percent"),
+        ({"bandwidth_mbit": -1.0}, "--bandwidth -1"),
+        ({"runs": 0}, "--runs 0: between 1 and"),
+        ({"ways": ("envoy",)}, "--way 'envoy': there is no such way; there are e2e, "),
+        ({"costs": ("envoy",)}, "--cost 'envoy'"),
+        ({"sizes": ("huge",)}, "--size 'huge': write bytes"),
+        ({"sizes": ("10g",)}, "files of these sizes need a guest of 21280 MiB"),
+        ({"memory_mib": 64}, "--memory 64"),
+        ({"settings": ("turbo=off",)}, "choose by --way"),
+        ({"settings": ("engine",)}, "write NAME=VALUE"),
+        ({"name": "../up"}, "--name '../up'"),
+    ],
+)
+def test_what_cannot_be_is_a_sentence(wishes: dict[str, object], said: str) -> None:
+    with pytest.raises(UsageError) as error:
+        make(replace(Wishes(), **wishes))  # type: ignore[arg-type]
+    assert said in error.value.message
+    assert error.value.exit_code is ExitCode.USAGE
+
+
+def test_all_mistakes_at_once() -> None:
+    with pytest.raises(UsageError) as error:
+        make(Wishes(runs=0, rtt="x", ways=("envoy", "squid"), sizes=("no",)))
+    assert len(error.value.message.splitlines()) == 5
+
+
+def test_theory_of_the_paper() -> None:
+    def first_byte(way: str) -> float:
+        estimate = theory(way, 10240, legs_ms=(32.7, 215, 26), direct_ms=300)
+        assert estimate is not None
+        return estimate.first_byte
+
+    assert first_byte("e2e") == pytest.approx(0.6)
+    assert first_byte("nosplit") == pytest.approx(0.5474)
+    assert first_byte("haproxy") == pytest.approx(0.5474)
+    assert first_byte("ktcp-tp-es") == pytest.approx(0.4887, abs=1e-4)
+    assert first_byte("ktcp") == pytest.approx(0.3064)
+
+
+def test_theory_knows_what_it_does_not_know() -> None:
+    assert theory("ssh-warm", 1, legs_ms=(1, 2, 3), direct_ms=6) is None
+    assert theory("ktcp", 1, legs_ms=(1, 2, 3, 4), direct_ms=10) is None
+    assert theory("nosplit", 1, legs_ms=(1, 2, 3, 4), direct_ms=10) is not None
