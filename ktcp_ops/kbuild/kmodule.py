@@ -9,7 +9,7 @@ from pathlib import Path
 from ktcp_ops.errors import KtcpError
 from ktcp_ops.kbuild.buildroot import Buildroot
 
-# Not a part of what a relay gets.
+# For make: the modules that test parts of it as well, which no relay gets.
 SELFTEST = "KTCP_SELFTEST=m"
 SOURCES = ("*.c", "*.h", "*.S", "Kbuild*", "Makefile", ".clang-format")
 
@@ -43,7 +43,7 @@ def make(
         kernel: A directory of the host, seen as /kernel.
         options: More words for make.
     """
-    command = ["make", "-j2", "-C", tree, "M=/work/kmod", SELFTEST, *options, "modules"]
+    command = ["make", "-j2", "-C", tree, "M=/work/kmod", *options, "modules"]
     return subprocess.run(
         buildroot.command(command, work, kernel=kernel),
         stdin=subprocess.DEVNULL,
@@ -55,7 +55,13 @@ def make(
 
 
 def build(
-    checkout: Path, buildroot: Buildroot, work: Path, tree: str, *, kernel: Path | None = None
+    checkout: Path,
+    buildroot: Buildroot,
+    work: Path,
+    tree: str,
+    *,
+    kernel: Path | None = None,
+    options: Sequence[str] = (),
 ) -> Path:
     """Compile the module of the checkout; arguments as of make().
 
@@ -63,8 +69,8 @@ def build(
         KtcpError: The compiler found a mistake; the message is its output.
     """
     copy_sources(checkout, work)
-    options = ("W=1", "KCFLAGS=-Werror")
-    done = make(buildroot, work, tree, kernel=kernel, options=options)
+    strict = ("W=1", "KCFLAGS=-Werror")
+    done = make(buildroot, work, tree, kernel=kernel, options=(*strict, *options))
     module = work / "kmod" / "ktcp.ko"
     if done.returncode or not module.exists():
         raise KtcpError(f"ktcp.ko does not build with {tree}\n{done.stdout}")

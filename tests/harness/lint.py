@@ -34,7 +34,7 @@ def compile_findings(checkout: Path, root: Buildroot, work: Path, kernel: str) -
         root,
         work,
         f"/lib/modules/{kernel}/build",
-        options=("W=1", "C=2", "CHECK=sparse", "KCFLAGS=-Werror"),
+        options=(kmodule.SELFTEST, "W=1", "C=2", "CHECK=sparse", "KCFLAGS=-Werror"),
     )
     lines = done.stdout.splitlines()
     found = [line for line in lines if is_finding(line)]

@@ -131,8 +131,11 @@ def build_module(
     work = plan.directory
     if kernel is None:
         release = root.headers(image.ensure(plan.release))
-        return kmodule.build(plan.checkout, root, work, f"/lib/modules/{release}/build")
-    return kmodule.build(plan.checkout, root, work, "/kernel/linux", kernel=kernel.directory)
+        tree, place = f"/lib/modules/{release}/build", None
+    else:
+        tree, place = "/kernel/linux", kernel.directory
+    options = (kmodule.SELFTEST,)
+    return kmodule.build(plan.checkout, root, work, tree, kernel=place, options=options)
 
 
 def prepare(vm: Guest, plan: Plan, module: Path) -> None:
