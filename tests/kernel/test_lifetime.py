@@ -23,7 +23,7 @@ from tests.kernel.traffic import (
     send,
     serving,
 )
-from tests.kernel.wait import ROUNDS, SCALE, seconds, until
+from tests.kernel.wait import ROUNDS, SCALE, seconds, times, until
 
 CROWD = max(25, int(100 * SCALE))
 
@@ -127,7 +127,7 @@ def test_unload_while_targets_do_not_answer(mesh: Mesh, family: Family) -> None:
 
 
 def test_load_and_unload(mesh: Mesh) -> None:
-    for _ in range(20 * ROUNDS):
+    for _ in range(times(20)):
         module.unload()
         module.load()
         mesh.configure()
@@ -170,7 +170,7 @@ def make_mesh_only(hosts: Topology) -> Iterator[Mesh]:
 def test_configured_namespaces_come_and_go(initial_settings: str) -> None:
     del initial_settings
     module.load()
-    for _ in range(5 * ROUNDS):
+    for _ in range(times(5)):
         with topology("x") as hosts, make_mesh_only(hosts) as mesh, serving(mesh.s, V4, echo) as at:
             assert fetch(mesh, V4, at) == V4.rs_inside
 
@@ -204,7 +204,7 @@ def test_configuration_changes_under_load(mesh: Mesh, family: Family, what: str)
             receive(witness, Payload(100))
             work = [clients.submit(dial, at) for _ in range(8)]
             try:
-                for _ in range(40 * ROUNDS):
+                for _ in range(times(40)):
                     change(mesh, family, what)
             finally:
                 stop.set()
@@ -254,7 +254,7 @@ def test_two_writers_and_a_reader(mesh: Mesh) -> None:
                 odd.append(marks)
 
     def write(base: int) -> None:
-        for _ in range(30 * ROUNDS):
+        for _ in range(times(30)):
             mesh.rs.write("routes", *(f"add mark {base + n} direct" for n in range(10)))
             mesh.rs.write("routes", *(f"del mark {base + n}" for n in range(10)))
 

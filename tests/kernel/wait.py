@@ -23,6 +23,11 @@ def seconds(bound: float) -> float:
     return bound * PATIENCE
 
 
+def times(count: int) -> int:
+    """How often a loop of `count` rounds goes: a quarter in a debug kernel, as --rounds says."""
+    return max(round(count * min(1, 2.5 * SCALE)), 3) * ROUNDS
+
+
 def until(condition: Callable[[], T], what: str, bound: float = 20) -> T:
     """The first true value of `condition`, asked again and again.
 
