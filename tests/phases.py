@@ -53,7 +53,7 @@ def every(root: Path) -> list[Phase]:
         phase(
             "kernel debug",
             "kernel",
-            minutes=45,
+            minutes=60,
             commands=[(*HARNESS, "run", "--checker", "kasan")],
             ahead=(*HARNESS, "prepare", "--checker", "kasan"),
         ),

@@ -51,7 +51,7 @@ class Plan:
     @property
     def bound_s(self) -> float:
         """No run takes longer."""
-        seconds = 40 * 60 if self.checker else 25 * 60
+        seconds = 50 * 60 if self.checker else 25 * 60
         return seconds + self.fuzz * FUZZ_S + (self.rounds - 1) * ROUND_S
 
     def environment(self) -> dict[str, str]:
