@@ -29,9 +29,9 @@ class Outcome:
     failures: tuple[str, ...]
 
 
-def log_name(phase: Phase) -> str:
+def log_name(phase: str) -> str:
     """The name of a phase's log, without its suffix."""
-    return phase.name.replace(" ", "-")
+    return phase.replace(" ", "-")
 
 
 @contextmanager
@@ -45,7 +45,7 @@ def working_ahead(chosen: Sequence[Phase], *, root: Path, logs: Path) -> Iterato
         for phase in chosen:
             if phase.ahead is None:
                 continue
-            log = stack.enter_context((logs / f"{log_name(phase)}-ahead.log").open("wb"))
+            log = stack.enter_context((logs / f"{log_name(phase.name)}-ahead.log").open("wb"))
             process = subprocess.Popen(
                 ("nice", "-n", "19", *phase.ahead),
                 cwd=root,

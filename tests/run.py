@@ -25,6 +25,8 @@ from tests.phases import Command, Phase
 from tests.process import stop
 
 ROOT = Path(__file__).resolve().parent.parent
+# How much of a failed phase's output the report repeats.
+LAST_LINES = 25
 
 
 def run_phase(phase: Phase, *, root: Path, logs: Path) -> Outcome:
@@ -33,7 +35,7 @@ def run_phase(phase: Phase, *, root: Path, logs: Path) -> Outcome:
     started = time.monotonic()
     deadline = started + phase.minutes * 60
     failures = []
-    with (logs / f"{log_name(phase)}.log").open("wb") as log:
+    with (logs / f"{log_name(phase.name)}.log").open("wb") as log:
         for command in phase.commands:
             failure = run_command(command, root=root, log=log, deadline=deadline)
             if failure:
@@ -98,9 +100,19 @@ def report(outcomes: Sequence[Outcome], *, seconds: float, logs: Path) -> None:
         say(f"{verdict}  {outcome.name:<20} {clock(outcome.seconds):>8}")
         for failure in outcome.failures:
             say(f"        {failure}")
+        if outcome.failures:
+            for line in last_lines(logs / f"{log_name(outcome.name)}.log"):
+                say(f"        | {line}")
     failed = sum(bool(outcome.failures) for outcome in outcomes)
     say(f"All took {clock(seconds)}; their output is in {logs}")
     say(f"{len(outcomes) - failed} passed, {failed} failed")
+
+
+def last_lines(log: Path) -> list[str]:
+    """The end of a log, where most programs say what was wrong."""
+    if not log.exists():
+        return []
+    return log.read_text(encoding="utf-8", errors="replace").splitlines()[-LAST_LINES:]
 
 
 def clock(seconds: float) -> str:

@@ -63,11 +63,16 @@ def test_the_report_ends_with_the_count(tmp_path: Path, capsys: pytest.CaptureFi
         Outcome("a", 61.5, ()),
         Outcome("b", 3600, ("make: exit code 2",)),
     ]
+    (tmp_path / "a.log").write_text("fine\n")
+    (tmp_path / "b.log").write_text("first\n" * run.LAST_LINES + "no rule to make it\n")
     run.report(outcomes, seconds=5, logs=tmp_path)
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1] == "1 passed, 1 failed"
     assert any(line.split() == ["passed", "a", "1:01", "min"] for line in lines)
     assert "        make: exit code 2" in lines
+    assert "        | no rule to make it" in lines
+    assert lines.count("        | first") == run.LAST_LINES - 1
+    assert "        | fine" not in lines
 
 
 def test_exit_code_tells_whether_all_passed(
