@@ -23,6 +23,16 @@ static const char *quotable(const struct ktcp_command *cmd, const char *word)
 	return cmd->secret && strlen(word) > NO_SECRET_MAX ? "..." : word;
 }
 
+/* Which line, and which word of it; neither where the whole write failed. */
+static int print_place(char *out, const struct ktcp_command *cmd,
+		       const char *word)
+{
+	if (!cmd->line)
+		return scnprintf(out, KTCP_ERROR_MAX, "%s: ", cmd->file);
+	return scnprintf(out, KTCP_ERROR_MAX, "%s: line %u: \"%.64s\": ",
+			 cmd->file, cmd->line, quotable(cmd, word));
+}
+
 /* What was written may hold anything; what is read goes to a terminal. */
 static void make_printable(char *text)
 {
@@ -46,13 +56,14 @@ int ktcp_command_fail(struct ktcp_command *cmd, const char *word, int err,
 	char *out = cmd->ktcp->last_error;
 	struct va_format vaf;
 	va_list args;
+	int length;
 
 	lockdep_assert_held(&cmd->ktcp->config_lock);
 	va_start(args, why);
 	vaf.fmt = why;
 	vaf.va = &args;
-	snprintf(out, KTCP_ERROR_MAX, "%s: line %u: \"%.64s\": %pV", cmd->file,
-		 cmd->line, quotable(cmd, word), &vaf);
+	length = print_place(out, cmd, word);
+	snprintf(out + length, KTCP_ERROR_MAX - length, "%pV", &vaf);
 	va_end(args);
 	make_printable(out);
 	return err;

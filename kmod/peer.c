@@ -277,7 +277,7 @@ static bool pool_is_used(const struct ktcp_table *table,
 	return false;
 }
 
-/* Close the pools of @from that @to has no more. */
+/* Close the pools of @from that @to has no more; a draft may lack some. */
 static void close_pools(const struct ktcp_table *from,
 			const struct ktcp_table *to)
 {
@@ -286,7 +286,7 @@ static void close_pools(const struct ktcp_table *from,
 	for (i = 0; i < ktcp_table_count(from); i++) {
 		struct ktcp_peer *peer = from->object[i];
 
-		if (!pool_is_used(to, peer->pool))
+		if (peer->pool && !pool_is_used(to, peer->pool))
 			ktcp_peer_pool_close(peer->pool);
 	}
 }

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Allocations of the module that fail, by the fault injection of a debug kernel."""
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,6 +33,23 @@ def knob(name: str, value: object) -> None:
 def failed() -> int:
     """How many allocations failed since failing() began."""
     return MOST - int((FAILSLAB / "times").read_text(encoding="ascii"))
+
+
+@contextmanager
+def failing_once(number: int) -> Iterator[list[bool]]:
+    """Let this thread's next allocation but so many fail, of those that the module makes.
+
+    What is given holds whether it came to that, once the block is left.
+    """
+    came: list[bool] = []
+    knob_of_thread = Path(f"/proc/self/task/{threading.get_native_id()}/fail-nth")
+    with failing(0):
+        knob_of_thread.write_text(str(number), encoding="ascii")
+        try:
+            yield came
+        finally:
+            came.append(int(knob_of_thread.read_text(encoding="ascii")) == 0)
+            knob_of_thread.write_text("0", encoding="ascii")
 
 
 @contextmanager
