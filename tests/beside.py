@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What runs beside the phases on the terminal: other phases, and work for later ones.
 
-Tests in guests wait more than they compute, so two guests share two cores well.
+Tests in guests wait more than they compute, so three guests share two cores well.
 """
 
 import json
@@ -58,11 +58,10 @@ def working_ahead(chosen: Sequence[Phase], *, root: Path, logs: Path) -> Iterato
         yield
 
 
-def split(chosen: Sequence[Phase]) -> tuple[list[Phase], list[Phase]]:
-    """The phases for the terminal, and those that may run beside them."""
-    others = [phase for phase in chosen if phase.beside]
-    first = [phase for phase in chosen if not phase.beside]
-    return (first, others) if first else (others, [])
+def lanes(chosen: Sequence[Phase]) -> list[list[Phase]]:
+    """The phases of each lane that has any; the first lane is for the terminal."""
+    numbers = sorted({phase.lane for phase in chosen})
+    return [[phase for phase in chosen if phase.lane == number] for number in numbers]
 
 
 class Runner:
@@ -71,8 +70,8 @@ class Runner:
     def __init__(self, phases: Sequence[Phase], *, root: Path, logs: Path) -> None:
         logs.mkdir(parents=True, exist_ok=True)
         self.phases = phases
-        self.log = logs / "beside.log"
-        self.results = logs / "beside.json"
+        self.log = logs / f"lane-{phases[0].lane}.log"
+        self.results = logs / f"lane-{phases[0].lane}.json"
         self.results.unlink(missing_ok=True)
         names = [phase.name for phase in phases]
         with self.log.open("wb") as log:

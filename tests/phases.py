@@ -21,7 +21,7 @@ class Phase:
     """Commands that must all succeed within `minutes`, and the groups they belong to.
 
     `ahead` makes what the phase would else wait for; it may run beside earlier phases.
-    A phase with `beside` may itself run beside those without.
+    Phases of one `lane` run one after the other, lanes beside each other.
     """
 
     name: str
@@ -29,7 +29,7 @@ class Phase:
     minutes: int
     commands: tuple[Command, ...]
     ahead: Command | None = None
-    beside: bool = False
+    lane: int = 0
 
 
 def every(root: Path) -> list[Phase]:
@@ -45,8 +45,7 @@ def every(root: Path) -> list[Phase]:
                 "kernel",
                 minutes=30,
                 commands=[(*HARNESS, "run", "--release", release)],
-                # One of them: then both lanes take about as long.
-                beside=release == "trixie",
+                lane=1,
             )
             for release in RELEASES
         ),
@@ -63,7 +62,7 @@ def every(root: Path) -> list[Phase]:
                 "molecule",
                 minutes=30,
                 commands=[("molecule", "test", "--scenario-name", scenario)],
-                beside=True,
+                lane=2,
             )
             for scenario in ("default", "relay_pair")
         ),
@@ -76,7 +75,7 @@ def phase(
     minutes: int,
     commands: Sequence[Command],
     ahead: Command | None = None,
-    beside: bool = False,
+    lane: int = 0,
 ) -> Phase:
     """A phase, written as it reads best in a list of them."""
     return Phase(
@@ -85,7 +84,7 @@ def phase(
         minutes=minutes,
         commands=tuple(commands),
         ahead=ahead,
-        beside=beside,
+        lane=lane,
     )
 
 

@@ -161,19 +161,21 @@ def main(arguments: Sequence[str]) -> int:
 
 def run_phases(chosen: Sequence[Phase], *, root: Path, logs: Path) -> list[Outcome]:
     """Run phases, some beside the others; how each one ended."""
-    first, others = beside.split(chosen)
+    first, *others = beside.lanes(chosen)
     with ExitStack() as stack:
         stack.enter_context(beside.working_ahead(chosen, root=root, logs=logs))
-        runner = None
-        if others:
-            runner = stack.enter_context(beside.running(others, root=root, logs=logs))
-            say(f"=== beside the others: {', '.join(phase.name for phase in others)}")
+        runners = []
+        for lane in others:
+            runners.append(stack.enter_context(beside.running(lane, root=root, logs=logs)))
+            say(f"=== beside the others: {', '.join(phase.name for phase in lane)}")
             say("    (what they print is shown when the others are done)")
         outcomes = []
         for number, phase in enumerate(first, start=1):
             say(f"=== {number}/{len(first)} {phase.name}")
             outcomes.append(run_phase(phase, root=root, logs=logs))
-        return outcomes + (runner.wait() if runner else [])
+        for runner in runners:
+            outcomes += runner.wait()
+        return outcomes
 
 
 def interrupt(_signal: int, _frame: FrameType | None) -> None:

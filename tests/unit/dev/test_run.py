@@ -99,26 +99,33 @@ def test_phases_with_machines_of_their_own_run_beside_the_others(
         "open(sys.argv[2], 'w').write(json.dumps(rows))\n"
     )
     chosen = [
-        phases.phase("guest", "slow", minutes=1, commands=[], beside=True),
+        phases.phase("other guest", "slow", minutes=1, commands=[], lane=2),
+        phases.phase("guest", "slow", minutes=1, commands=[], lane=1),
         phase("first", ("true",)),
     ]
     outcomes = run.run_phases(chosen, root=tmp_path, logs=tmp_path / "logs")
-    assert [(o.name, o.failures) for o in outcomes] == [("first", ()), ("guest", ("it broke",))]
-    assert "from beside guest" in capfd.readouterr().out
+    assert [(o.name, o.failures) for o in outcomes] == [
+        ("first", ()),
+        ("guest", ("it broke",)),
+        ("other guest", ("it broke",)),
+    ]
+    printed = capfd.readouterr().out
+    assert "from beside guest" in printed
+    assert "from beside other guest" in printed
 
 
 def test_a_runner_that_dies_fails_its_phases(tmp_path: Path) -> None:
     (tmp_path / "tests").mkdir()
     (tmp_path / "tests" / "run.py").write_text("raise SystemExit(7)\n")
-    other = phases.phase("guest", "slow", minutes=1, commands=[], beside=True)
+    other = phases.phase("guest", "slow", minutes=1, commands=[], lane=1)
     with beside.running([other], root=tmp_path, logs=tmp_path) as runner:
         [outcome] = runner.wait()
     assert outcome.failures == ("its runner ended with 7",)
 
 
 def test_nothing_runs_beside_nothing() -> None:
-    guest = phases.phase("guest", "slow", minutes=1, commands=[], beside=True)
-    assert beside.split([guest]) == ([guest], [])
+    guest = phases.phase("guest", "slow", minutes=1, commands=[], lane=1)
+    assert beside.lanes([guest]) == [[guest]]
 
 
 @pytest.mark.parametrize(
