@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The engine "threads" with datapath "copy", as the paper has it: a thread
- * for each direction, a buffer each (16 KiB: from there on it was level,
- * section 3). A sender that is full blocks its direction's thread, so nothing
- * is buffered beyond the two sockets and the one buffer.
+ * The engine "threads", as the paper has it: a thread for each direction. With
+ * datapath "copy" it has a buffer (16 KiB: from there on it was level, section
+ * 3), with "zerocopy" a batch of references. A sender that is full blocks its
+ * direction's thread, so nothing is buffered beyond the two sockets and that.
  *
  * How a direction ends:
  *  - FIN is passed on and the other direction goes on;
@@ -23,6 +23,7 @@
 #include "stats.h"
 #include "thread_pool.h"
 #include "trace.h"
+#include "zerocopy.h"
 
 #include <linux/delay.h>
 #include <linux/slab.h>
@@ -99,18 +100,62 @@ static int confirm(struct ktcp_split *split)
 	return err;
 }
 
-static int send(struct ktcp_split *split, enum ktcp_side to, const void *buffer,
+/**
+ * struct pipe - What a direction moves bytes with
+ * @batch: with datapath zerocopy, else NULL
+ * @buffer: with datapath copy, else NULL
+ * @size: of @buffer, bytes
+ */
+struct pipe {
+	struct ktcp_batch *batch;
+	void *buffer;
+	size_t size;
+};
+
+/* False: no memory. */
+static bool pipe_open(struct pipe *pipe, const struct ktcp_settings *settings)
+{
+	if (READ_ONCE(settings->datapath) == KTCP_DATAPATH_ZEROCOPY) {
+		pipe->batch = ktcp_batch_create();
+		return pipe->batch;
+	}
+	pipe->size = READ_ONCE(settings->buffer_bytes);
+	pipe->buffer = kvmalloc(pipe->size, GFP_KERNEL);
+	return pipe->buffer;
+}
+
+static void pipe_close(struct pipe *pipe)
+{
+	ktcp_batch_free(pipe->batch);
+	kvfree(pipe->buffer);
+}
+
+static int pipe_recv(struct pipe *pipe, struct socket *source)
+{
+	if (pipe->batch)
+		return ktcp_batch_recv(pipe->batch, source);
+	return ktcp_socket_recv(source, pipe->buffer, pipe->size);
+}
+
+static int pipe_send(struct pipe *pipe, struct socket *sink, size_t size)
+{
+	if (pipe->batch)
+		return ktcp_batch_send(pipe->batch, sink);
+	return ktcp_socket_send(sink, pipe->buffer, size);
+}
+
+static int send(struct ktcp_split *split, enum ktcp_side to, struct pipe *pipe,
 		size_t size)
 {
 	struct socket *sink = split->sock[to];
 
 	if (split->relay[to] && READ_ONCE(split->ktcp->settings.turbo))
 		ktcp_socket_turbo_refresh(sink);
-	return ktcp_socket_send(sink, buffer, size);
+	return pipe_send(pipe, sink, size);
 }
 
 static enum ending pump(struct ktcp_split *split, enum ktcp_side from,
-			void *buffer, size_t size)
+			struct pipe *pipe)
 {
 	struct socket *source = split->sock[from];
 	int n;
@@ -118,7 +163,7 @@ static enum ending pump(struct ktcp_split *split, enum ktcp_side from,
 	if (from == KTCP_FAR && confirm(split))
 		return ENDED_BY_READ_ERROR;
 	for (;;) {
-		n = ktcp_socket_recv(source, buffer, size);
+		n = pipe_recv(pipe, source);
 		if (!n)
 			return ENDED_BY_FIN;
 		if (n == -EAGAIN) {
@@ -129,7 +174,7 @@ static enum ending pump(struct ktcp_split *split, enum ktcp_side from,
 		}
 		if (n < 0)
 			return ENDED_BY_READ_ERROR;
-		if (send(split, other(from), buffer, n))
+		if (send(split, other(from), pipe, n))
 			return ENDED_BY_WRITE_ERROR;
 		account(split, from, n);
 	}
@@ -174,14 +219,13 @@ static void end_direction(struct ktcp_split *split, enum ktcp_side from,
 /* One direction from its start to its end; takes over a reference. */
 static void run_direction(struct ktcp_split *split, enum ktcp_side from)
 {
-	size_t size = READ_ONCE(split->ktcp->settings.buffer_bytes);
-	void *buffer = kvmalloc(size, GFP_KERNEL);
+	struct pipe pipe = {};
 
-	if (buffer)
-		end_direction(split, from, pump(split, from, buffer, size));
+	if (pipe_open(&pipe, &split->ktcp->settings))
+		end_direction(split, from, pump(split, from, &pipe));
 	else
 		ktcp_split_abort(split);
-	kvfree(buffer);
+	pipe_close(&pipe);
 	ktcp_split_put(split);
 }
 

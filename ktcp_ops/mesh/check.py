@@ -23,7 +23,7 @@ NEVER_A_TARGET = tuple(
 )
 """What a relay never connects to, whatever its exit list says."""
 
-BUILT = {"engine": "threads", "datapath": "copy"}
+BUILT = {"engine": "threads"}
 """Of the settings that name a choice, the one that the module has so far."""
 
 

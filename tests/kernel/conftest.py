@@ -21,7 +21,7 @@ import pytest
 
 from tests.kernel import module
 from tests.kernel.kernel_log import KernelLog, mark
-from tests.kernel.mesh import MODES, Mesh, restore
+from tests.kernel.mesh import BYTE_MODES, Mesh, restore
 from tests.kernel.splat import splats
 from tests.kernel.topology import FAMILIES, Family, Topology
 from tests.kernel.topology import topology as make_topology
@@ -95,7 +95,7 @@ def relay(hosts: Topology, initial_settings: str) -> Iterator[Topology]:
 
 @pytest.fixture
 def mode(request: pytest.FixtureRequest) -> str:
-    """A name of MODES; files that want them all parametrize it."""
+    """A name of BYTE_MODES; files that want several parametrize it."""
     return str(getattr(request, "param", "full"))
 
 
@@ -105,7 +105,7 @@ def mesh(hosts: Topology, initial_settings: str, mode: str) -> Iterator[Mesh]:
     module.load()
     made = Mesh(hosts)
     for relay in made.relays:
-        relay.write("settings", *MODES[mode])
+        relay.write("settings", *BYTE_MODES[mode])
     made.configure()
     yield made
     try:

@@ -50,6 +50,8 @@ MODES = {
     "plain": ["early_syn off", "thread_pool off", "conn_pool off", "turbo off"],
     "full": ["early_syn on", "thread_pool on", "conn_pool on", "turbo on"],
 }
+# And what moves bytes otherwise, for tests of bytes and of how they end.
+BYTE_MODES = {**MODES, "zerocopy": [*MODES["full"], "datapath zerocopy"]}
 
 NO_STEERING = "*mangle\nCOMMIT\n*nat\nCOMMIT\n"
 
