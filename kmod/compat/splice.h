@@ -8,18 +8,6 @@
 #include <linux/uio.h>
 #include <net/tcp.h>
 
-/* All of @msg, however many times the queue is full. */
-static inline int ktcp_compat_send_all(struct sock *sk, struct msghdr *msg)
-{
-	while (msg_data_left(msg)) {
-		int n = tcp_sendmsg_locked(sk, msg, msg_data_left(msg));
-
-		if (n < 0)
-			return n;
-	}
-	return 0;
-}
-
 /*
  * Before MSG_SPLICE_PAGES a page went by a call of its own. Some stable
  * kernels define the flag and ignore it, so what tells is the older way.
@@ -29,22 +17,21 @@ static inline int ktcp_compat_refer(struct sock *sk, struct bio_vec *piece,
 				    unsigned int pieces, size_t bytes,
 				    int flags)
 {
+	int sent = 0;
+
 	for (; pieces; pieces--, piece++) {
-		unsigned int offset = piece->bv_offset;
-		unsigned int left = piece->bv_len;
 		int last = pieces > 1 ? MSG_SENDPAGE_NOTLAST | MSG_MORE : 0;
+		int n = tcp_sendpage_locked(sk, piece->bv_page,
+					    piece->bv_offset, piece->bv_len,
+					    flags | last);
 
-		while (left) {
-			int n = tcp_sendpage_locked(sk, piece->bv_page, offset,
-						    left, flags | last);
-
-			if (n < 0)
-				return n;
-			offset += n;
-			left -= n;
-		}
+		if (n < 0)
+			return sent ?: n;
+		sent += n;
+		if (n < piece->bv_len)
+			break;
 	}
-	return 0;
+	return sent;
 }
 #else
 static inline int ktcp_compat_refer(struct sock *sk, struct bio_vec *piece,
@@ -54,7 +41,7 @@ static inline int ktcp_compat_refer(struct sock *sk, struct bio_vec *piece,
 	struct msghdr msg = { .msg_flags = flags | MSG_SPLICE_PAGES };
 
 	iov_iter_bvec(&msg.msg_iter, WRITE, piece, pieces, bytes);
-	return ktcp_compat_send_all(sk, &msg);
+	return tcp_sendmsg_locked(sk, &msg, bytes);
 }
 #endif
 
@@ -67,14 +54,14 @@ static inline int ktcp_compat_refer(struct sock *sk, struct bio_vec *piece,
  * @copy: copy them; else the socket takes references, and they must not change
  * @more: more will follow at once
  *
- * Context: process context, @sk locked; waits where its queue is full.
- * Return: 0 or the error of the socket, after some of the bytes.
+ * Context: @sk locked; does not wait.
+ * Return: bytes taken, -EAGAIN where there is no room, or the socket's error.
  */
 static inline int ktcp_compat_send_pages(struct sock *sk, struct bio_vec *piece,
 					 unsigned int pieces, size_t bytes,
 					 bool copy, bool more)
 {
-	struct msghdr msg = { .msg_flags = MSG_NOSIGNAL };
+	struct msghdr msg = { .msg_flags = MSG_NOSIGNAL | MSG_DONTWAIT };
 
 	if (more)
 		msg.msg_flags |= MSG_MORE;
@@ -82,7 +69,7 @@ static inline int ktcp_compat_send_pages(struct sock *sk, struct bio_vec *piece,
 		return ktcp_compat_refer(sk, piece, pieces, bytes,
 					 msg.msg_flags);
 	iov_iter_bvec(&msg.msg_iter, WRITE, piece, pieces, bytes);
-	return ktcp_compat_send_all(sk, &msg);
+	return tcp_sendmsg_locked(sk, &msg, bytes);
 }
 
 #endif /* KTCP_COMPAT_SPLICE_H */

@@ -26,7 +26,7 @@ from tests.kernel.traffic import (
 )
 from tests.kernel.wait import SCALE, until
 
-pytestmark = pytest.mark.parametrize("mode", ["zerocopy"], indirect=True)
+pytestmark = pytest.mark.parametrize("mode", ["full", "threads"], indirect=True)
 
 SIZE = max(int((20 << 20) * SCALE), 4 << 20)
 # Least and most that the links of the topology carry, with IPv6 above 1280.
