@@ -94,12 +94,15 @@ static void look_again(struct timer_list *timer)
 	kick(event);
 }
 
-/* Is there nothing left that would have to be done by the work? */
-static bool is_settled(enum ktcp_transfer_end end, const struct sock *sink)
+/*
+ * Is the sink waiting for a third of its queue to be free, which its callback
+ * tells? To fill each bit of room at once would make many small packets. Only
+ * what is queued makes room: without it, it was memory that was short.
+ */
+static bool is_full(const struct sock *sink)
 {
-	/* Only what is queued makes room: else it was memory that is short. */
-	return end == KTCP_SOURCE_EMPTY ||
-	       (end == KTCP_SINK_FULL && sink->sk_wmem_queued);
+	return sink->sk_wmem_queued &&
+	       test_bit(SOCK_NOSPACE, &sink->sk_socket->flags);
 }
 
 /*
@@ -110,17 +113,20 @@ static bool move_inline(struct end *end, struct sock *source)
 {
 	struct ktcp_split *split = end->event->split;
 	struct sock *sink = split->sock[ktcp_side_other(end->side)]->sk;
-	bool settled = false;
+	enum ktcp_transfer_end why = KTCP_SOURCE_HAS_MORE;
 
 	if (!in_serving_softirq() || sock_owned_by_user_nocheck(source))
 		return false;
 	if (!spin_trylock(&sink->sk_lock.slock))
 		return false;
-	if (!sock_owned_by_user_nocheck(sink))
-		settled = is_settled(ktcp_forward_move_atomic(split, end->side),
-				     sink);
+	if (is_full(sink))
+		why = KTCP_SINK_FULL;
+	else if (!sock_owned_by_user_nocheck(sink))
+		why = ktcp_forward_move_atomic(split, end->side);
+	if (why == KTCP_SINK_FULL && !is_full(sink))
+		why = KTCP_SOURCE_HAS_MORE;
 	spin_unlock(&sink->sk_lock.slock);
-	return settled;
+	return why == KTCP_SOURCE_EMPTY || why == KTCP_SINK_FULL;
 }
 
 static void event_data_ready(struct sock *sk)
@@ -234,12 +240,14 @@ static bool is_flushed(const struct ktcp_split *split, enum ktcp_side side,
 static unsigned long run_direction(struct ktcp_split *split, struct end *end)
 {
 	struct sock *sink = split->sock[ktcp_side_other(end->side)]->sk;
-	enum ktcp_transfer_end why = ktcp_forward_move(split, end->side);
 
-	switch (why) {
+	if (is_full(sink))
+		return MAX_JIFFY_OFFSET;
+	switch (ktcp_forward_move(split, end->side)) {
 	case KTCP_SOURCE_EMPTY:
+		return MAX_JIFFY_OFFSET;
 	case KTCP_SINK_FULL:
-		return is_settled(why, sink) ? MAX_JIFFY_OFFSET : LOOK_AGAIN;
+		return is_full(sink) ? MAX_JIFFY_OFFSET : LOOK_AGAIN;
 	case KTCP_SOURCE_HAS_MORE:
 		break;
 	case KTCP_SOURCE_ENDED:
@@ -257,6 +265,7 @@ static unsigned long run_direction(struct ktcp_split *split, struct end *end)
 
 static unsigned long step(struct ktcp_split *split, struct end *end)
 {
+	/* Pairs with flush_then_abort(), for its deadline. */
 	switch (smp_load_acquire(&end->state)) {
 	case RUNNING:
 		return run_direction(split, end);

@@ -91,10 +91,9 @@ int ktcp_forward_confirm(struct ktcp_split *split)
 	return err;
 }
 
-/* Both locks are held, in whatever way @transfer_fn wants. */
-static enum ktcp_transfer_end
-move(struct ktcp_split *split, enum ktcp_side from,
-     enum ktcp_transfer_end (*transfer_fn)(struct ktcp_transfer *))
+/* Both locks are held, in the way that @atomic calls for. */
+static enum ktcp_transfer_end move(struct ktcp_split *split,
+				   enum ktcp_side from, bool atomic)
 {
 	enum ktcp_side to = ktcp_side_other(from);
 	const struct ktcp_settings *settings = &split->ktcp->settings;
@@ -108,7 +107,8 @@ move(struct ktcp_split *split, enum ktcp_side from,
 
 	if (split->relay[to] && READ_ONCE(settings->turbo))
 		ktcp_sock_turbo_refresh(transfer.sink);
-	end = transfer_fn(&transfer);
+	end = atomic ? ktcp_transfer_atomic(&transfer) :
+		       ktcp_transfer(&transfer);
 	if (transfer.bytes)
 		ktcp_forward_account(split, from, transfer.bytes);
 	return end;
@@ -134,7 +134,7 @@ enum ktcp_transfer_end ktcp_forward_move(struct ktcp_split *split,
 
 	lock_sock(near);
 	lock_sock_nested(far, SINGLE_DEPTH_NESTING);
-	end = move(split, from, ktcp_transfer);
+	end = move(split, from, false);
 	release_sock(far);
 	release_sock(near);
 	return end;
@@ -151,7 +151,7 @@ enum ktcp_transfer_end ktcp_forward_move(struct ktcp_split *split,
 enum ktcp_transfer_end ktcp_forward_move_atomic(struct ktcp_split *split,
 						enum ktcp_side from)
 {
-	return move(split, from, ktcp_transfer_atomic);
+	return move(split, from, true);
 }
 
 /**

@@ -21,7 +21,7 @@ import pytest
 
 from tests.kernel import module
 from tests.kernel.kernel_log import KernelLog, mark
-from tests.kernel.mesh import BYTE_MODES, Mesh, restore
+from tests.kernel.mesh import BYTE_MODES, MODES, Mesh, restore
 from tests.kernel.splat import splats
 from tests.kernel.topology import FAMILIES, Family, Topology
 from tests.kernel.topology import topology as make_topology
@@ -31,6 +31,18 @@ TEST_BOUND_S = 240
 
 # Only that kernel can be told to run out of memory.
 collect_ignore = [] if os.environ.get("KTCP_TEST_CHECKER") == "kasan" else ["test_memory.py"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """How bytes are moved does not depend on the family: one is enough for the further modes."""
+    items[:] = [item for item in items if not is_spare(item)]
+
+
+def is_spare(item: pytest.Item) -> bool:
+    """True for a test of a further mode with the second family."""
+    spec = getattr(item, "callspec", None)
+    chosen = spec.params if spec else {}
+    return chosen.get("mode", "full") not in MODES and chosen.get("family") == FAMILIES[1]
 
 
 @pytest.fixture(autouse=True)
