@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The engine "threads" with datapath "copy", as the paper has it: a thread
- * for each direction, a buffer each (16 KiB: from there on it was level,
- * section 3). A sender that is full blocks its direction's thread, so nothing
- * is buffered beyond the two sockets and the one buffer.
+ * What the two engines, "threads" and "event", share: they differ in who
+ * moves the bytes of a split, not in what becomes of it.
  *
  * How a direction ends:
  *  - FIN is passed on and the other direction goes on;
@@ -19,53 +17,48 @@
 #include "peer.h"
 #include "peer_pool.h"
 #include "socket.h"
-#include "split.h"
 #include "stats.h"
-#include "thread_pool.h"
 #include "trace.h"
 
-#include <linux/delay.h>
-#include <linux/slab.h>
-
-/* How long bytes in flight may hold up an RST. */
-#define FLUSH_MAX (10 * HZ)
-#define FLUSH_POLL_MAX_MS 20
+#include <linux/net.h>
+#include <net/sock.h>
 
 static const enum ktcp_counter byte_counter[KTCP_SIDES] = {
 	[KTCP_NEAR] = KTCP_BYTES_UP,
 	[KTCP_FAR] = KTCP_BYTES_DOWN,
 };
 
-static enum ktcp_side other(enum ktcp_side side)
+/**
+ * ktcp_forward_idle_limit() - How long a split may move nothing
+ * @split: the split
+ *
+ * Return: jiffies.
+ */
+long ktcp_forward_idle_limit(const struct ktcp_split *split)
 {
-	return side == KTCP_NEAR ? KTCP_FAR : KTCP_NEAR;
+	return READ_ONCE(split->ktcp->settings.idle_timeout_s) * HZ;
 }
 
-/* Wait until the other end has all that was sent, or cannot get it. */
-static void flush(struct ktcp_split *split, struct socket *sock)
-{
-	unsigned long deadline = jiffies + FLUSH_MAX;
-	unsigned int pause = 1;
-
-	while (!ktcp_socket_is_sent(sock) && !READ_ONCE(split->dead) &&
-	       time_before(jiffies, deadline)) {
-		msleep(pause);
-		pause = min(pause * 2, FLUSH_POLL_MAX_MS);
-	}
-}
-
-static long idle_limit(struct ktcp_net *ktcp)
-{
-	return READ_ONCE(ktcp->settings.idle_timeout_s) * HZ;
-}
-
-static bool is_idle(struct ktcp_split *split)
+/**
+ * ktcp_forward_is_idle() - Has it moved nothing for too long?
+ * @split: the split
+ */
+bool ktcp_forward_is_idle(const struct ktcp_split *split)
 {
 	return time_after_eq(jiffies, READ_ONCE(split->active) +
-				      idle_limit(split->ktcp));
+				      ktcp_forward_idle_limit(split));
 }
 
-static void account(struct ktcp_split *split, enum ktcp_side from, int bytes)
+/**
+ * ktcp_forward_account() - Bytes were moved
+ * @split: the split
+ * @from: the direction; nobody else moves any in it meanwhile
+ * @bytes: how many
+ *
+ * Context: any.
+ */
+void ktcp_forward_account(struct ktcp_split *split, enum ktcp_side from,
+			  size_t bytes)
 {
 	WRITE_ONCE(split->bytes[from], split->bytes[from] + bytes);
 	WRITE_ONCE(split->active, jiffies);
@@ -74,15 +67,14 @@ static void account(struct ktcp_split *split, enum ktcp_side from, int bytes)
 		atomic64_add(bytes, &split->peer->pool->bytes[from]);
 }
 
-enum ending {
-	ENDED_BY_FIN,
-	ENDED_BY_READ_ERROR,
-	ENDED_BY_WRITE_ERROR,
-	ENDED_BY_IDLE,
-};
-
-/* The other relay's proof comes before the first byte of the stream. */
-static int confirm(struct ktcp_split *split)
+/**
+ * ktcp_forward_confirm() - Wait for the other relay's proof, if it owes one
+ * @split: a split; the proof comes before the first byte of the stream
+ *
+ * Context: may sleep.
+ * Return: 0, -EPROTO for no or a wrong proof, or the socket's error.
+ */
+int ktcp_forward_confirm(struct ktcp_split *split)
 {
 	struct socket *far = split->sock[KTCP_FAR];
 	struct ktcp_net *ktcp = split->ktcp;
@@ -95,125 +87,91 @@ static int confirm(struct ktcp_split *split)
 	err = ktcp_handoff_confirm(ktcp, far, &split->pass);
 	if (!err)
 		ktcp_pass_trust(&split->peer->pool->passes);
-	ktcp_socket_set_recv_timeout(far, idle_limit(ktcp));
+	ktcp_socket_set_recv_timeout(far, ktcp_forward_idle_limit(split));
 	return err;
 }
 
-static int send(struct ktcp_split *split, enum ktcp_side to, const void *buffer,
-		size_t size)
+/* Both locks are held, in the way that @atomic calls for. */
+static enum ktcp_transfer_end move(struct ktcp_split *split,
+				   enum ktcp_side from, bool atomic)
 {
-	struct socket *sink = split->sock[to];
+	enum ktcp_side to = ktcp_side_other(from);
+	const struct ktcp_settings *settings = &split->ktcp->settings;
+	struct ktcp_transfer transfer = {
+		.source = split->sock[from]->sk,
+		.sink = split->sock[to]->sk,
+		.refer = READ_ONCE(settings->datapath) ==
+			 KTCP_DATAPATH_ZEROCOPY,
+	};
+	enum ktcp_transfer_end end;
 
-	if (split->relay[to] && READ_ONCE(split->ktcp->settings.turbo))
-		ktcp_socket_turbo_refresh(sink);
-	return ktcp_socket_send(sink, buffer, size);
+	if (split->relay[to] && READ_ONCE(settings->turbo))
+		ktcp_sock_turbo_refresh(transfer.sink);
+	end = atomic ? ktcp_transfer_atomic(&transfer) :
+		       ktcp_transfer(&transfer);
+	if (transfer.bytes)
+		ktcp_forward_account(split, from, transfer.bytes);
+	return end;
 }
 
-static enum ending pump(struct ktcp_split *split, enum ktcp_side from,
-			void *buffer, size_t size)
+/**
+ * ktcp_forward_move() - Move what there is in a direction, without waiting
+ * @split: the split
+ * @from: the direction
+ *
+ * The sides are locked in one order, whatever the direction: two that lock
+ * them crosswise would wait for each other.
+ *
+ * Context: may sleep, but does not wait for bytes or room.
+ * Return: why it ended.
+ */
+enum ktcp_transfer_end ktcp_forward_move(struct ktcp_split *split,
+					 enum ktcp_side from)
 {
-	struct socket *source = split->sock[from];
-	int n;
+	struct sock *near = split->sock[KTCP_NEAR]->sk;
+	struct sock *far = split->sock[KTCP_FAR]->sk;
+	enum ktcp_transfer_end end;
 
-	if (from == KTCP_FAR && confirm(split))
-		return ENDED_BY_READ_ERROR;
-	for (;;) {
-		n = ktcp_socket_recv(source, buffer, size);
-		if (!n)
-			return ENDED_BY_FIN;
-		if (n == -EAGAIN) {
-			/* The other direction may be busy meanwhile. */
-			if (is_idle(split))
-				return ENDED_BY_IDLE;
-			continue;
-		}
-		if (n < 0)
-			return ENDED_BY_READ_ERROR;
-		if (send(split, other(from), buffer, n))
-			return ENDED_BY_WRITE_ERROR;
-		account(split, from, n);
-	}
+	lock_sock(near);
+	lock_sock_nested(far, SINGLE_DEPTH_NESTING);
+	end = move(split, from, false);
+	release_sock(far);
+	release_sock(near);
+	return end;
 }
 
-static void end_direction(struct ktcp_split *split, enum ktcp_side from,
-			  enum ending ending)
+/**
+ * ktcp_forward_move_atomic() - The same in softirq
+ * @split: the split
+ * @from: the direction
+ *
+ * Context: softirq; spinlocks of both sides held, neither owned.
+ * Return: why it ended.
+ */
+enum ktcp_transfer_end ktcp_forward_move_atomic(struct ktcp_split *split,
+						enum ktcp_side from)
 {
-	struct socket *sink = split->sock[other(from)];
-
-	WRITE_ONCE(split->state, KTCP_SPLIT_CLOSING);
-	switch (ending) {
-	case ENDED_BY_FIN:
-		ktcp_count(split->ktcp, KTCP_HALF_CLOSES);
-		trace_ktcp_half_close(split, from);
-		ktcp_socket_end(sink);
-		break;
-	case ENDED_BY_READ_ERROR:
-		WRITE_ONCE(split->broken, true);
-		flush(split, sink);
-		ktcp_socket_abort(sink);
-		break;
-	case ENDED_BY_WRITE_ERROR:
-		WRITE_ONCE(split->broken, true);
-		/* Dead already, unless it only took nothing for too long. */
-		ktcp_socket_abort(sink);
-		break;
-	case ENDED_BY_IDLE:
-		ktcp_count(split->ktcp, KTCP_IDLE_TIMEOUTS);
-		ktcp_split_abort(split);
-		break;
-	}
-
-	if (!atomic_dec_and_test(&split->directions) ||
-	    !READ_ONCE(split->broken))
-		return;
-	flush(split, split->sock[KTCP_NEAR]);
-	flush(split, split->sock[KTCP_FAR]);
-	ktcp_split_abort(split);
-}
-
-/* One direction from its start to its end; takes over a reference. */
-static void run_direction(struct ktcp_split *split, enum ktcp_side from)
-{
-	size_t size = READ_ONCE(split->ktcp->settings.buffer_bytes);
-	void *buffer = kvmalloc(size, GFP_KERNEL);
-
-	if (buffer)
-		end_direction(split, from, pump(split, from, buffer, size));
-	else
-		ktcp_split_abort(split);
-	kvfree(buffer);
-	ktcp_split_put(split);
-}
-
-static void run_down(void *arg)
-{
-	run_direction(arg, KTCP_FAR);
+	return move(split, from, true);
 }
 
 /**
  * ktcp_forward_run() - Forward until both directions have ended
  * @split: with both sides connected; a reference is taken over
  *
- * Context: a thread of its own, may sleep for the life of the split.
+ * Context: a thread of the pool, may sleep; for the life of the split where
+ * the engine is "threads".
  */
 void ktcp_forward_run(struct ktcp_split *split)
 {
-	struct ktcp_net *ktcp = split->ktcp;
-	long idle = idle_limit(ktcp);
-	bool pooled = READ_ONCE(ktcp->settings.thread_pool);
+	long idle = ktcp_forward_idle_limit(split);
 	unsigned int side;
 
 	for (side = 0; side < KTCP_SIDES; side++)
 		ktcp_socket_set_timeout(split->sock[side], idle);
-	atomic_set(&split->directions, KTCP_SIDES);
 	WRITE_ONCE(split->state, KTCP_SPLIT_OPEN);
 	trace_ktcp_open(split);
-
-	ktcp_split_get(split);
-	if (ktcp_thread_pool_run(pooled, run_down, split)) {
-		ktcp_count(ktcp, KTCP_THREADS_MISSING);
-		ktcp_split_abort(split);
-		ktcp_split_put(split);
-	}
-	run_direction(split, KTCP_NEAR);
+	if (READ_ONCE(split->ktcp->settings.engine) == KTCP_ENGINE_EVENT)
+		ktcp_event_run(split);
+	else
+		ktcp_threads_run(split);
 }

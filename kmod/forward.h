@@ -3,8 +3,30 @@
 #ifndef KTCP_FORWARD_H
 #define KTCP_FORWARD_H
 
-struct ktcp_split;
+#include "split.h"
+#include "transfer.h"
+
+/* How long bytes in flight may hold up an RST. */
+#define KTCP_FLUSH_MAX (10 * HZ)
+
+/* What the two engines begin with, each taking over a reference. */
+void ktcp_threads_run(struct ktcp_split *split);
+void ktcp_event_run(struct ktcp_split *split);
+
+int ktcp_event_init(void);
+void ktcp_event_exit(void);
 
 void ktcp_forward_run(struct ktcp_split *split);
+
+/* For the engines. */
+int ktcp_forward_confirm(struct ktcp_split *split);
+enum ktcp_transfer_end ktcp_forward_move(struct ktcp_split *split,
+					 enum ktcp_side from);
+enum ktcp_transfer_end ktcp_forward_move_atomic(struct ktcp_split *split,
+						enum ktcp_side from);
+void ktcp_forward_account(struct ktcp_split *split, enum ktcp_side from,
+			  size_t bytes);
+long ktcp_forward_idle_limit(const struct ktcp_split *split);
+bool ktcp_forward_is_idle(const struct ktcp_split *split);
 
 #endif /* KTCP_FORWARD_H */

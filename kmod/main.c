@@ -5,6 +5,7 @@
  */
 
 #include "early_syn.h"
+#include "forward.h"
 #include "listener.h"
 #include "net.h"
 #include "peer.h"
@@ -102,9 +103,12 @@ static int __init ktcp_init(void)
 	err = ktcp_thread_pool_init();
 	if (err)
 		return err;
-	err = ktcp_listener_init();
+	err = ktcp_event_init();
 	if (err)
 		goto exit_thread_pool;
+	err = ktcp_listener_init();
+	if (err)
+		goto exit_event;
 	err = register_pernet_subsys(&net_ops);
 	if (err)
 		goto exit_listener;
@@ -112,6 +116,8 @@ static int __init ktcp_init(void)
 
 exit_listener:
 	ktcp_listener_exit();
+exit_event:
+	ktcp_event_exit();
 exit_thread_pool:
 	ktcp_thread_pool_exit();
 	return err;
@@ -121,6 +127,7 @@ static void __exit ktcp_exit(void)
 {
 	unregister_pernet_subsys(&net_ops);
 	ktcp_listener_exit();
+	ktcp_event_exit();
 	ktcp_thread_pool_exit();
 }
 

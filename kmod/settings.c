@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The settings file: names, ranges, defaults, and what is not built yet. */
+/* The settings file: names, ranges, defaults. */
 
 #include "settings.h"
 #include "command.h"
@@ -19,34 +19,32 @@
  * @min: smallest number
  * @max: largest number
  * @words: the values are these words, not a number
- * @built: bit n is set when word n can be chosen
  */
 struct setting {
 	const char *name;
 	size_t offset;
 	u32 initial, min, max;
 	const char *const *words;
-	u32 built;
 };
 
 static const char *const off_on[] = { "off", "on", NULL };
 static const char *const engines[] = { "threads", "event", NULL };
 static const char *const datapaths[] = { "copy", "zerocopy", NULL };
 
-#define WORDS(field, list, value, mask)					\
+#define WORDS(field, list, value)					\
 	{ .name = #field, .offset = offsetof(struct ktcp_settings, field), \
-	  .initial = value, .words = list, .built = mask }
+	  .initial = value, .words = list }
 #define NUMBER(field, value, low, high)					\
 	{ .name = #field, .offset = offsetof(struct ktcp_settings, field), \
 	  .initial = value, .min = low, .max = high }
 
 static const struct setting settings[] = {
-	WORDS(early_syn, off_on, 1, BIT(0) | BIT(1)),
-	WORDS(thread_pool, off_on, 1, BIT(0) | BIT(1)),
-	WORDS(conn_pool, off_on, 1, BIT(0) | BIT(1)),
-	WORDS(turbo, off_on, 1, BIT(0) | BIT(1)),
-	WORDS(engine, engines, KTCP_ENGINE_THREADS, BIT(KTCP_ENGINE_THREADS)),
-	WORDS(datapath, datapaths, KTCP_DATAPATH_COPY, BIT(KTCP_DATAPATH_COPY)),
+	WORDS(early_syn, off_on, 1),
+	WORDS(thread_pool, off_on, 1),
+	WORDS(conn_pool, off_on, 1),
+	WORDS(turbo, off_on, 1),
+	WORDS(engine, engines, KTCP_ENGINE_EVENT),
+	WORDS(datapath, datapaths, KTCP_DATAPATH_ZEROCOPY),
 	NUMBER(buffer_bytes, 16384, 4096, 1 << 20),
 	NUMBER(turbo_cwnd, 10000, 10, 65535),
 	NUMBER(relay_buffer_bytes, 32 << 20, 65536, 256 << 20),
@@ -106,15 +104,10 @@ static const struct setting *setting_find(const char *name)
 static int take_word(struct ktcp_command *cmd, const struct setting *setting,
 		     u32 *value)
 {
-	const char *word = ktcp_command_peek(cmd);
 	int choice = ktcp_command_choice(cmd, setting->words, 2);
 
 	if (choice < 0)
 		return choice;
-	if (!(setting->built & BIT(choice)))
-		return ktcp_command_fail(cmd, word, -EINVAL,
-					 "%s %s is not built into this module",
-					 setting->name, word);
 	*value = choice;
 	return 0;
 }

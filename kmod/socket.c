@@ -358,18 +358,31 @@ void ktcp_socket_turbo(struct socket *sock,
 }
 
 /**
- * ktcp_socket_turbo_refresh() - Keep the window over a pause, before a send
+ * ktcp_sock_turbo_refresh() - Keep the window over a pause, before a send
+ * @sk: sock of a socket that ktcp_socket_turbo() was called on
+ *
+ * Context: any, @sk locked.
+ */
+void ktcp_sock_turbo_refresh(struct sock *sk)
+{
+	struct tcp_sock *tp = tcp_sk(sk);
+
+	if (!tp->packets_out)
+		forget_idle(tp);
+}
+
+/**
+ * ktcp_socket_turbo_refresh() - The same, which locks
  * @sock: socket that ktcp_socket_turbo() was called on
  */
 void ktcp_socket_turbo_refresh(struct socket *sock)
 {
 	struct sock *sk = sock->sk;
-	struct tcp_sock *tp = tcp_sk(sk);
 
-	if (READ_ONCE(tp->packets_out))
+	if (READ_ONCE(tcp_sk(sk)->packets_out))
 		return;
 	lock_sock(sk);
-	forget_idle(tp);
+	ktcp_sock_turbo_refresh(sk);
 	release_sock(sk);
 }
 

@@ -30,6 +30,7 @@ void ktcp_socket_turbo_prepare(struct socket *sock,
 void ktcp_socket_turbo(struct socket *sock,
 		       const struct ktcp_settings *settings);
 void ktcp_socket_turbo_refresh(struct socket *sock);
+void ktcp_sock_turbo_refresh(struct sock *sk);
 void ktcp_socket_set_timeout(struct socket *sock, long jiffies_max);
 void ktcp_socket_set_recv_timeout(struct socket *sock, long jiffies_max);
 

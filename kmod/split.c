@@ -94,6 +94,7 @@ static void split_release(struct kref *ref)
 	if (split->peer)
 		ktcp_peer_put(split->peer);
 	mutex_destroy(&split->lock);
+	kfree(split->event);
 	kfree(split);
 	/* The namespace may be gone once its count is 0. */
 	if (atomic_dec_and_test(&ktcp->split_count))

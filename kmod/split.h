@@ -12,6 +12,7 @@
 #include <linux/mutex.h>
 #include <linux/rbtree.h>
 
+struct ktcp_event;
 struct ktcp_net;
 struct ktcp_peer;
 struct ktcp_proc_file;
@@ -24,6 +25,11 @@ enum ktcp_side {
 	KTCP_FAR, /* to the target: its bytes come down */
 	KTCP_SIDES,
 };
+
+static inline enum ktcp_side ktcp_side_other(enum ktcp_side side)
+{
+	return side == KTCP_NEAR ? KTCP_FAR : KTCP_NEAR;
+}
 
 enum ktcp_role {
 	KTCP_ROLE_CLIENT, /* began with a client's connection */
@@ -57,7 +63,8 @@ enum ktcp_split_state {
  * @peer: the relay on the far side, NULL where that is the target
  * @pass: how the key was proved on the far side, if that is a relay
  * @relay: the side is a connection between relays
- * @directions: directions that still run
+ * @directions: directions that still run, with the engine "threads"
+ * @event: with the engine "event", else NULL
  * @bytes: forwarded from each side; written by that direction only
  * @begun: jiffies
  * @active: jiffies of the last byte
@@ -87,6 +94,7 @@ struct ktcp_split {
 	struct ktcp_pass pass;
 	bool relay[KTCP_SIDES];
 	atomic_t directions;
+	struct ktcp_event *event;
 	u64 bytes[KTCP_SIDES];
 	unsigned long begun;
 	unsigned long active;

@@ -23,9 +23,6 @@ NEVER_A_TARGET = tuple(
 )
 """What a relay never connects to, whatever its exit list says."""
 
-BUILT = {"engine": "threads", "datapath": "copy"}
-"""Of the settings that name a choice, the one that the module has so far."""
-
 
 @dataclass(frozen=True)
 class Problem:
@@ -94,20 +91,13 @@ def group_has_relays(subject: Subject) -> Iterator[Problem]:
 
 
 def settings_fit(subject: Subject) -> Iterator[Problem]:
-    """A far leg that starts at the SYN needs a ready thread; what is not built is not had."""
+    """A far leg that starts at the SYN needs a ready thread."""
     settings = subject.mesh.settings
     if settings.early_syn and settings.thread_pool is False:
         yield Problem(
             at("settings", "early_syn"),
             "is on and needs thread_pool, which is off; switch that on or this off",
         )
-    for name, built in BUILT.items():
-        wanted = getattr(settings, name)
-        if wanted not in (None, built):
-            yield Problem(
-                at("settings", name),
-                f"{wanted!r} is not built into the module yet; write {built!r} or remove the key",
-            )
 
 
 def pairs_are_relays(subject: Subject) -> Iterator[Problem]:

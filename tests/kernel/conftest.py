@@ -21,7 +21,7 @@ import pytest
 
 from tests.kernel import module
 from tests.kernel.kernel_log import KernelLog, mark
-from tests.kernel.mesh import MODES, Mesh, restore
+from tests.kernel.mesh import BYTE_MODES, MODES, Mesh, restore
 from tests.kernel.splat import splats
 from tests.kernel.topology import FAMILIES, Family, Topology
 from tests.kernel.topology import topology as make_topology
@@ -31,6 +31,18 @@ TEST_BOUND_S = 240
 
 # Only that kernel can be told to run out of memory.
 collect_ignore = [] if os.environ.get("KTCP_TEST_CHECKER") == "kasan" else ["test_memory.py"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """How bytes are moved does not depend on the family: one is enough for the further modes."""
+    items[:] = [item for item in items if not is_spare(item)]
+
+
+def is_spare(item: pytest.Item) -> bool:
+    """True for a test of a further mode with the second family."""
+    spec = getattr(item, "callspec", None)
+    chosen = spec.params if spec else {}
+    return chosen.get("mode", "full") not in MODES and chosen.get("family") == FAMILIES[1]
 
 
 @pytest.fixture(autouse=True)
@@ -95,7 +107,7 @@ def relay(hosts: Topology, initial_settings: str) -> Iterator[Topology]:
 
 @pytest.fixture
 def mode(request: pytest.FixtureRequest) -> str:
-    """A name of MODES; files that want them all parametrize it."""
+    """A name of BYTE_MODES; files that want several parametrize it."""
     return str(getattr(request, "param", "full"))
 
 
@@ -105,7 +117,7 @@ def mesh(hosts: Topology, initial_settings: str, mode: str) -> Iterator[Mesh]:
     module.load()
     made = Mesh(hosts)
     for relay in made.relays:
-        relay.write("settings", *MODES[mode])
+        relay.write("settings", *BYTE_MODES[mode])
     made.configure()
     yield made
     try:

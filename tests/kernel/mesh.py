@@ -47,8 +47,20 @@ def steering(family: Family, *, marked: bool = True, gated: bool = True) -> str:
 
 # What the improvements are set to: the paper's naive split, and all of them.
 MODES = {
-    "plain": ["early_syn off", "thread_pool off", "conn_pool off", "turbo off"],
-    "full": ["early_syn on", "thread_pool on", "conn_pool on", "turbo on"],
+    "plain": [
+        *("early_syn off", "thread_pool off", "conn_pool off", "turbo off"),
+        *("engine threads", "datapath copy"),
+    ],
+    "full": [
+        *("early_syn on", "thread_pool on", "conn_pool on", "turbo on"),
+        *("engine event", "datapath zerocopy"),
+    ],
+}
+# And the other ways of moving bytes, for tests of bytes and of how they end.
+BYTE_MODES = {
+    **MODES,
+    "threads": [*MODES["full"], "engine threads"],
+    "copy": [*MODES["full"], "datapath copy"],
 }
 
 NO_STEERING = "*mangle\nCOMMIT\n*nat\nCOMMIT\n"

@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from tests.kernel.mesh import MODES, NO_STEERING, Mesh
+from tests.kernel.mesh import BYTE_MODES, NO_STEERING, Mesh
 from tests.kernel.namespace import Namespace
 from tests.kernel.topology import Family
 from tests.kernel.traffic import (
@@ -21,7 +21,7 @@ from tests.kernel.traffic import (
 )
 from tests.kernel.wait import SCALE, until
 
-pytestmark = pytest.mark.parametrize("mode", MODES, indirect=True)
+pytestmark = pytest.mark.parametrize("mode", BYTE_MODES, indirect=True)
 
 SMALL = [1, 1 << 10, 64 << 10, 1 << 20]
 # Never so little that it fits into buffers on the way.

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from tests.kernel.mesh import MODES, Mesh, bad_line
+from tests.kernel.mesh import BYTE_MODES, Mesh, bad_line
 from tests.kernel.topology import Family
 from tests.kernel.traffic import (
     Payload,
@@ -22,7 +22,7 @@ from tests.kernel.traffic import (
 )
 from tests.kernel.wait import seconds, until
 
-pytestmark = pytest.mark.parametrize("mode", MODES, indirect=True)
+pytestmark = pytest.mark.parametrize("mode", BYTE_MODES, indirect=True)
 
 MORE_THAN_BUFFERS = 8 << 20
 

@@ -109,13 +109,6 @@ CASES: list[tuple[str, Spoil, str, str, str]] = [
         "early_syn",
     ),
     ("engine", setting("settings", "engine", to="x"), MESH_FILE, "settings.engine", "'threads' or"),
-    (
-        "engine later",
-        setting("settings", to={"engine": "event"}),
-        MESH_FILE,
-        "settings.engine",
-        "write 'threads'",
-    ),
     ("switch", setting("settings", "turbo", to="yes"), MESH_FILE, "settings.turbo", "on or off"),
     (
         "bytes",

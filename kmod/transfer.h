@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Moves bytes from one socket to another, as many as there is room for. */
+#ifndef KTCP_TRANSFER_H
+#define KTCP_TRANSFER_H
+
+#include <linux/types.h>
+
+struct sock;
+
+/* Why a transfer ended. */
+enum ktcp_transfer_end {
+	KTCP_SOURCE_EMPTY, /* all there is has been moved */
+	KTCP_SOURCE_HAS_MORE, /* moved as much as one transfer may */
+	KTCP_SOURCE_ENDED, /* by FIN, and all is moved */
+	KTCP_SOURCE_BROKEN, /* by an error, and all is moved */
+	KTCP_SINK_FULL, /* its callback tells when there is room */
+	KTCP_SINK_BROKEN,
+};
+
+/**
+ * struct ktcp_transfer - What to move, and what came of it
+ * @source: where from
+ * @sink: where to
+ * @refer: hand pages on by reference, else copy them
+ * @bytes: moved
+ */
+struct ktcp_transfer {
+	struct sock *source;
+	struct sock *sink;
+	bool refer;
+	size_t bytes;
+};
+
+enum ktcp_transfer_end ktcp_transfer(struct ktcp_transfer *transfer);
+enum ktcp_transfer_end ktcp_transfer_atomic(struct ktcp_transfer *transfer);
+void ktcp_transfer_exit(void);
+
+#endif /* KTCP_TRANSFER_H */
