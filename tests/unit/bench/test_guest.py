@@ -344,4 +344,4 @@ def test_every_buffer_is_measured(recorder: Recorder, monkeypatch: pytest.Monkey
     monkeypatch.setattr(ktcp, "split", split)
     monkeypatch.setattr(cost, "cpu", lambda *_: 1.5)
     assert set(micro.buffers(build(recorder), JOB)) == {"4096", "16384", "65536"}
-    assert settings[0] == {"buffer_bytes": "4096"}
+    assert settings[0] == {"engine": "threads", "datapath": "copy", "buffer_bytes": "4096"}
