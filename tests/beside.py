@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What runs beside the phases on the terminal: other phases, and work for later ones.
 
-Tests in guests wait more than they compute, so three guests share two cores well.
+Tests in guests wait more than they compute, so two guests share two cores well.
 """
 
 import json

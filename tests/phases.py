@@ -13,6 +13,7 @@ Command = tuple[str, ...]
 
 PYTEST: Command = (sys.executable, "-m", "pytest")
 HARNESS: Command = (sys.executable, "-m", "tests.harness")
+BASELINE = "tests/bench/baseline.json"
 SHELLS = {b"sh", b"bash", b"dash"}
 
 
@@ -45,7 +46,8 @@ def every(root: Path) -> list[Phase]:
                 "kernel",
                 minutes=30,
                 commands=[(*HARNESS, "run", "--release", release)],
-                lane=1,
+                # One of them: then both lanes take about as long.
+                lane=1 if release == "trixie" else 0,
             )
             for release in RELEASES
         ),
@@ -56,13 +58,14 @@ def every(root: Path) -> list[Phase]:
             commands=[(*HARNESS, "run", "--checker", "kasan")],
             ahead=(*HARNESS, "prepare", "--checker", "kasan"),
         ),
+        phase("bench", "bench", minutes=20, commands=bench_commands(), lane=1),
         *(
             phase(
                 f"molecule {scenario}",
                 "molecule",
                 minutes=30,
                 commands=[("molecule", "test", "--scenario-name", scenario)],
-                lane=2,
+                lane=1,
             )
             for scenario in ("default", "relay_pair")
         ),
@@ -99,6 +102,18 @@ def lint_commands(root: Path) -> list[Command]:
         ("yamllint", "--strict", "."),
         ("shellcheck", *shell_scripts(root)),
         ("ansible-lint", "--offline"),
+    ]
+
+
+def bench_commands() -> list[Command]:
+    """A short bench, and its figures beside those that were committed."""
+    bench = (sys.executable, "-m", "ktcp_ops", "bench")
+    sizes = ("--size", "10k", "--size", "1m", "--runs", "5")
+    ways = ("--way", "e2e", "--way", "ktcp-tp-es", "--way", "ktcp")
+    costs = ("--cost", "ktcp", "--cost", "haproxy-splice", "--idle", "1000", "--set-ups", "0")
+    return [
+        (*bench, "paper", "--name", "short", *sizes, *ways, *costs),
+        (*bench, "compare", BASELINE, "build/bench/short", "--ratio", "1.1"),
     ]
 
 

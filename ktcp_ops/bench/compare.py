@@ -22,6 +22,11 @@ class Row:
     before: float
     after: float
     more_is_better: bool = False
+    memory: bool = False
+
+    def is_worse(self, ratio: float, memory_ratio: float) -> bool:
+        """True when it is more than so many times worse."""
+        return self.ratio > (memory_ratio if self.memory else ratio)
 
     @property
     def ratio(self) -> float:
@@ -86,7 +91,7 @@ def costs(before: Results, after: Results) -> Iterator[Row]:
             after=other.connections_per_s,
             more_is_better=True,
         )
-        yield Row(name=f"{name}: idle, KiB", before=one.idle_kib, after=other.idle_kib)
+        yield Row(name=f"{name}: idle, KiB", before=one.idle_kib, after=other.idle_kib, memory=True)
 
 
 def set_ups(before: Results, after: Results) -> Iterator[Row]:

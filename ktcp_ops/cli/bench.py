@@ -137,11 +137,14 @@ def show_comparison(
     ratio: Annotated[
         float, typer.Option(help="How many times worse a figure may be; 1.05 is 5 %.")
     ] = 1.05,
+    memory_ratio: Annotated[
+        float, typer.Option(help="The same for memory, which a guest tells coarsely.")
+    ] = 2.0,
     output: Annotated[Output, typer.Option("--output", "-o", help="text or json.")] = Output.TEXT,
 ) -> None:
     """Show two results side by side. Ends with 1 if a figure got worse than allowed."""
     rows = compare(results.read(before), results.read(after))
-    worse = [row for row in rows if row.ratio > ratio]
+    worse = [row for row in rows if row.is_worse(ratio, memory_ratio)]
     if output is Output.JSON:
         console.print_json(
             [
@@ -164,4 +167,7 @@ def show_comparison(
             ],
         )
     if worse:
-        raise KtcpError(f"{len(worse)} of {len(rows)} figures are more than {ratio:g} times worse")
+        raise KtcpError(
+            f"{len(worse)} of {len(rows)} figures are more than {ratio:g} times worse"
+            f" ({memory_ratio:g} for memory)"
+        )

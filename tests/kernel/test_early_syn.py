@@ -3,6 +3,7 @@
 
 import random
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 
@@ -151,16 +152,19 @@ def test_flood_from_one_prefix(mesh: Mesh, family: Family) -> None:
             syn(family, at.port, host=100 + number % 100, source_port=1024 + number)
             for number in range(300)
         ]
+        begun = time.monotonic()
         packet.send(mesh.c, *flood)
         until(lambda: gained(mesh, before)["early_syn_limited"] >= 200, "nothing was limited")
+        # Those of one time-out, and of each that the flood took: a debug kernel is slow.
+        rounds = 3 + int((time.monotonic() - begun) / 2)
         with connect(mesh.c, family, at.address, at.port) as sock:
             send(sock, Payload(1000))
             receive(sock, Payload(1000))
         mesh.wait_idle()
         now = gained(mesh, before)
         # An eighth of 64, and again once those have expired, and the one client.
-        assert now["early_syn"] <= 3 * 8 + 1
-        assert len(at.peers) <= 3 * 8 + 1
+        assert now["early_syn"] <= rounds * 8 + 1
+        assert len(at.peers) <= rounds * 8 + 1
 
 
 def spread(family: Family, number: int) -> str:

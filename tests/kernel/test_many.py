@@ -69,6 +69,8 @@ def open_splits(mesh: Mesh, family: Family, count: int) -> Iterator[None]:
 
 
 def test_pool_keeps_between_its_marks(mesh: Mesh, family: Family) -> None:
+    # The engine whose splits keep their threads.
+    mesh.rc.write("settings", "engine threads")
     with thread_pool(mesh.rc, low=4, high=6):
         until(lambda: 4 <= threads(mesh.rc)["ready"] <= 6, "not between the marks")
         with open_splits(mesh, family, 20):

@@ -66,6 +66,15 @@ def test_the_command_fails_past_the_ratio(
     assert line.split() == ["KTCP:", "CPU,", "s", "1.6000", "1.7600", "1.100", "failed"]
 
 
+def test_memory_has_a_ratio_of_its_own(results: Results, tmp_path: Path) -> None:
+    before, after = tmp_path / "before.json", tmp_path / "after.json"
+    before.write_text(results.model_dump_json())
+    kib = results.costs[0].idle_kib * 1.5
+    after.write_text(changed(results, idle_kib=kib).model_dump_json())
+    assert run(["bench", "compare", str(before), str(after)]) == 0
+    assert run(["bench", "compare", str(before), str(after), "--memory-ratio", "1.4"]) == 1
+
+
 def test_the_command_as_data(files: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["bench", "compare", *map(str, files), "-o", "json", "--ratio", "2"]) == 0
     rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
