@@ -10,7 +10,7 @@ import pytest
 from tests.kernel.mesh import Mesh
 from tests.kernel.namespace import Namespace
 from tests.kernel.topology import Family
-from tests.kernel.traffic import Payload, Server, connect, echo, exchange, receive, send, serving
+from tests.kernel.traffic import Payload, Server, connect, echo, receive, send, serving
 from tests.kernel.wait import until
 
 CROWD = 200
