@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,8 +14,10 @@ import pytest
 
 from ktcp_ops.errors import ExitCode
 from ktcp_ops.run.engine import Job
+from ktcp_ops.run.inventory import portion
+from ktcp_ops.run.parcel import MEMORY, listed, memory_directory
 from ktcp_ops.run.result import HostState
-from ktcp_ops.run.workers import Worker, WorkersEngine
+from ktcp_ops.run.workers import Worker, WorkersEngine, split
 from tests.unit.mesh.test_engine import PLAYBOOK, SLOW, processes_with, wait_until
 from tests.unit.mesh.test_events import Recorder
 
@@ -103,6 +106,77 @@ def release(tmp_path: Path) -> Iterator[Path]:
     yield path
     path.touch()
     wait_until(lambda: not processes_with(str(tmp_path)), seconds=60)
+
+
+def test_a_job_that_belongs_together_goes_to_one_worker(tmp_path: Path, inventory: str) -> None:
+    """And takes what Ansible must not evaluate along as it is."""
+    path = Path(inventory)
+    path.write_text(path.read_text().replace(f'"{SECRET}"', "!unsafe '{{ as it is }}'"))
+    engine = WorkersEngine([worker("one"), worker("two", "exit 1")])
+    wanted = job(tmp_path, inventory, limit="a:c", keep=frozenset({"Say"}), together=True)
+    result = engine.run(wanted, Recorder())
+    assert {host: output["msg"] for host, output in result.outputs["Say"].items()} == {
+        "a": "{{ as it is }}",
+        "c": "{{ as it is }}",
+    }
+    assert result.exit_code is ExitCode.OK
+
+
+def test_the_same_hosts_always_go_to_the_same_workers() -> None:
+    one, two, three = (worker(name) for name in ("one", "two", "three"))
+    assert split(["d", "b", "a", "c", "e"], [one, two]) == [
+        (one, ("a", "c", "e")),
+        (two, ("b", "d")),
+    ]
+    assert split(["b", "a"], [three, one, two]) == [(three, ("a",)), (one, ("b",))]
+
+
+def test_a_worker_gets_its_hosts_and_not_what_the_mesh_is_made_of() -> None:
+    own = {"ktcp_node": {"keys": {"1": "k"}}, "ktcp_mesh": {}, "ktcp_keys": {1: "k", 2: "other"}}
+    listing = {
+        "_meta": {"hostvars": {"a": own, "b": own}},
+        "all": {"children": ["ungrouped", "outer"]},
+        "ungrouped": {},
+        "outer": {"children": ["inner"]},
+        "inner": {"hosts": ["a", "b"]},
+    }
+    assert portion(listing, ["a"]) == {
+        "all": {
+            "hosts": {"a": {"ktcp_node": {"keys": {"1": "k"}}}},
+            "children": {
+                "outer": {"hosts": {}, "children": {"inner": {}}},
+                "inner": {"hosts": {"a": {}}, "children": {}},
+            },
+        }
+    }
+
+
+def test_the_hosts_of_every_play_are_found() -> None:
+    lines = """
+playbook: fetch.yml
+
+  play #1 (relays): Relays	TAGS: []
+    pattern: ['relays']
+    hosts (2):
+      rs
+      rc
+
+  play #2 (client): Downloads	TAGS: []
+    pattern: ['client']
+    hosts (1):
+      client
+"""
+    assert listed(lines.splitlines()) == ["client", "rc", "rs"]
+
+
+def test_secrets_lie_in_memory_and_do_not_stay() -> None:
+    before = tempfile.gettempdir()
+    with memory_directory() as directory:
+        assert directory.parent == MEMORY
+        assert directory.stat().st_mode & 0o077 == 0
+        assert tempfile.gettempdir() == str(directory)
+    assert not directory.exists()
+    assert tempfile.gettempdir() == before
 
 
 def test_a_worker_that_dies_takes_its_hosts_with_it_and_no_others(
