@@ -261,20 +261,24 @@ def listen(share: Share, items: "queue.SimpleQueue[Item]", directory: Path) -> N
 
 
 def end(share: Share) -> None:
-    """End a worker's command: politely, then by force, and take its exit code."""
-    if share.process.poll() is None:
+    """Have a worker's command end: by itself if it has said all, else politely, then by force.
+
+    One that has said all still has its files to remove.
+    """
+    if not share.ended:
         share.process.terminate()
-        try:
-            share.process.wait(GRACE_S)
-        except subprocess.TimeoutExpired:
-            share.process.kill()
-            share.process.wait()
+    try:
+        share.process.wait(GRACE_S)
+    except subprocess.TimeoutExpired:
+        share.process.kill()
+        share.process.wait()
 
 
 def settle(share: Share) -> None:
     """Count the hosts of a lost worker as unreachable, but for those that had failed before."""
     if share.tally.complete or share.status != "error":
         return
+    end(share)  # only then it has said its last words
     message = f"worker {share.worker.name} is lost: {share.last_words()}"
     data = {"task": "Run on a worker", "res": {"msg": message}}
     for host in share.hosts:

@@ -37,7 +37,7 @@ Run = Callable[[int], None]
 def write(directory: Path, hosts: int) -> tuple[Path, Path]:
     """Write an inventory and a playbook; give both."""
     variables = {"ansible_connection": "local", "ansible_python_interpreter": "/usr/bin/python3"}
-    names = {f"relay{number:03}": {} for number in range(hosts)}
+    names: dict[str, object] = {f"relay{number:03}": {} for number in range(hosts)}
     inventory, playbook = directory / "hosts.json", directory / "change.yml"
     inventory.write_text(json.dumps({"all": {"hosts": names, "vars": variables}}))
     tasks = [
@@ -57,7 +57,7 @@ def write(directory: Path, hosts: int) -> tuple[Path, Path]:
 
 def bare(inventory: Path, playbook: Path) -> Run:
     """By ansible-playbook."""
-    command = [sys.executable, "-m", "ansible", "playbook", "-i", inventory, playbook]
+    command = [sys.executable, "-m", "ansible", "playbook", "-i", str(inventory), str(playbook)]
 
     def run(number: int) -> None:
         subprocess.run(

@@ -105,7 +105,7 @@ def release(tmp_path: Path) -> Iterator[Path]:
     path = tmp_path / "release"
     yield path
     path.touch()
-    wait_until(lambda: not processes_with(str(tmp_path)), seconds=60)
+    wait_until(lambda: not processes_with(str(tmp_path)), seconds=300)
 
 
 def test_a_job_that_belongs_together_goes_to_one_worker(tmp_path: Path, inventory: str) -> None:
