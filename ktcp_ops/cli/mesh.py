@@ -7,16 +7,17 @@ from typing import Annotated, Any
 import typer
 
 from ktcp_ops import console
+from ktcp_ops.cli.workers import choose, make_engine
 from ktcp_ops.errors import ExitCode, InterruptedByUserError, InvalidMeshError, UsageError
 from ktcp_ops.mesh import change, inventory, rollout, schema, status, verify
 from ktcp_ops.mesh.model import Mesh
 from ktcp_ops.mesh.plan import Node, plan
-from ktcp_ops.run.engine import Engine, LocalEngine
 from ktcp_ops.run.result import RunResult
 
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
+    callback=choose,
     help="""Describe, roll out, look at, check and remove a mesh.
 
     The mesh is data in an Ansible inventory: a group of relays, each with ktcp_address (the
@@ -65,11 +66,6 @@ Check = Annotated[
 OutputOption = Annotated[
     Output, typer.Option("--output", "-o", help="What to write on stdout: text or json.")
 ]
-
-
-def make_engine() -> Engine:
-    """Choose what runs Ansible."""
-    return LocalEngine()
 
 
 def load(inventories: list[str], output: Output) -> Mesh:

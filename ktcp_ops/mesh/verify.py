@@ -90,6 +90,8 @@ def fetch(
             "ktcp_probe_timeout": PROBE_TIMEOUT_S,
         },
         keep=frozenset({FETCH_TASK, *(f"{READ_TASK} {moment}" for moment in moments)}),
+        # The relays are looked at before any download begins and after the last one.
+        together=True,
     )
     result = engine.run(job, reporter)
     before, after = ({s.relay: s for s in statuses(mesh, result, moment)} for moment in moments)

@@ -35,6 +35,7 @@ class Job:
         check: only find out what would change.
         variables: extra variables; no secrets, Ansible may show them.
         keep: names of the tasks whose results are wanted in ``RunResult.outputs``.
+        together: its plays wait for each other's hosts, so that it can't be split.
     """
 
     title: str
@@ -44,10 +45,11 @@ class Job:
     check: bool = False
     variables: Mapping[str, Any] = field(default_factory=dict)
     keep: frozenset[str] = frozenset()
+    together: bool = False
 
 
 class Engine(Protocol):
-    """Whatever can run a job: this host, or later a mesh of execution nodes."""
+    """Whatever can run a job: this host, or other hosts on its behalf."""
 
     def run(self, job: Job, reporter: Reporter) -> RunResult:
         """Run a job to its end, or until the user interrupts it."""

@@ -6,12 +6,15 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ktcp_ops.errors import InvalidMeshError, UsageError
 from ktcp_ops.run.environment import ansible_environment
+
+SOURCES = {"ktcp_mesh", "ktcp_keys"}
+"""The variables that the plugin ``ktcp_mesh`` makes ``ktcp_node`` of."""
 
 
 def resolve(inventories: Sequence[str]) -> tuple[str, ...]:
@@ -35,10 +38,51 @@ def export(inventories: Sequence[str]) -> dict[str, Any]:
         UsageError: for an inventory that does not exist.
         InvalidMeshError: when Ansible cannot read it.
     """
+    said = ask(inventories, "--export", KTCP_MESH_EXPORT="true")
+    variables = json.loads(said, object_hook=unwrap).get("all", {}).get("vars", {})
+    return dict(variables)
+
+
+def listing(inventories: Sequence[str]) -> dict[str, Any]:
+    """Give every group, and every host with all its variables, as ``ansible-inventory`` does.
+
+    Texts that Ansible must not evaluate keep its mark for them, and so do vaulted ones.
+
+    Raises:
+        UsageError: for an inventory that does not exist.
+        InvalidMeshError: when Ansible cannot read it, or the mesh in it is invalid.
+    """
+    return dict(json.loads(ask(inventories)))
+
+
+def portion(listing: Mapping[str, Any], hosts: Collection[str]) -> dict[str, Any]:
+    """Make an inventory of some hosts of a listing, in the form that Ansible reads from files.
+
+    What the mesh was computed from stays here: every relay's ``ktcp_node`` is in it, and with
+    it the keys that these relays use, and no others.
+    """
+    variables = {
+        host: {name: value for name, value in own.items() if name not in SOURCES}
+        for host, own in listing["_meta"]["hostvars"].items()
+    }
+    groups: dict[str, Any] = {
+        name: {
+            "hosts": {host: {} for host in group.get("hosts", ()) if host in hosts},
+            "children": {child: {} for child in group.get("children", ())},
+        }
+        for name, group in listing.items()
+        if name not in ("_meta", "all", "ungrouped")
+    }
+    named = {host: variables.get(host, {}) for host in sorted(hosts)}
+    return {"all": {"hosts": named, "children": groups}}
+
+
+def ask(inventories: Sequence[str], *options: str, **environment: str) -> str:
+    """Give what ``ansible-inventory --list`` prints."""
     arguments = [part for name in resolve(inventories) for part in ("-i", name)]
     done = subprocess.run(
-        [sys.executable, "-m", "ansible", "inventory", "--list", "--export", *arguments],
-        env={**os.environ, **ansible_environment(), "KTCP_MESH_EXPORT": "true"},
+        [sys.executable, "-m", "ansible", "inventory", "--list", *options, *arguments],
+        env={**os.environ, **ansible_environment(), **environment},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -46,9 +90,7 @@ def export(inventories: Sequence[str]) -> dict[str, Any]:
     )
     if done.returncode != 0:
         raise InvalidMeshError(complaints(", ".join(inventories), done.stderr))
-    listing = json.loads(done.stdout, object_hook=unwrap)
-    variables = listing.get("all", {}).get("vars", {})
-    return dict(variables)
+    return done.stdout
 
 
 def unwrap(item: dict[str, Any]) -> Any:  # noqa: ANN401 - JSON is what it is

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What a worker gets to run its part of a job: our collection, its hosts, their variables.
+
+Its form is ansible-runner's (``ansible-runner transmit``). Inventories may hold secrets, so
+what is packed lies in memory, where the system has a file system for that.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import ansible_runner
+
+from ktcp_ops.errors import KtcpError
+from ktcp_ops.run.engine import Job
+from ktcp_ops.run.environment import ansible_environment, collection_root
+
+MEMORY = Path("/dev/shm")
+"""Files in it are on no disk."""
+
+PARTS = ("kmod", "playbooks", "roles")
+LEFT_BY_BUILDS = ("*.o", "*.ko", "*.mod", "*.mod.c", "*.cmd", "*.symvers", "*.order", "__pycache__")
+
+
+@contextmanager
+def memory_directory() -> Iterator[Path]:
+    """Give a fresh directory that only we can read, in memory; temporary files go there too."""
+    base = MEMORY if os.access(MEMORY, os.W_OK) else None
+    with tempfile.TemporaryDirectory(prefix="ktcp-workers-", dir=base) as name:
+        # The runner packs through a temporary file, and can't be told where to have it.
+        before, tempfile.tempdir = tempfile.tempdir, name
+        try:
+            yield Path(name)
+        finally:
+            tempfile.tempdir = before
+
+
+def lay_out(job: Job, directory: Path) -> str:
+    """Copy what a job needs besides its hosts; give its playbook's path in ``project``."""
+    root, project = collection_root(), directory / "project"
+    for part in PARTS:
+        shutil.copytree(root / part, project / part, ignore=shutil.ignore_patterns(*LEFT_BY_BUILDS))
+    if job.playbook.is_relative_to(root):
+        return str(job.playbook.relative_to(root))
+    shutil.copy(job.playbook, project / "playbooks")
+    return f"playbooks/{job.playbook.name}"
+
+
+def pack(job: Job, directory: Path, playbook: str, inventory: Mapping[str, Any]) -> Path:
+    """Write the stream that lets a worker run a laid out job over its hosts.
+
+    Returns:
+        The file with the stream, in ``directory``'s parent.
+    """
+    number, stream = tempfile.mkstemp(prefix="stream-", dir=directory.parent)
+    with os.fdopen(number, "wb") as output:
+        ansible_runner.run(
+            streamer="transmit",
+            _output=output,
+            private_data_dir=str(directory),
+            playbook=playbook,
+            inventory=dict(inventory),
+            cmdline="--check --diff" if job.check else None,
+            extravars=dict(job.variables),
+            envvars=worker_environment(),
+            settings={"pexpect_timeout": 1, "suppress_ansible_output": True},
+            suppress_env_files=True,
+            cancel_callback=bool,  # with one set, signal handlers are left alone
+        )
+    return Path(stream)
+
+
+def worker_environment() -> dict[str, str]:
+    """Take what has no path of this host in it out of what our own runs get."""
+    paths = {"PATH", "ANSIBLE_INVENTORY_PLUGINS", "ANSIBLE_ROLES_PATH"}
+    ours = {name: value for name, value in ansible_environment().items() if name not in paths}
+    # The worker takes it from the directory `roles` beside `project`.
+    return {**ours, "ANSIBLE_ROLES_PATH": "../project/roles"}
+
+
+def hosts_of(job: Job, inventory: Mapping[str, Any], directory: Path) -> list[str]:
+    """Ask Ansible which hosts a job is about, within its limit.
+
+    Raises:
+        KtcpError: with Ansible's words, when it finds none or cannot read the playbook.
+    """
+    file = directory / "all.json"
+    file.write_text(json.dumps(inventory), encoding="utf-8")
+    limit = ["--limit", job.limit] if job.limit else []
+    variables = ["--extra-vars", json.dumps(dict(job.variables))]
+    command = [sys.executable, "-m", "ansible", "playbook", "--list-hosts", "-i", str(file)]
+    done = subprocess.run(
+        [*command, *limit, *variables, str(job.playbook)],
+        env={**os.environ, **ansible_environment()},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise KtcpError(done.stderr.strip() or "Ansible ended without a reason")
+    return listed(done.stdout.splitlines())
+
+
+def listed(lines: Sequence[str]) -> list[str]:
+    """Read the hosts that ``--list-hosts`` printed: a block of them below each play."""
+    found: set[str] = set()
+    inside = False
+    for line in lines:
+        if line.startswith("    hosts ("):
+            inside = True
+        elif inside and line.startswith("      "):
+            found.add(line.strip())
+        else:
+            inside = False
+    return sorted(found)

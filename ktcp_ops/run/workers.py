@@ -1,0 +1,304 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The engine that has other hosts run the parts of a job: beyond what one control node can do.
+
+Each worker gets its share of the hosts through the standard input of one command, mostly
+ssh, and answers with its events on that command's standard output, as ansible-runner's
+``worker`` does. What it is told is nowhere else: neither on a command line nor on a disk.
+"""
+
+import math
+import queue
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import ansible_runner
+
+from ktcp_ops.errors import KtcpError
+from ktcp_ops.run import parcel
+from ktcp_ops.run.engine import Job, count_tasks, interrupts_set
+from ktcp_ops.run.events import Tally
+from ktcp_ops.run.inventory import listing, portion
+from ktcp_ops.run.reporter import Reporter
+from ktcp_ops.run.result import RunResult
+
+SSH = (
+    "ssh",
+    "-T",
+    "-oBatchMode=yes",
+    "-oConnectTimeout=20",
+    # A worker that vanished is noticed within a minute.
+    "-oServerAliveInterval=15",
+    "-oServerAliveCountMax=4",
+)
+GRACE_S = 10.0
+BROKEN = (OSError, ValueError, TypeError, KeyError, AttributeError)
+"""What reading a stream raises that is none of a worker's."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Worker:
+    """Who runs a part of a job: a name for people, and the command that reaches it."""
+
+    name: str
+    command: tuple[str, ...]
+
+    @classmethod
+    def by_ssh(cls, login: str, command: str) -> "Worker":
+        """Make the worker that ssh reaches at ``login`` and that begins by a shell command."""
+        # Its files are in memory too; a worker without such a directory uses its /tmp.
+        return cls(name=login, command=(*SSH, login, f"TMPDIR={parcel.MEMORY} {command}"))
+
+
+@dataclass
+class Share:
+    """A worker's part of a job while it runs."""
+
+    worker: Worker
+    hosts: tuple[str, ...]
+    process: subprocess.Popen[bytes]
+    complaints: IO[bytes]
+    tally: Tally
+    status: str = "unstarted"
+    explanation: str = ""
+    ended: bool = False
+
+    @property
+    def answers(self) -> IO[bytes]:
+        """The stream that it sends."""
+        if self.process.stdout is None:  # start() asks for a pipe
+            raise AssertionError
+        return self.process.stdout
+
+    def last_words(self) -> str:
+        """Say why the worker is lost, as well as anybody knows."""
+        self.complaints.seek(0)
+        lines = self.complaints.read().decode(errors="replace").split("\n")
+        said = [line.strip() for line in lines if line.strip()]
+        return said[-1] if said else self.explanation or "it ended without a word"
+
+
+@dataclass
+class Furthest:
+    """A reporter for several workers at once: tasks are told when the first one begins them."""
+
+    reporter: Reporter
+    number: int = field(default=0, init=False)
+
+    def started(self, *, title: str, tasks: int | None) -> None:
+        """The run begins."""
+        self.reporter.started(title=title, tasks=tasks)
+
+    def task(self, *, number: int, name: str) -> None:
+        """A worker begins a task."""
+        if number > self.number:
+            self.number = number
+            self.reporter.task(number=number, name=name)
+
+    def host(self, *, host: str, outcome: str, message: str) -> None:
+        """A host is through with a task."""
+        self.reporter.host(host=host, outcome=outcome, message=message)
+
+    def finished(self) -> None:
+        """The run is over."""
+        self.reporter.finished()
+
+
+Item = tuple[Share, dict[str, Any] | None]
+"""A worker's event, or None after its last one."""
+
+
+class WorkersEngine:
+    """Splits a job's hosts among workers, in the order of their names, and runs all at once."""
+
+    def __init__(self, workers: Sequence[Worker]) -> None:
+        self.workers = tuple(workers)
+
+    def run(self, job: Job, reporter: Reporter) -> RunResult:
+        """Run a job; Ctrl-C and SIGTERM end the commands that reach the workers.
+
+        The hosts of a worker that cannot be reached, or that is lost before its end, count as
+        unreachable. A worker that loses us ends Ansible at its next event.
+        """
+        wanted = threading.Event()
+        furthest = Furthest(reporter)
+        reporter.started(title=job.title, tasks=count_tasks(job))
+        try:
+            with parcel.memory_directory() as directory, interrupts_set(wanted):
+                parcels = self.prepare(job, directory)
+                with running(parcels, furthest, job) as shares:
+                    follow(shares, wanted, directory)
+                    return merged(shares, canceled=wanted.is_set())
+        except KtcpError as error:
+            return RunResult(hosts=(), complete=False, complaint=error.message)
+        finally:
+            reporter.finished()
+
+    def prepare(self, job: Job, directory: Path) -> list[tuple[Worker, tuple[str, ...], Path]]:
+        """Pack each worker's share of the hosts; workers without one are left out."""
+        known = listing(job.inventories)
+        everything = portion(known, known["_meta"]["hostvars"].keys() | hosts_in(known))
+        hosts = parcel.hosts_of(job, everything, directory)
+        private = directory / "private"
+        playbook = parcel.lay_out(job, private)
+        shares = split(hosts, self.workers[:1] if job.together else self.workers)
+        return [
+            (worker, own, parcel.pack(job, private, playbook, portion(known, own)))
+            for worker, own in shares
+        ]
+
+
+def hosts_in(listing: dict[str, Any]) -> set[str]:
+    """List the hosts that have no variable at all too."""
+    return {
+        host
+        for name, group in listing.items()
+        if name != "_meta"
+        for host in group.get("hosts", ())
+    }
+
+
+def split(hosts: Sequence[str], workers: Sequence[Worker]) -> list[tuple[Worker, tuple[str, ...]]]:
+    """Deal hosts out to workers, so that the same ones always get the same."""
+    ordered = sorted(hosts)
+    shares = [(worker, tuple(ordered[n :: len(workers)])) for n, worker in enumerate(workers)]
+    return [(worker, own) for worker, own in shares if own]
+
+
+@contextmanager
+def running(
+    parcels: Sequence[tuple[Worker, tuple[str, ...], Path]], reporter: Reporter, job: Job
+) -> Iterator[list[Share]]:
+    """Start the workers; whatever happens, none of their commands is left behind.
+
+    Raises:
+        KtcpError: when a command cannot be started at all.
+    """
+    shares: list[Share] = []
+    with ExitStack() as stack:
+        for worker, hosts, stream in parcels:
+            complaints = stack.enter_context(tempfile.TemporaryFile())
+            source = stack.enter_context(stream.open("rb"))
+            process = start(worker, source, complaints)
+            share = Share(worker, hosts, process, complaints, Tally(reporter, job.keep))
+            stack.callback(end, share)
+            shares.append(share)
+        yield shares
+
+
+def start(worker: Worker, source: IO[bytes], complaints: IO[bytes]) -> subprocess.Popen[bytes]:
+    """Start a worker's command."""
+    try:
+        return subprocess.Popen(
+            worker.command,
+            stdin=source,
+            stdout=subprocess.PIPE,
+            stderr=complaints,
+            # Ctrl-C is for us, who end them in order.
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise KtcpError(f"worker {worker.name}: {error}") from error
+
+
+def follow(shares: Sequence[Share], wanted: threading.Event, directory: Path) -> None:
+    """Feed each worker's events to its tally, all from this thread, until all have ended."""
+    items: queue.SimpleQueue[Item] = queue.SimpleQueue()
+    for number, share in enumerate(shares):
+        place = directory / f"answers-{number}"
+        place.mkdir()
+        threading.Thread(target=listen, args=(share, items, place), daemon=True).start()
+    deadline = math.inf
+    while not all(share.ended for share in shares) and time.monotonic() < deadline:
+        if wanted.is_set() and deadline == math.inf:
+            for share in shares:
+                share.process.terminate()
+            deadline = time.monotonic() + GRACE_S
+        try:
+            share, event = items.get(timeout=0.5)
+        except queue.Empty:
+            continue
+        if event is not None:
+            share.tally.feed(event)
+            continue
+        share.ended = True
+        if not wanted.is_set():
+            settle(share)
+
+
+def listen(share: Share, items: "queue.SimpleQueue[Item]", directory: Path) -> None:
+    """Read a worker's stream to its end, or to where it breaks."""
+
+    def take(event: dict[str, Any]) -> bool:
+        items.put((share, event))
+        return False  # no copy of the event on disk
+
+    def note(status: dict[str, Any], **_config: object) -> None:
+        share.status = str(status["status"])
+        share.explanation = str(status.get("job_explanation", ""))
+
+    try:
+        with share.answers as answers:
+            ansible_runner.run(
+                streamer="process",
+                _input=answers,
+                private_data_dir=str(directory),
+                quiet=True,
+                event_handler=take,
+                status_handler=note,
+                cancel_callback=bool,
+            )
+    except BROKEN as error:
+        share.status, share.explanation = "error", f"its stream cannot be read: {error}"
+    finally:
+        items.put((share, None))
+
+
+def end(share: Share) -> None:
+    """Have a worker's command end: by itself if it has said all, else politely, then by force.
+
+    One that has said all still has its files to remove.
+    """
+    if not share.ended:
+        share.process.terminate()
+    try:
+        share.process.wait(GRACE_S)
+    except subprocess.TimeoutExpired:
+        share.process.kill()
+        share.process.wait()
+
+
+def settle(share: Share) -> None:
+    """Count the hosts of a lost worker as unreachable, but for those that had failed before."""
+    if share.tally.complete or share.status != "error":
+        return
+    end(share)  # only then it has said its last words
+    message = f"worker {share.worker.name} is lost: {share.last_words()}"
+    data = {"task": "Run on a worker", "res": {"msg": message}}
+    for host in share.hosts:
+        if not share.tally.host({"host": host}).failed:
+            event = {"event": "runner_on_unreachable", "event_data": {**data, "host": host}}
+            share.tally.feed(event)
+    share.tally.complete = True
+
+
+def merged(shares: Sequence[Share], *, canceled: bool) -> RunResult:
+    """Make one result of all shares."""
+    parts = [share.tally.result(canceled=canceled) for share in shares]
+    outputs: dict[str, dict[str, Any]] = {}
+    for result in parts:
+        for task, hosts in result.outputs.items():
+            outputs.setdefault(task, {}).update(hosts)
+    return RunResult(
+        hosts=tuple(sorted((h for p in parts for h in p.hosts), key=lambda host: host.host)),
+        complete=all(result.complete for result in parts),
+        canceled=canceled,
+        complaint="\n".join(result.complaint for result in parts if result.complaint),
+        outputs=outputs,
+    )
