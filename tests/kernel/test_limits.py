@@ -90,7 +90,7 @@ def test_peer_of_the_route_removed(mesh: Mesh, family: Family) -> None:
 
 def test_idle_split_ends(mesh: Mesh, family: Family) -> None:
     for relay in mesh.relays:
-        relay.write("settings", "idle_timeout_s 1")
+        relay.write("settings", f"idle_timeout_s {int(seconds(1))}")
     ended = mesh.rc.stat("idle_timeouts_total") + mesh.rs.stat("idle_timeouts_total")
     with (
         serving(mesh.s, family, echo) as at,
@@ -104,12 +104,15 @@ def test_idle_split_ends(mesh: Mesh, family: Family) -> None:
 
 
 def test_split_with_traffic_one_way_is_not_idle(mesh: Mesh, family: Family) -> None:
+    # Nothing but a pause of the whole guest may be as long.
+    idle = int(seconds(3))
+    ticks = idle * 3
     for relay in mesh.relays:
-        relay.write("settings", "idle_timeout_s 2")
+        relay.write("settings", f"idle_timeout_s {idle}")
 
     def trickle(sock: socket.socket) -> None:
         sock.settimeout(0.4)
-        for _ in range(15):
+        for _ in range(ticks):
             sock.sendall(b".")
             try:
                 assert sock.recv(1), "ended"
@@ -120,7 +123,7 @@ def test_split_with_traffic_one_way_is_not_idle(mesh: Mesh, family: Family) -> N
         serving(mesh.s, family, trickle) as at,
         connect(mesh.c, family, at.address, at.port) as sock,
     ):
-        for _ in range(15):
+        for _ in range(ticks):
             assert sock.recv(1) == b"."
         at.join()
 
