@@ -37,7 +37,12 @@ def every(root: Path) -> list[Phase]:
     """All phases of the checkout at `root`, in the order in which they run: quick ones first."""
     return [
         phase("lint", "fast", minutes=10, commands=lint_commands(root)),
-        phase("unit", "fast", minutes=10, commands=[(*PYTEST, "tests/unit", "--cov")]),
+        phase(
+            "unit",
+            "fast",
+            minutes=10,
+            commands=[(*PYTEST, "tests/unit", "--cov", "--numprocesses", "auto")],
+        ),
         phase("contract", "fast", minutes=5, commands=[(*PYTEST, "tests/contract")]),
         phase("kernel lint", "kernel", minutes=20, commands=[(*HARNESS, "lint")]),
         *(

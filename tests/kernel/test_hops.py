@@ -72,16 +72,16 @@ def path(family: Family, addresses: list[str]) -> str:
     return "via " + ",".join(family.at(one, RELAY_PORT) for one in (*addresses, family.rs))
 
 
-@pytest.mark.parametrize("count", [1, 2, 7])
+@pytest.mark.parametrize("count", [1, 7])
 def test_path_of_many_relays(mesh: Mesh, family: Family, count: int) -> None:
     """Up to 8 relays follow rc, the last being rs."""
     with relays_between(mesh, family, count) as addresses, serving(mesh.s, family, echo) as at:
         mesh.route(family, path(family, addresses))
-        for number in range(3):
+        for number in range(2):
             with connect(mesh.c, family, at.address, at.port, bound=60) as sock:
                 stream = Payload(300_000, seed=number)
                 exchange(sock, out=stream, into=stream)
-        assert at.peers == [family.rs_inside] * 3
+        assert at.peers == [family.rs_inside] * 2
         mesh.wait_idle()
 
 

@@ -204,7 +204,7 @@ def test_configuration_changes_under_load(mesh: Mesh, family: Family, what: str)
             receive(witness, Payload(100))
             work = [clients.submit(dial, at) for _ in range(8)]
             try:
-                for _ in range(times(40)):
+                for _ in range(times(25)):
                     change(mesh, family, what)
             finally:
                 stop.set()

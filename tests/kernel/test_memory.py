@@ -47,7 +47,7 @@ def test_traffic(mesh: Mesh, family: Family, percent: int) -> None:
     """Whoever is served is served right, and with memory back all are."""
     with serving(mesh.s, family, echo) as at, ThreadPoolExecutor(8) as clients:
         with failing(percent):
-            tried = [clients.submit(attempt, mesh, family, at.address, at.port) for _ in range(40)]
+            tried = [clients.submit(attempt, mesh, family, at.address, at.port) for _ in range(24)]
             for one in tried:
                 one.result()
             assert failed(), "nothing failed"

@@ -28,7 +28,7 @@ from tests.kernel.wait import SCALE, until
 
 pytestmark = pytest.mark.parametrize("mode", ["full", "threads"], indirect=True)
 
-SIZE = max(int((20 << 20) * SCALE), 4 << 20)
+SIZE = max(int((20 << 20) * SCALE), 2 << 20)
 # Least and most that the links of the topology carry, with IPv6 above 1280.
 MTUS = {"v4": (576, 1500, 9000), "v6": (1280, 1500, 9000)}
 OFFLOADS = ("tso", "gso", "gro", "sg", "tx")
