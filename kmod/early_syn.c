@@ -13,6 +13,7 @@
 #include "split.h"
 #include "stats.h"
 #include "thread_pool.h"
+#include "trace.h"
 
 #include <linux/jiffies.h>
 #include <linux/workqueue.h>
@@ -87,6 +88,7 @@ void ktcp_early_syn_start(struct ktcp_net *ktcp, const struct ktcp_flow *flow)
 		return;
 	}
 	ktcp_split_count(split);
+	trace_ktcp_early_syn(split);
 	if (ktcp_thread_pool_take(ktcp_session_run_early, split)) {
 		withdraw(split);
 		return;

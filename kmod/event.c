@@ -28,8 +28,15 @@
 /* Between two looks at what no callback tells. */
 #define LOOK_AGAIN (HZ / 50 + 1)
 
+/*
+ * What arrives at once goes on in softirq. What comes in bulk does not: many
+ * skbs go on together at less cost, and softirq should not be held for long.
+ */
+#define INLINE_MAX (16 << 10)
+
 enum direction_state {
-	HELD, /* the other relay's proof is awaited, by a thread */
+	HELD, /* the callbacks of both sides are not in place yet */
+	PROVING, /* the other relay's proof comes first */
 	RUNNING,
 	FLUSHING, /* an RST waits until what is in flight has arrived */
 	DONE,
@@ -40,7 +47,7 @@ enum direction_state {
  * @event: whose
  * @side: which
  * @state: of the direction that starts here
- * @deadline: of its flushing, jiffies
+ * @deadline: of its proof or its flushing, jiffies
  * @data_ready: the socket's own callback, as are the next
  * @write_space: tells of room
  * @state_change: tells of FIN and RST
@@ -101,7 +108,7 @@ static void look_again(struct timer_list *timer)
  */
 static bool is_full(const struct sock *sink)
 {
-	return sink->sk_wmem_queued &&
+	return READ_ONCE(sink->sk_wmem_queued) &&
 	       test_bit(SOCK_NOSPACE, &sink->sk_socket->flags);
 }
 
@@ -115,7 +122,8 @@ static bool move_inline(struct end *end, struct sock *source)
 	struct sock *sink = split->sock[ktcp_side_other(end->side)]->sk;
 	enum ktcp_transfer_end why = KTCP_SOURCE_HAS_MORE;
 
-	if (!in_serving_softirq() || sock_owned_by_user_nocheck(source))
+	if (!in_serving_softirq() || sock_owned_by_user_nocheck(source) ||
+	    tcp_inq(source) > INLINE_MAX)
 		return false;
 	if (!spin_trylock(&sink->sk_lock.slock))
 		return false;
@@ -134,13 +142,14 @@ static void event_data_ready(struct sock *sk)
 	struct end *end = sk->sk_user_data;
 
 	switch (READ_ONCE(end->state)) {
-	case HELD:
-		end->data_ready(sk);
-		break;
 	case RUNNING:
 		if (!move_inline(end, sk))
 			kick(end->event);
 		break;
+	case PROVING:
+		kick(end->event);
+		break;
+	case HELD:
 	case FLUSHING:
 	case DONE:
 		break;
@@ -217,8 +226,7 @@ static void flush_then_abort(struct ktcp_split *split, struct end *end)
 	WRITE_ONCE(split->state, KTCP_SPLIT_CLOSING);
 	WRITE_ONCE(split->broken, true);
 	end->deadline = jiffies + KTCP_FLUSH_MAX;
-	/* Pairs with step(), where a thread comes here. */
-	smp_store_release(&end->state, FLUSHING);
+	WRITE_ONCE(end->state, FLUSHING);
 }
 
 static void abort_sink(struct ktcp_split *split, struct end *end)
@@ -236,7 +244,25 @@ static bool is_flushed(const struct ktcp_split *split, enum ktcp_side side,
 	       READ_ONCE(split->dead) || time_after_eq(jiffies, deadline);
 }
 
-/* Returns how soon it has more to do, jiffies; MAX_JIFFY_OFFSET: when told. */
+/*
+ * The stream from the far side begins behind the other relay's proof. Returns,
+ * as the next two do, how soon there is more to do, in jiffies;
+ * MAX_JIFFY_OFFSET: when told.
+ */
+static unsigned long await_proof(struct ktcp_split *split, struct end *end)
+{
+	unsigned long now = jiffies;
+
+	if (!ktcp_handoff_has_confirm(split->sock[end->side]) &&
+	    time_before(now, end->deadline))
+		return end->deadline - now;
+	if (ktcp_forward_confirm(split, 0))
+		flush_then_abort(split, end);
+	else
+		WRITE_ONCE(end->state, RUNNING);
+	return 0;
+}
+
 static unsigned long run_direction(struct ktcp_split *split, struct end *end)
 {
 	struct sock *sink = split->sock[ktcp_side_other(end->side)]->sk;
@@ -265,8 +291,10 @@ static unsigned long run_direction(struct ktcp_split *split, struct end *end)
 
 static unsigned long step(struct ktcp_split *split, struct end *end)
 {
-	/* Pairs with flush_then_abort(), for its deadline. */
+	/* Pairs with release(), for the deadline of the proof. */
 	switch (smp_load_acquire(&end->state)) {
+	case PROVING:
+		return await_proof(split, end);
 	case RUNNING:
 		return run_direction(split, end);
 	case FLUSHING:
@@ -276,6 +304,7 @@ static unsigned long step(struct ktcp_split *split, struct end *end)
 		abort_sink(split, end);
 		return 0;
 	case HELD:
+		return LOOK_AGAIN;
 	case DONE:
 		break;
 	}
@@ -318,8 +347,8 @@ static unsigned long run_directions(struct ktcp_event *event)
 
 static bool is_done(const struct ktcp_event *event)
 {
-	return event->end[KTCP_NEAR].state == DONE &&
-	       event->end[KTCP_FAR].state == DONE;
+	return READ_ONCE(event->end[KTCP_NEAR].state) == DONE &&
+	       READ_ONCE(event->end[KTCP_FAR].state) == DONE;
 }
 
 /* Have the work run again, in @soon jiffies or once it may be idle. */
@@ -360,30 +389,51 @@ put:
 	ktcp_split_put(split);
 }
 
-static void begin(struct ktcp_event *event, enum ktcp_side from)
+/*
+ * Let the callback of a side act; true where something came before that. With
+ * the lock held, or softirq might still see the old state and this no bytes.
+ */
+static bool release(struct end *end, struct socket *sock,
+		    enum direction_state state)
 {
-	WRITE_ONCE(event->end[from].state, RUNNING);
-	kick(event);
+	bool due;
+
+	lock_sock(sock->sk);
+	/* Pairs with step(). */
+	smp_store_release(&end->state, state);
+	due = ktcp_socket_has_bytes(sock, 1);
+	release_sock(sock->sk);
+	return due;
 }
 
-/* The stream from the far side begins behind the other relay's proof. */
-static void begin_down(struct ktcp_event *event)
+static void begin(struct ktcp_event *event)
 {
+	struct end *near = &event->end[KTCP_NEAR], *far = &event->end[KTCP_FAR];
 	struct ktcp_split *split = event->split;
+	unsigned long soon = MAX_JIFFY_OFFSET;
+	enum direction_state state = RUNNING;
+	bool due;
+	u32 ms;
 
-	if (ktcp_forward_confirm(split)) {
-		flush_then_abort(split, &event->end[KTCP_FAR]);
-		kick(event);
-	} else {
-		begin(event, KTCP_FAR);
+	if (split->pass.owed) {
+		ms = READ_ONCE(split->ktcp->settings.handshake_timeout_ms);
+		soon = msecs_to_jiffies(ms);
+		far->deadline = jiffies + soon;
+		state = PROVING;
 	}
+	/* Before the sides act: the work may then be over at any time. */
+	plan(event, soon);
+	due = release(near, split->sock[KTCP_NEAR], RUNNING);
+	due |= release(far, split->sock[KTCP_FAR], state);
+	if (due)
+		kick(event);
 }
 
 /**
  * ktcp_event_run() - Forward without a thread
  * @split: the split; a reference is taken over
  *
- * Context: may sleep, no longer than for the other relay's proof.
+ * Context: may sleep, but waits for nobody.
  */
 void ktcp_event_run(struct ktcp_split *split)
 {
@@ -407,19 +457,21 @@ void ktcp_event_run(struct ktcp_split *split)
 		event->end[side].state = HELD;
 		install(&event->end[side], split->sock[side]->sk);
 	}
-	begin(event, KTCP_NEAR);
-	begin_down(event);
+	begin(event);
 	ktcp_split_put(split);
 }
 
 /**
  * ktcp_event_init() - Ready for splits
  *
+ * The queue is one of ordinary priority: work that overtakes whoever sends
+ * finds one skb each time it runs, and pays for a wake-up and an ACK for each.
+ *
  * Return: 0 or -ENOMEM.
  */
 int ktcp_event_init(void)
 {
-	queue = alloc_workqueue("ktcp", WQ_HIGHPRI | WQ_MEM_RECLAIM, 0);
+	queue = alloc_workqueue("ktcp", WQ_MEM_RECLAIM, 0);
 	return queue ? 0 : -ENOMEM;
 }
 

@@ -68,23 +68,22 @@ void ktcp_forward_account(struct ktcp_split *split, enum ktcp_side from,
 }
 
 /**
- * ktcp_forward_confirm() - Wait for the other relay's proof, if it owes one
+ * ktcp_forward_confirm() - Check the other relay's proof, if it owes one
  * @split: a split; the proof comes before the first byte of the stream
+ * @wait: for how long it is waited for, jiffies
  *
  * Context: may sleep.
  * Return: 0, -EPROTO for no or a wrong proof, or the socket's error.
  */
-int ktcp_forward_confirm(struct ktcp_split *split)
+int ktcp_forward_confirm(struct ktcp_split *split, long wait)
 {
 	struct socket *far = split->sock[KTCP_FAR];
-	struct ktcp_net *ktcp = split->ktcp;
-	u32 ms = READ_ONCE(ktcp->settings.handshake_timeout_ms);
 	int err;
 
 	if (!split->pass.owed)
 		return 0;
-	ktcp_socket_set_recv_timeout(far, msecs_to_jiffies(ms));
-	err = ktcp_handoff_confirm(ktcp, far, &split->pass);
+	ktcp_socket_set_recv_timeout(far, wait);
+	err = ktcp_handoff_confirm(split->ktcp, far, &split->pass);
 	if (!err)
 		ktcp_pass_trust(&split->peer->pool->passes);
 	ktcp_socket_set_recv_timeout(far, ktcp_forward_idle_limit(split));
@@ -155,13 +154,13 @@ enum ktcp_transfer_end ktcp_forward_move_atomic(struct ktcp_split *split,
 }
 
 /**
- * ktcp_forward_run() - Forward until both directions have ended
- * @split: with both sides connected; a reference is taken over
+ * ktcp_forward_begin() - Forward, where that takes no thread
+ * @split: with both sides connected; a reference is taken over on success
  *
- * Context: a thread of the pool, may sleep; for the life of the split where
- * the engine is "threads".
+ * Context: may sleep, but waits for nobody.
+ * Return: false where the engine is "threads": call ktcp_threads_run().
  */
-void ktcp_forward_run(struct ktcp_split *split)
+bool ktcp_forward_begin(struct ktcp_split *split)
 {
 	long idle = ktcp_forward_idle_limit(split);
 	unsigned int side;
@@ -170,8 +169,8 @@ void ktcp_forward_run(struct ktcp_split *split)
 		ktcp_socket_set_timeout(split->sock[side], idle);
 	WRITE_ONCE(split->state, KTCP_SPLIT_OPEN);
 	trace_ktcp_open(split);
-	if (READ_ONCE(split->ktcp->settings.engine) == KTCP_ENGINE_EVENT)
-		ktcp_event_run(split);
-	else
-		ktcp_threads_run(split);
+	if (READ_ONCE(split->ktcp->settings.engine) != KTCP_ENGINE_EVENT)
+		return false;
+	ktcp_event_run(split);
+	return true;
 }

@@ -9,17 +9,15 @@
 /* How long bytes in flight may hold up an RST. */
 #define KTCP_FLUSH_MAX (10 * HZ)
 
-/* What the two engines begin with, each taking over a reference. */
+bool ktcp_forward_begin(struct ktcp_split *split);
 void ktcp_threads_run(struct ktcp_split *split);
-void ktcp_event_run(struct ktcp_split *split);
 
 int ktcp_event_init(void);
 void ktcp_event_exit(void);
 
-void ktcp_forward_run(struct ktcp_split *split);
-
 /* For the engines. */
-int ktcp_forward_confirm(struct ktcp_split *split);
+void ktcp_event_run(struct ktcp_split *split);
+int ktcp_forward_confirm(struct ktcp_split *split, long wait);
 enum ktcp_transfer_end ktcp_forward_move(struct ktcp_split *split,
 					 enum ktcp_side from);
 enum ktcp_transfer_end ktcp_forward_move_atomic(struct ktcp_split *split,

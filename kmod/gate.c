@@ -3,8 +3,8 @@
  * The gate is what makes a relay fail open. The packet filter marks the flows
  * that are wanted, and redirects those whose mark has KTCP_MARK_TAKEN. Only
  * the gate sets that bit, between the two, on the SYN of a flow that can be
- * split now. Without a listener, a route or a peer, over a limit, while
- * draining, or with no module at all, the bit is missing and the flow goes
+ * split now. Without a listener, a route or a peer that is up, over a limit,
+ * while draining, or with no module at all, the bit is missing and the flow goes
  * its plain way.
  */
 
@@ -13,7 +13,6 @@
 #include "early_syn.h"
 #include "flow.h"
 #include "net.h"
-#include "peer.h"
 #include "route.h"
 #include "stats.h"
 
@@ -47,8 +46,10 @@ static bool route_is_usable(struct ktcp_net *ktcp, u32 mark)
 
 	if (!route)
 		return false;
-	usable = !route->hops || ktcp_peer_exists(ktcp, &route->hop[0]);
+	usable = ktcp_route_choose(ktcp, route);
 	ktcp_route_put(route);
+	if (!usable)
+		ktcp_count(ktcp, KTCP_DOWN_PASSED);
 	return usable;
 }
 

@@ -209,6 +209,17 @@ static int confirm_with(struct socket *sock, const struct ktcp_key *key,
 }
 
 /**
+ * ktcp_handoff_has_confirm() - Need ktcp_handoff_confirm() not wait?
+ * @sock: connection on which a ticket was used
+ *
+ * Context: any.
+ */
+bool ktcp_handoff_has_confirm(const struct socket *sock)
+{
+	return ktcp_socket_has_bytes(sock, sizeof(struct ktcp_wire_confirm));
+}
+
+/**
  * ktcp_handoff_confirm() - The side that connected: check the other's proof
  * @ktcp: the namespace
  * @sock: connection on which a ticket was used

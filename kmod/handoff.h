@@ -26,6 +26,7 @@ int ktcp_handoff_prove(struct ktcp_net *ktcp, struct socket *sock, u16 key_id,
 		       struct ktcp_pass *pass);
 int ktcp_handoff_resume(struct ktcp_net *ktcp, struct ktcp_pass *pass,
 			struct ktcp_wire_resume *resume);
+bool ktcp_handoff_has_confirm(const struct socket *sock);
 int ktcp_handoff_confirm(struct ktcp_net *ktcp, struct socket *sock,
 			 struct ktcp_pass *pass);
 int ktcp_handoff_challenge(struct ktcp_net *ktcp, struct socket *sock);

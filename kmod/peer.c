@@ -107,6 +107,31 @@ bool ktcp_peer_exists(struct ktcp_net *ktcp, const union ktcp_addr *addr)
 	return found;
 }
 
+/**
+ * ktcp_peer_is_up() - May flows be sent over the peer of an address?
+ * @ktcp: the namespace
+ * @addr: address and port
+ *
+ * Context: any.
+ */
+bool ktcp_peer_is_up(struct ktcp_net *ktcp, const union ktcp_addr *addr)
+{
+	struct ktcp_table *table;
+	bool up = false;
+	int i;
+
+	rcu_read_lock();
+	table = rcu_dereference(ktcp->peers);
+	i = peer_find(table, addr);
+	if (i >= 0) {
+		const struct ktcp_peer *peer = table->object[i];
+
+		up = READ_ONCE(peer->pool->health.state) == KTCP_HEALTH_UP;
+	}
+	rcu_read_unlock();
+	return up;
+}
+
 static int take_mark(struct ktcp_command *cmd, struct ktcp_peer *peer)
 {
 	static const char *const names[] = { "low", "high", "key" };
@@ -240,9 +265,11 @@ static void peer_print(struct seq_file *seq, const struct ktcp_peer *peer)
 	seq_printf(seq, " hits %lld misses %lld failures %lld",
 		   atomic64_read(&pool->hits), atomic64_read(&pool->misses),
 		   atomic64_read(&pool->failures));
-	seq_printf(seq, " bytes_up %lld bytes_down %lld\n",
+	seq_printf(seq, " bytes_up %lld bytes_down %lld rtt_us %lu state %s\n",
 		   atomic64_read(&pool->bytes[KTCP_NEAR]),
-		   atomic64_read(&pool->bytes[KTCP_FAR]));
+		   atomic64_read(&pool->bytes[KTCP_FAR]),
+		   ktcp_peer_pool_rtt_us(pool),
+		   ktcp_health_name(READ_ONCE(pool->health.state)));
 }
 
 static int peers_show(struct seq_file *seq, void *unused)
@@ -355,6 +382,7 @@ void ktcp_peer_kick_all(struct ktcp_net *ktcp)
 		const struct ktcp_peer *peer = table->object[i];
 
 		ktcp_peer_pool_kick(peer->pool);
+		ktcp_health_kick(&peer->pool->health);
 	}
 }
 

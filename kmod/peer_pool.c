@@ -97,6 +97,32 @@ void ktcp_peer_pool_kick(struct ktcp_peer_pool *pool)
 	spin_unlock_bh(&pool->lock);
 }
 
+/**
+ * ktcp_peer_pool_renew() - The peer went or came back: what failed says nothing
+ * @pool: the pool
+ *
+ * Context: any.
+ */
+void ktcp_peer_pool_renew(struct ktcp_peer_pool *pool)
+{
+	spin_lock_bh(&pool->lock);
+	pool->backoff_ms = 0;
+	pool_kick(pool);
+	spin_unlock_bh(&pool->lock);
+}
+
+/**
+ * ktcp_peer_pool_failed() - A leg to the peer could not be opened
+ * @pool: the pool
+ *
+ * Context: any.
+ */
+void ktcp_peer_pool_failed(struct ktcp_peer_pool *pool)
+{
+	atomic64_inc(&pool->failures);
+	ktcp_health_doubt(&pool->health);
+}
+
 /* False: somebody else was quicker. */
 static bool pooled_claim(struct pooled *pooled, enum pooled_state state)
 {
@@ -176,8 +202,14 @@ static bool reject_dead(void *object, void *list)
 	return true;
 }
 
-/* Up to half as much again, so that relays do not retry in step. */
-static unsigned long jitter(u32 ms)
+/**
+ * ktcp_peer_pool_jitter() - A pause that other relays do not make in step
+ * @ms: milliseconds
+ *
+ * Context: any.
+ * Return: jiffies, up to half as many again.
+ */
+unsigned long ktcp_peer_pool_jitter(u32 ms)
 {
 	return msecs_to_jiffies(ms + get_random_u32() % (ms / 2 + 1));
 }
@@ -186,7 +218,8 @@ static void pool_retry(struct ktcp_peer_pool *pool, u32 ms)
 {
 	spin_lock_bh(&pool->lock);
 	if (!pool->closing)
-		schedule_delayed_work(&pool->refill, jitter(ms));
+		schedule_delayed_work(&pool->refill,
+				      ktcp_peer_pool_jitter(ms));
 	spin_unlock_bh(&pool->lock);
 }
 
@@ -203,6 +236,39 @@ static void release_dead(struct ktcp_peer_pool *pool)
 	/* One that was between two magazines. */
 	if (atomic_read(&pool->nr_dead))
 		pool_retry(pool, BACKOFF_MIN_MS);
+}
+
+static bool is_of_key(const struct pooled *pooled)
+{
+	return pooled->pass.key == READ_ONCE(pooled->pool->key);
+}
+
+static bool reject_other_key(void *object, void *list)
+{
+	struct pooled *pooled = object;
+
+	if (is_of_key(pooled) || !pooled_claim(pooled, POOLED_TAKEN))
+		return false;
+	list_add(&pooled->node, list);
+	return true;
+}
+
+/* Of a key that is going to go. The other relay may owe its proof by it. */
+static void release_other_key(struct ktcp_peer_pool *pool)
+{
+	struct pooled *pooled, *next;
+	bool rekeyed;
+	LIST_HEAD(old);
+
+	spin_lock_bh(&pool->lock);
+	rekeyed = pool->rekeyed;
+	pool->rekeyed = false;
+	spin_unlock_bh(&pool->lock);
+	if (!rekeyed)
+		return;
+	ktcp_depot_sift(&pool->ready, reject_other_key, &old);
+	list_for_each_entry_safe(pooled, next, &old, node)
+		pooled_free(pooled);
 }
 
 static int pooled_connect(struct pooled *pooled)
@@ -257,6 +323,8 @@ static bool pooled_ready(struct pooled *pooled)
 static bool pool_add(struct pooled *pooled)
 {
 	struct ktcp_peer_pool *pool = pooled->pool;
+	/* Now, because whoever takes it may free it at once. */
+	u32 rtt_us = ktcp_socket_rtt_us(pooled->sock);
 	bool added = false;
 
 	pooled_watch(pooled);
@@ -270,6 +338,7 @@ static bool pool_add(struct pooled *pooled)
 	}
 	if (added) {
 		pool->backoff_ms = 0;
+		ewma_rtt_add(&pool->rtt, rtt_us);
 		/* Counted twice, it would be one too many for the high mark. */
 		connect_ended(pool);
 	}
@@ -281,13 +350,13 @@ static void connect_failed(struct pooled *pooled)
 {
 	struct ktcp_peer_pool *pool = pooled->pool;
 
-	atomic64_inc(&pool->failures);
+	ktcp_peer_pool_failed(pool);
 	ktcp_pass_forget(&pool->passes);
 	spin_lock_bh(&pool->lock);
 	list_del_init(&pooled->node);
 	pool->backoff_ms = clamp_t(u32, pool->backoff_ms * 2, BACKOFF_MIN_MS,
 				   BACKOFF_MAX_MS);
-	pool->retry_at = jiffies + jitter(pool->backoff_ms);
+	pool->retry_at = jiffies + ktcp_peer_pool_jitter(pool->backoff_ms);
 	spin_unlock_bh(&pool->lock);
 	pooled_free(pooled);
 	spin_lock_bh(&pool->lock);
@@ -345,7 +414,8 @@ static bool start_connect(struct ktcp_peer_pool *pool)
 /* How many are to be made now; negative: so many are too many. */
 static int pool_wants(struct ktcp_peer_pool *pool)
 {
-	bool enabled = READ_ONCE(pool->ktcp->settings.conn_pool);
+	bool enabled = READ_ONCE(pool->ktcp->settings.conn_pool) &&
+		       READ_ONCE(pool->health.state) != KTCP_HEALTH_DOWN;
 	int ready, have, wants;
 
 	spin_lock_bh(&pool->lock);
@@ -356,7 +426,8 @@ static int pool_wants(struct ktcp_peer_pool *pool)
 	/* One on its way may fail yet, so only those that wait end the filling. */
 	if (ready >= (int)pool->high)
 		pool->filling = false;
-	wants = pool->filling ? (int)pool->high - have : 0;
+	/* Little by little, so that no user waits for many to be made at once. */
+	wants = pool->filling ? (int)pool->high - have : have < (int)pool->high;
 	if (have > (int)pool->high)
 		wants = (int)pool->high - have;
 	if (!enabled)
@@ -412,6 +483,7 @@ static void pool_refill(struct work_struct *work)
 	int wants;
 
 	release_dead(pool);
+	release_other_key(pool);
 	wants = pool_wants(pool);
 	pool_shrink(pool, -wants);
 	if (wants > 0)
@@ -443,12 +515,12 @@ struct socket *ktcp_peer_pool_take(struct ktcp_peer_pool *pool,
 	bool alive;
 
 	while ((pooled = take_ready(pool))) {
-		if (atomic_read(&pool->nr_ready) < (int)READ_ONCE(pool->low))
-			ktcp_peer_pool_kick(pool);
+		ktcp_peer_pool_kick(pool);
 		pooled_unwatch(pooled);
 		sock = pooled->sock;
 		*pass = pooled->pass;
-		alive = READ_ONCE(sock->sk->sk_state) == TCP_ESTABLISHED &&
+		alive = is_of_key(pooled) &&
+			READ_ONCE(sock->sk->sk_state) == TCP_ESTABLISHED &&
 			!ktcp_socket_hold(sock);
 		kfree(pooled);
 		if (alive) {
@@ -456,12 +528,14 @@ struct socket *ktcp_peer_pool_take(struct ktcp_peer_pool *pool,
 			ktcp_pass_trust(&pool->passes);
 			atomic64_inc(&pool->hits);
 			ktcp_count(pool->ktcp, KTCP_POOL_HITS);
+			trace_ktcp_pool_take(pool, true);
 			return sock;
 		}
 		ktcp_socket_release(sock);
 	}
 	atomic64_inc(&pool->misses);
 	ktcp_count(pool->ktcp, KTCP_POOL_MISSES);
+	trace_ktcp_pool_take(pool, false);
 	ktcp_peer_pool_kick(pool);
 	return NULL;
 }
@@ -471,19 +545,45 @@ struct socket *ktcp_peer_pool_take(struct ktcp_peer_pool *pool,
  * @pool: the pool
  * @low: new low watermark
  * @high: new high watermark
- * @key: number of the key for new connections
+ * @key: number of the key to prove; what has proved another is taken no more
  *
  * Context: any.
  */
 void ktcp_peer_pool_set(struct ktcp_peer_pool *pool, u32 low, u32 high,
 			u16 key)
 {
+	bool other_key;
+
 	spin_lock_bh(&pool->lock);
+	other_key = pool->key != key;
 	WRITE_ONCE(pool->low, low);
 	pool->high = high;
 	WRITE_ONCE(pool->key, key);
+	pool->rekeyed = pool->rekeyed || other_key;
 	spin_unlock_bh(&pool->lock);
 	ktcp_peer_pool_kick(pool);
+	if (other_key)
+		ktcp_health_doubt(&pool->health);
+}
+
+/**
+ * ktcp_peer_pool_rtt_us() - How far away the peer is
+ * @pool: the pool
+ *
+ * Connections that wait send nothing that could be timed, so the newest ones
+ * tell.
+ *
+ * Context: any.
+ * Return: the smoothed round-trip time, 0 before the first connection.
+ */
+unsigned long ktcp_peer_pool_rtt_us(struct ktcp_peer_pool *pool)
+{
+	unsigned long rtt_us;
+
+	spin_lock_bh(&pool->lock);
+	rtt_us = ewma_rtt_read(&pool->rtt);
+	spin_unlock_bh(&pool->lock);
+	return rtt_us;
 }
 
 /**
@@ -509,9 +609,11 @@ struct ktcp_peer_pool *ktcp_peer_pool_create(struct ktcp_net *ktcp,
 	pool->ktcp = ktcp;
 	pool->addr = *addr;
 	spin_lock_init(&pool->lock);
+	ewma_rtt_init(&pool->rtt);
 	ktcp_pass_init(&pool->passes);
 	INIT_LIST_HEAD(&pool->busy);
 	INIT_DELAYED_WORK(&pool->refill, pool_refill);
+	ktcp_health_init(&pool->health);
 	return pool;
 }
 
@@ -556,6 +658,7 @@ void ktcp_peer_pool_close(struct ktcp_peer_pool *pool)
 	unsigned int round = 0;
 	struct sock *sk;
 
+	ktcp_health_close(&pool->health);
 	spin_lock_bh(&pool->lock);
 	pool->closing = true;
 	spin_unlock_bh(&pool->lock);

@@ -225,7 +225,7 @@ static struct ktcp_split *expired_of(struct ktcp_rendezvous *tree,
 	lockdep_assert_held(&tree->lock);
 	for (node = rb_first(&tree->halves); node; node = rb_next(node)) {
 		split = split_of(node);
-		if (time_before(split->begun, before)) {
+		if (time_before(READ_ONCE(split->begun), before)) {
 			erase(tree, split);
 			return split;
 		}

@@ -108,14 +108,36 @@ bool ktcp_route_exists(struct ktcp_net *ktcp, u32 mark)
 	return found;
 }
 
-static int add_hop(struct ktcp_command *cmd, struct ktcp_route *route,
+/**
+ * ktcp_route_choose() - The best path of a route that can be used now
+ * @ktcp: the namespace
+ * @route: the route
+ *
+ * Context: any.
+ * Return: the path, NULL where the next relay of each is down or no peer.
+ */
+const struct ktcp_path *ktcp_route_choose(struct ktcp_net *ktcp,
+					  const struct ktcp_route *route)
+{
+	unsigned int i;
+
+	for (i = 0; i < route->paths; i++) {
+		const struct ktcp_path *path = &route->path[i];
+
+		if (!path->hops || ktcp_peer_is_up(ktcp, &path->hop[0]))
+			return path;
+	}
+	return NULL;
+}
+
+static int add_hop(struct ktcp_command *cmd, struct ktcp_path *path,
 		   const char *word)
 {
-	union ktcp_addr *hop = &route->hop[route->hops];
+	union ktcp_addr *hop = &path->hop[path->hops];
 	unsigned int i;
 	int err;
 
-	if (route->hops == KTCP_HOPS_MAX)
+	if (path->hops == KTCP_HOPS_MAX)
 		return ktcp_command_fail(cmd, word, -ERANGE,
 					 "a path has at most %u relays",
 					 KTCP_HOPS_MAX);
@@ -126,29 +148,59 @@ static int add_hop(struct ktcp_command *cmd, struct ktcp_route *route,
 	if (!ktcp_addr_is_unicast(hop))
 		return ktcp_command_fail(cmd, word, -EINVAL,
 					 "no relay can have this address");
-	for (i = 0; i < route->hops; i++)
-		if (ktcp_addr_equal(&route->hop[i], hop))
+	for (i = 0; i < path->hops; i++)
+		if (ktcp_addr_equal(&path->hop[i], hop))
 			return ktcp_command_fail(cmd, word, -EINVAL,
 						 "the path loops");
-	route->hops++;
+	path->hops++;
+	return 0;
+}
+
+/* Whether a path is taken depends on its first relay alone. */
+static int check_first(struct ktcp_command *cmd, const struct ktcp_route *route,
+		       const struct ktcp_path *path, const char *text)
+{
+	unsigned int i;
+
+	if (!ktcp_peer_exists(cmd->ktcp, &path->hop[0]))
+		return ktcp_command_fail(cmd, text, -ENOENT,
+					 "the first relay is not a peer; add it to peers first");
+	for (i = 0; i < route->paths; i++)
+		if (ktcp_addr_equal(&route->path[i].hop[0], &path->hop[0]))
+			return ktcp_command_fail(cmd, text, -EINVAL,
+						 "the backup's first relay begins another path of this route");
 	return 0;
 }
 
 static int take_path(struct ktcp_command *cmd, struct ktcp_route *route)
 {
-	const char *path;
+	struct ktcp_path *path = &route->path[route->paths];
+	const char *text;
 	char *rest, *word;
 	int err;
 
-	err = ktcp_command_text(cmd, "ADDRESS:PORT[,ADDRESS:PORT...]", &path);
+	err = ktcp_command_text(cmd, "ADDRESS:PORT[,ADDRESS:PORT...]", &text);
 	if (err)
 		return err;
-	rest = (char *)path;
+	if (route->paths == KTCP_PATHS_MAX)
+		return ktcp_command_fail(cmd, text, -ERANGE,
+					 "a route has at most %u backups",
+					 KTCP_PATHS_MAX - 1);
+	rest = (char *)text;
 	while (!err && (word = strsep(&rest, ",")))
-		err = add_hop(cmd, route, word);
-	if (!err && !ktcp_peer_exists(cmd->ktcp, &route->hop[0]))
-		err = ktcp_command_fail(cmd, path, -ENOENT,
-					"the first relay is not a peer; add it to peers first");
+		err = add_hop(cmd, path, word);
+	err = err ?: check_first(cmd, route, path, text);
+	if (!err)
+		route->paths++;
+	return err;
+}
+
+static int take_paths(struct ktcp_command *cmd, struct ktcp_route *route)
+{
+	int err = take_path(cmd, route);
+
+	while (!err && ktcp_command_accept(cmd, "backup"))
+		err = take_path(cmd, route);
 	return err;
 }
 
@@ -159,7 +211,9 @@ static int take_route(struct ktcp_command *cmd, struct ktcp_route *route)
 	int err = kind < 0 ? kind : 0;
 
 	if (!err && kind == 0)
-		err = take_path(cmd, route);
+		err = take_paths(cmd, route);
+	else if (!err)
+		route->paths = 1;
 	if (!err && ktcp_command_accept(cmd, "target")) {
 		route->service = true;
 		err = ktcp_command_addr(cmd, &route->target);
@@ -229,15 +283,24 @@ static int routes_line(struct ktcp_command *cmd, void **draft)
 	return route_del(cmd, *draft, mark);
 }
 
+static void path_print(struct seq_file *seq, const char *word,
+		       const struct ktcp_path *path)
+{
+	unsigned int i;
+
+	for (i = 0; i < path->hops; i++)
+		seq_printf(seq, "%s%pISpc", i ? "," : word, &path->hop[i]);
+}
+
 static void route_print(struct seq_file *seq, const struct ktcp_route *route)
 {
 	unsigned int i;
 
 	seq_printf(seq, "add mark 0x%x ", route->mark);
-	if (!route->hops)
+	if (!route->path[0].hops)
 		seq_puts(seq, "direct");
-	for (i = 0; i < route->hops; i++)
-		seq_printf(seq, "%s%pISpc", i ? "," : "via ", &route->hop[i]);
+	for (i = 0; i < route->paths; i++)
+		path_print(seq, i ? " backup " : "via ", &route->path[i]);
 	if (route->service)
 		seq_printf(seq, " target %pISpc", &route->target);
 	if (route->flags & KTCP_OPEN_PROXY)

@@ -175,7 +175,7 @@ static int take_peer(struct ktcp_split *split, struct opening *opening)
 		return use_pooled(split, sock, opening);
 	err = connect_peer(split, opening);
 	if (err)
-		atomic64_inc(&pool->failures);
+		ktcp_peer_pool_failed(pool);
 	return err;
 }
 
@@ -192,7 +192,8 @@ static int open_relay(struct ktcp_split *split, const union ktcp_addr *path,
 	struct opening *opening;
 	int err;
 
-	split->peer = ktcp_peer_get(split->ktcp, path);
+	/* Pairs with ktcp_split_abort_unheard(). */
+	WRITE_ONCE(split->peer, ktcp_peer_get(split->ktcp, path));
 	if (!split->peer)
 		return -EHOSTUNREACH;
 	opening = kmalloc(sizeof(*opening), GFP_KERNEL);
@@ -231,6 +232,17 @@ static int open_target(struct ktcp_split *split)
 	return err;
 }
 
+/* Where all are down by now, the route's own: the gate took the flow. */
+static const struct ktcp_path *choose(struct ktcp_split *split,
+				      const struct ktcp_route *route)
+{
+	const struct ktcp_path *path = ktcp_route_choose(split->ktcp, route);
+
+	if (path && path != &route->path[0])
+		ktcp_count(split->ktcp, KTCP_FAILOVERS);
+	return path ?: &route->path[0];
+}
+
 static int open_far(struct ktcp_split *split, const union ktcp_addr *path,
 		    u8 hops)
 {
@@ -242,13 +254,15 @@ static int open_route(struct ktcp_split *split)
 {
 	struct ktcp_route *route = ktcp_route_get(split->ktcp,
 						  split->flow.mark);
+	const struct ktcp_path *path;
 	int err;
 
 	if (!route)
 		return -ENOENT;
 	split->target = route->service ? route->target : split->flow.target;
 	split->flags = route->flags;
-	err = open_far(split, route->hop, route->hops);
+	path = choose(split, route);
+	err = open_far(split, path->hop, path->hops);
 	ktcp_route_put(route);
 	return err;
 }
@@ -258,7 +272,8 @@ static void finish(struct ktcp_split *split, int err)
 {
 	trace_ktcp_session(split, err);
 	if (!err) {
-		ktcp_forward_run(split);
+		if (!ktcp_forward_begin(split))
+			ktcp_threads_run(split);
 		return;
 	}
 	if (split->counted)
@@ -267,9 +282,9 @@ static void finish(struct ktcp_split *split, int err)
 	ktcp_split_put(split);
 }
 
-static void run_finish(void *arg)
+static void run_threads(void *arg)
 {
-	finish(arg, 0);
+	ktcp_threads_run(arg);
 }
 
 static void run_client(void *arg)
@@ -334,7 +349,9 @@ static void join(struct ktcp_split *split, struct socket *near)
 		/* The thread that opens the far side goes on. */
 		ktcp_split_put(split);
 	} else if (state == KTCP_SPLIT_HALF) {
-		run_in_thread(split, run_finish);
+		trace_ktcp_session(split, 0);
+		if (!ktcp_forward_begin(split))
+			run_in_thread(split, run_threads);
 	} else {
 		finish(split, -EHOSTUNREACH);
 	}

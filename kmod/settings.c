@@ -51,6 +51,8 @@ static const struct setting settings[] = {
 	NUMBER(early_syn_max, 4096, 1, 1 << 20),
 	NUMBER(handshake_timeout_ms, 5000, 100, 60000),
 	NUMBER(connect_timeout_ms, 10000, 100, 120000),
+	NUMBER(peer_timeout_ms, 3000, 1000, 60000),
+	NUMBER(peer_hold_ms, 10000, 0, 3600000),
 	NUMBER(idle_timeout_s, 7200, 1, 30 * 86400),
 	NUMBER(max_splits, 10000, 1, 1 << 20),
 };

@@ -31,6 +31,8 @@ enum ktcp_datapath {
  * @early_syn_max: most halves that wait for their other half
  * @handshake_timeout_ms: bound of one handshake between relays
  * @connect_timeout_ms: bound of one connect
+ * @peer_timeout_ms: silence after which a peer counts as gone
+ * @peer_hold_ms: how long one that is back is not used yet
  * @idle_timeout_s: a split that moves no byte for so long is closed
  * @max_splits: most splits of the namespace
  */
@@ -47,6 +49,8 @@ struct ktcp_settings {
 	u32 early_syn_max;
 	u32 handshake_timeout_ms;
 	u32 connect_timeout_ms;
+	u32 peer_timeout_ms;
+	u32 peer_hold_ms;
 	u32 idle_timeout_s;
 	u32 max_splits;
 };

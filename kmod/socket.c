@@ -209,6 +209,22 @@ int ktcp_socket_connect(struct socket *sock, const union ktcp_addr *to,
 }
 
 /**
+ * ktcp_socket_connect_start() - Connect, and do not wait
+ * @sock: the socket; its state_change callback tells how it ends
+ * @to: where to
+ *
+ * Return: 0 where it has begun, or what connect(2) says.
+ */
+int ktcp_socket_connect_start(struct socket *sock, const union ktcp_addr *to)
+{
+	union ktcp_addr addr = *to;
+	int err = kernel_connect(sock, &addr.sa, ktcp_addr_length(&addr),
+				 O_NONBLOCK);
+
+	return err == -EINPROGRESS ? 0 : err;
+}
+
+/**
  * ktcp_socket_connect_with() - Connect, the first bytes going with the SYN
  * @sock: the socket
  * @to: where to
@@ -261,6 +277,14 @@ void ktcp_socket_fast_open(struct socket *sock)
 			      KERNEL_SOCKPTR(&most), sizeof(most));
 }
 
+static void set_keepalive(struct sock *sk, int idle_s, int interval_s)
+{
+	sock_set_keepalive(sk);
+	tcp_sock_set_keepidle(sk, idle_s);
+	tcp_sock_set_keepintvl(sk, interval_s);
+	tcp_sock_set_keepcnt(sk, KEEPALIVE_PROBES);
+}
+
 /**
  * ktcp_socket_relay_options() - Set up a connection between relays
  * @sock: the socket
@@ -270,10 +294,23 @@ void ktcp_socket_fast_open(struct socket *sock)
  */
 void ktcp_socket_relay_options(struct socket *sock)
 {
-	sock_set_keepalive(sock->sk);
-	tcp_sock_set_keepidle(sock->sk, KEEPALIVE_IDLE_S);
-	tcp_sock_set_keepintvl(sock->sk, KEEPALIVE_INTERVAL_S);
-	tcp_sock_set_keepcnt(sock->sk, KEEPALIVE_PROBES);
+	set_keepalive(sock->sk, KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S);
+}
+
+/**
+ * ktcp_socket_watch() - Have TCP end a connection soon after the other goes
+ * @sock: the socket, connected or not
+ * @timeout_ms: silence after which it ends, milliseconds
+ *
+ * Within this time the other end is asked KEEPALIVE_PROBES times, or as often
+ * as TCP can: it counts keepalive in seconds.
+ */
+void ktcp_socket_watch(struct socket *sock, u32 timeout_ms)
+{
+	u32 every = max_t(u32, timeout_ms / (KEEPALIVE_PROBES * MSEC_PER_SEC), 1);
+
+	set_keepalive(sock->sk, every, every);
+	tcp_sock_set_user_timeout(sock->sk, timeout_ms);
 }
 
 /**
@@ -423,12 +460,38 @@ int ktcp_socket_remote(struct socket *sock, union ktcp_addr *addr)
 }
 
 /**
+ * ktcp_socket_rtt_us() - The smoothed round-trip time
+ * @sock: connected socket
+ */
+u32 ktcp_socket_rtt_us(const struct socket *sock)
+{
+	return READ_ONCE(tcp_sk(sock->sk)->srtt_us) >> 3;
+}
+
+/**
  * ktcp_socket_has_data() - Is there something to receive now?
  * @sock: the socket
  */
 bool ktcp_socket_has_data(const struct socket *sock)
 {
 	return !skb_queue_empty_lockless(&sock->sk->sk_receive_queue);
+}
+
+/**
+ * ktcp_socket_has_bytes() - Are so many bytes, or the end, there to receive?
+ * @sock: the socket
+ * @count: how many
+ *
+ * Context: any.
+ */
+bool ktcp_socket_has_bytes(const struct socket *sock, u32 count)
+{
+	const struct sock *sk = sock->sk;
+	const struct tcp_sock *tp = tcp_sk(sk);
+
+	return READ_ONCE(tp->rcv_nxt) - READ_ONCE(tp->copied_seq) >= count ||
+	       READ_ONCE(sk->sk_err) || READ_ONCE(sk->sk_shutdown) ||
+	       READ_ONCE(sk->sk_state) == TCP_CLOSE;
 }
 
 static int recv_flags(struct socket *sock, void *buffer, size_t size,
@@ -512,6 +575,21 @@ int ktcp_socket_send(struct socket *sock, const void *buffer, size_t size)
 void ktcp_socket_end(struct socket *sock)
 {
 	kernel_sock_shutdown(sock, SHUT_WR);
+}
+
+/**
+ * ktcp_socket_is_unheard() - Is an answer due, and was nothing heard since?
+ * @sock: the socket
+ * @since: jiffies
+ *
+ * Context: any.
+ */
+bool ktcp_socket_is_unheard(const struct socket *sock, unsigned long since)
+{
+	const struct tcp_sock *tp = tcp_sk(sock->sk);
+
+	return READ_ONCE(tp->packets_out) &&
+	       time_before32(READ_ONCE(tp->rcv_tstamp), (u32)since);
 }
 
 /**

@@ -21,10 +21,12 @@ int ktcp_socket_listen(struct net *net, sa_family_t family, u16 port,
 int ktcp_socket_accept(struct socket *listener, struct socket **out);
 int ktcp_socket_connect(struct socket *sock, const union ktcp_addr *to,
 			u32 timeout_ms);
+int ktcp_socket_connect_start(struct socket *sock, const union ktcp_addr *to);
 int ktcp_socket_connect_with(struct socket *sock, const union ktcp_addr *to,
 			     u32 timeout_ms, const void *data, size_t size);
 void ktcp_socket_fast_open(struct socket *sock);
 void ktcp_socket_relay_options(struct socket *sock);
+void ktcp_socket_watch(struct socket *sock, u32 timeout_ms);
 void ktcp_socket_turbo_prepare(struct socket *sock,
 			       const struct ktcp_settings *settings);
 void ktcp_socket_turbo(struct socket *sock,
@@ -37,12 +39,15 @@ void ktcp_socket_set_recv_timeout(struct socket *sock, long jiffies_max);
 int ktcp_socket_local(struct socket *sock, union ktcp_addr *addr);
 int ktcp_socket_remote(struct socket *sock, union ktcp_addr *addr);
 
+u32 ktcp_socket_rtt_us(const struct socket *sock);
 bool ktcp_socket_has_data(const struct socket *sock);
+bool ktcp_socket_has_bytes(const struct socket *sock, u32 count);
 int ktcp_socket_recv(struct socket *sock, void *buffer, size_t size);
 int ktcp_socket_recv_all(struct socket *sock, void *buffer, size_t size);
 int ktcp_socket_send(struct socket *sock, const void *buffer, size_t size);
 
 void ktcp_socket_end(struct socket *sock);
+bool ktcp_socket_is_unheard(const struct socket *sock, unsigned long since);
 bool ktcp_socket_is_sent(struct socket *sock);
 void ktcp_socket_abort(struct socket *sock);
 void ktcp_sock_abort(struct sock *sk);

@@ -19,6 +19,8 @@
 
 /* Pause between two rounds of aborting splits. */
 #define ABORT_AGAIN (HZ / 10)
+/* So many are aborted between two looks at the list. */
+#define ABORT_BATCH 16
 
 /**
  * ktcp_split_create() - Begin a split
@@ -68,8 +70,9 @@ struct ktcp_split *ktcp_split_create(struct ktcp_net *ktcp,
  */
 void ktcp_split_count(struct ktcp_split *split)
 {
-	split->counted = true;
-	split->begun = jiffies;
+	WRITE_ONCE(split->begun, jiffies);
+	/* Pairs with splits_show(): whose it is stands there already. */
+	smp_store_release(&split->counted, true);
 	atomic_inc(&split->ktcp->active);
 	ktcp_count(split->ktcp, KTCP_SPLITS_OPENED);
 }
@@ -161,8 +164,10 @@ void ktcp_split_abort(struct ktcp_split *split)
 	unsigned int side;
 
 	mutex_lock(&split->lock);
-	if (!split->dead && split->counted)
+	if (!split->dead && READ_ONCE(split->counted)) {
 		ktcp_count(split->ktcp, KTCP_RESETS);
+		trace_ktcp_abort(split);
+	}
 	WRITE_ONCE(split->dead, true);
 	WRITE_ONCE(split->broken, true);
 	for (side = 0; side < KTCP_SIDES; side++)
@@ -218,6 +223,61 @@ void ktcp_split_abort_all(struct ktcp_net *ktcp)
 					 ABORT_AGAIN));
 }
 
+static bool is_unheard(const struct ktcp_split *split,
+		       const struct ktcp_peer_pool *pool)
+{
+	const struct ktcp_peer *peer = READ_ONCE(split->peer);
+	const struct socket *far = READ_ONCE(split->sock[KTCP_FAR]);
+
+	return peer && peer->pool == pool && far && !READ_ONCE(split->dead) &&
+	       ktcp_socket_is_unheard(far, READ_ONCE(split->begun));
+}
+
+static unsigned int gather_unheard(struct ktcp_net *ktcp,
+				   const struct ktcp_peer_pool *pool,
+				   struct ktcp_split *found[ABORT_BATCH])
+{
+	struct ktcp_split *split;
+	unsigned int count = 0;
+
+	spin_lock_bh(&ktcp->splits_lock);
+	list_for_each_entry(split, &ktcp->splits, node) {
+		if (!is_unheard(split, pool) ||
+		    !kref_get_unless_zero(&split->ref))
+			continue;
+		found[count++] = split;
+		if (count == ABORT_BATCH)
+			break;
+	}
+	spin_unlock_bh(&ktcp->splits_lock);
+	return count;
+}
+
+/**
+ * ktcp_split_abort_unheard() - End splits that were sent to a peer in vain
+ * @ktcp: the namespace
+ * @pool: of the peer, which is known to be gone
+ *
+ * Only those whose leg has had no answer since they began. Others may go on
+ * where they were when the path comes back, which no new split could.
+ *
+ * Context: may sleep.
+ */
+void ktcp_split_abort_unheard(struct ktcp_net *ktcp,
+			      const struct ktcp_peer_pool *pool)
+{
+	struct ktcp_split *found[ABORT_BATCH];
+	unsigned int count;
+
+	/* Ends because an aborted split is found no more. */
+	while ((count = gather_unheard(ktcp, pool, found))) {
+		while (count--) {
+			ktcp_split_abort(found[count]);
+			ktcp_split_put(found[count]);
+		}
+	}
+}
+
 static void split_print(struct seq_file *seq, const struct ktcp_split *split)
 {
 	static const char *const states[] = {
@@ -229,14 +289,17 @@ static void split_print(struct seq_file *seq, const struct ktcp_split *split)
 		[KTCP_SPLIT_CLOSING] = "closing",
 	};
 
+	/* Written once, by who opens the far side; until then it shows nothing. */
+	union ktcp_addr target = data_race(split->target);
+
 	seq_printf(seq, "%pISpc -> %pISpc mark 0x%x role %s state %s",
-		   &split->flow.client, &split->target, split->flow.mark,
+		   &split->flow.client, &target, split->flow.mark,
 		   split->role == KTCP_ROLE_CLIENT ? "client" : "relay",
 		   states[READ_ONCE(split->state)]);
 	seq_printf(seq, " up %llu down %llu age_s %lu\n",
 		   READ_ONCE(split->bytes[KTCP_NEAR]),
 		   READ_ONCE(split->bytes[KTCP_FAR]),
-		   (jiffies - split->begun) / HZ);
+		   (jiffies - READ_ONCE(split->begun)) / HZ);
 }
 
 static int splits_show(struct seq_file *seq, void *unused)
@@ -246,7 +309,8 @@ static int splits_show(struct seq_file *seq, void *unused)
 
 	spin_lock_bh(&ktcp->splits_lock);
 	list_for_each_entry(split, &ktcp->splits, node)
-		if (split->counted)
+		/* Pairs with ktcp_split_count(). */
+		if (smp_load_acquire(&split->counted))
 			split_print(seq, split);
 	spin_unlock_bh(&ktcp->splits_lock);
 	return 0;

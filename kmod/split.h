@@ -15,6 +15,7 @@
 struct ktcp_event;
 struct ktcp_net;
 struct ktcp_peer;
+struct ktcp_peer_pool;
 struct ktcp_proc_file;
 struct sock;
 struct socket;
@@ -115,6 +116,8 @@ int ktcp_split_attach(struct ktcp_split *split, enum ktcp_side side,
 		      struct socket *sock);
 void ktcp_split_abort(struct ktcp_split *split);
 void ktcp_split_abort_all(struct ktcp_net *ktcp);
+void ktcp_split_abort_unheard(struct ktcp_net *ktcp,
+			      const struct ktcp_peer_pool *pool);
 
 extern const struct ktcp_proc_file ktcp_splits_file;
 

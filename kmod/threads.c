@@ -141,11 +141,14 @@ static enum ending refer_some(struct ktcp_split *split, enum ktcp_side from)
 
 static enum ending pump(struct ktcp_split *split, enum ktcp_side from)
 {
+	const struct ktcp_settings *settings = &split->ktcp->settings;
+	u32 ms = READ_ONCE(settings->handshake_timeout_ms);
 	enum ending ending;
 
-	if (from == KTCP_FAR && ktcp_forward_confirm(split))
+	if (from == KTCP_FAR &&
+	    ktcp_forward_confirm(split, msecs_to_jiffies(ms)))
 		return ENDED_BY_READ_ERROR;
-	if (READ_ONCE(split->ktcp->settings.datapath) == KTCP_DATAPATH_COPY)
+	if (READ_ONCE(settings->datapath) == KTCP_DATAPATH_COPY)
 		return copy(split, from);
 	do
 		ending = refer_some(split, from);

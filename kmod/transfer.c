@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * From the receive queue of one socket straight into the send queue of
- * another, with both locked. Where pages go by reference, the sink takes them
- * as it does for sendfile(2); where they are copied, it is once.
+ * another, with both locked. Where pages go by reference, an skb goes on as it
+ * came, or the sink takes its pages as it does for sendfile(2); where they are
+ * copied, it is once.
  *
  * Nothing is held in between: what the sink has no room for stays in the
  * source's queue, and closes its window.
@@ -10,6 +11,7 @@
 
 #include "transfer.h"
 #include "compat/splice.h"
+#include "graft.h"
 
 #include <linux/mm.h>
 #include <linux/percpu.h>
@@ -31,6 +33,8 @@
 /**
  * struct gather - Pieces of an skb on their way to the sink
  * @transfer: the transfer
+ * @atomic: in softirq
+ * @grafted: skbs have gone on as they came
  * @copy: all pieces of the skb are copied
  * @copied: those gathered now are
  * @more: bytes follow this skb in the source
@@ -42,6 +46,8 @@
  */
 struct gather {
 	struct ktcp_transfer *transfer;
+	bool atomic;
+	bool grafted;
 	bool copy;
 	bool copied;
 	bool more;
@@ -147,27 +153,47 @@ static int add_skb(struct gather *gather, const struct sk_buff *skb,
 	return err;
 }
 
-/* For tcp_read_sock(): moves what it is offered, up to desc->count. */
+/* How much of an skb went on as it came. */
+static size_t graft(struct gather *gather, const struct sk_buff *skb,
+		    unsigned int offset, size_t size)
+{
+	struct sock *sink = gather->transfer->sink;
+	size_t bytes;
+
+	if (gather->copy || offset || size != skb->len ||
+	    !sk_stream_memory_free(sink))
+		return 0;
+	bytes = ktcp_graft(sink, skb, gather->more, gather->atomic);
+	gather->grafted = gather->grafted || bytes;
+	return bytes;
+}
+
+/*
+ * For tcp_read_sock(): moves the skb that it is offered, unless desc->count is
+ * used up. An skb is not cut there: its rest would leave in a small packet.
+ */
 static int move(read_descriptor_t *desc, struct sk_buff *skb,
 		unsigned int offset, size_t size)
 {
 	struct gather *gather = desc->arg.data;
 	struct ktcp_transfer *transfer = gather->transfer;
 
-	size = min(size, desc->count);
-	if (!size)
+	if (!desc->count)
 		return 0;
-	gather->sent = 0;
 	gather->copy = !transfer->refer || size < COPY_BELOW ||
 		       size < skb->truesize / 2;
 	gather->copied = gather->copy;
 	/* Only bytes: a FIN alone would leave the last segment corked. */
 	gather->more = tcp_inq(transfer->source) > size;
-	gather->err = add_skb(gather, skb, offset, size) ?:
-		      send_pieces(gather, gather->more);
-	gather->pieces = 0;
-	gather->bytes = 0;
-	desc->count -= gather->sent;
+	gather->sent = graft(gather, skb, offset, size);
+	if (gather->sent < size) {
+		gather->err = add_skb(gather, skb, offset + gather->sent,
+				      size - gather->sent) ?:
+			      send_pieces(gather, gather->more);
+		gather->pieces = 0;
+		gather->bytes = 0;
+	}
+	desc->count -= min(gather->sent, desc->count);
 	return gather->sent;
 }
 
@@ -186,14 +212,7 @@ static enum ktcp_transfer_end end_of(struct sock *sk)
 	return KTCP_SOURCE_ENDED;
 }
 
-/**
- * ktcp_transfer() - Move what there is, up to 256 KiB, without waiting
- * @transfer: what to move; sets bytes
- *
- * Context: both socks owned by the caller (lock_sock()).
- * Return: why it ended.
- */
-enum ktcp_transfer_end ktcp_transfer(struct ktcp_transfer *transfer)
+static enum ktcp_transfer_end run(struct ktcp_transfer *transfer, bool atomic)
 {
 	struct sock *source = transfer->source;
 	struct gather gather;
@@ -204,6 +223,8 @@ enum ktcp_transfer_end ktcp_transfer(struct ktcp_transfer *transfer)
 	int n;
 
 	gather.transfer = transfer;
+	gather.atomic = atomic;
+	gather.grafted = false;
 	gather.pieces = 0;
 	gather.bytes = 0;
 	gather.err = 0;
@@ -211,6 +232,8 @@ enum ktcp_transfer_end ktcp_transfer(struct ktcp_transfer *transfer)
 	tcp_sk(source)->urg_data = 0;
 	n = tcp_read_sock(source, &desc, move);
 	transfer->bytes = max(n, 0);
+	if (gather.grafted && !atomic)
+		ktcp_graft_push(transfer->sink);
 
 	if (gather.err == -EAGAIN)
 		return KTCP_SINK_FULL;
@@ -219,6 +242,18 @@ enum ktcp_transfer_end ktcp_transfer(struct ktcp_transfer *transfer)
 	if (!desc.count)
 		return KTCP_SOURCE_HAS_MORE;
 	return has_ended(source) ? end_of(source) : KTCP_SOURCE_EMPTY;
+}
+
+/**
+ * ktcp_transfer() - Move what there is, about 256 KiB, without waiting
+ * @transfer: what to move; sets bytes
+ *
+ * Context: both socks owned by the caller (lock_sock()).
+ * Return: why it ended.
+ */
+enum ktcp_transfer_end ktcp_transfer(struct ktcp_transfer *transfer)
+{
+	return run(transfer, false);
 }
 
 /**
@@ -240,7 +275,7 @@ enum ktcp_transfer_end ktcp_transfer_atomic(struct ktcp_transfer *transfer)
 	/* The interrupted task may be in the middle of using its own. */
 	sink->sk_use_task_frag = false;
 	swap(sink->sk_frag, *frag);
-	end = ktcp_transfer(transfer);
+	end = run(transfer, true);
 	swap(sink->sk_frag, *frag);
 	sink->sk_use_task_frag = task_frag;
 	sink->sk_allocation = allocation;

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""python -m tests.harness lint | run [--release R] [--checker C] [-k EXPRESSION] | prepare."""
+"""python -m tests.harness lint | run [-k EXPRESSION] | without [DEFENCE...] | prepare."""
 
 import argparse
 import signal
@@ -12,7 +12,7 @@ from ktcp_ops import console
 from ktcp_ops.errors import KtcpError
 from ktcp_ops.kbuild import buildroot
 from ktcp_ops.lab.recipe import RELEASES
-from tests.harness import debug_kernel, lint, suite
+from tests.harness import debug_kernel, lint, suite, without
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -23,12 +23,18 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True)
     commands.add_parser("lint", help="check kmod/ with the headers of every release")
     run = commands.add_parser("run", help="run tests/kernel in a guest")
+    bare = commands.add_parser(
+        "without", help="take one defence of the module away at a time: its tests have to fail"
+    )
+    bare.add_argument("defences", nargs="*", metavar="DEFENCE", help="part of its name")
+    bare.add_argument("--release", choices=RELEASES, default="trixie")
     prepare = commands.add_parser("prepare", help="fill the cache, run nothing")
     for command in (run, prepare):
         command.add_argument("--release", choices=RELEASES, default="trixie")
         command.add_argument(
             "--checker", choices=debug_kernel.CHECKERS, help="in the debug kernel that has it"
         )
+    run.add_argument("--family", choices=("v4", "v6"), help="only this one, where both are tried")
     run.add_argument("-k", dest="only", metavar="EXPRESSION", help="as pytest's")
     run.add_argument(
         "--fuzz", type=int, default=400, metavar="N", help="inputs of each fuzz test (%(default)s)"
@@ -72,11 +78,15 @@ def carry_out(words: argparse.Namespace) -> int:
         if words.checker:
             debug_kernel.ensure(root, words.checker)
         return 0
+    if words.command == "without":
+        plan = suite.Plan(checkout=CHECKOUT, release=words.release, label="without")
+        return without.run(plan, words.defences)
     plan = suite.Plan(
         checkout=CHECKOUT,
         release=words.release,
         checker=words.checker,
         only=words.only,
+        family=words.family,
         fuzz=words.fuzz,
         rounds=words.rounds,
         options=("-x",) if words.stop else (),

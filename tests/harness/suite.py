@@ -33,7 +33,11 @@ class Plan:
     checkout: Path
     release: Release
     checker: str | None = None
+    label: str | None = None
+    """What the run is besides, as part of its name."""
     only: str | None = None
+    family: str | None = None
+    """v4 or v6, where one is enough."""
     fuzz: int = 400
     rounds: int = 1
     options: Sequence[str] = ()
@@ -41,7 +45,7 @@ class Plan:
     @property
     def name(self) -> str:
         """Names the run's directory and its reports."""
-        return f"{self.release}-{self.checker}" if self.checker else self.release
+        return "-".join(filter(None, (self.release, self.checker, self.label)))
 
     @property
     def directory(self) -> Path:
@@ -60,7 +64,8 @@ class Plan:
         if self.checker:
             pace = {"KTCP_TEST_SCALE": "0.1", "KTCP_TEST_PATIENCE": "5"}
         amount = {"KTCP_TEST_FUZZ": str(self.fuzz), "KTCP_TEST_ROUNDS": str(self.rounds)}
-        return {**pace, **amount, "KTCP_TEST_CHECKER": self.checker or ""}
+        chosen = {"KTCP_TEST_CHECKER": self.checker or "", "KTCP_TEST_FAMILY": self.family or ""}
+        return {**pace, **amount, **chosen}
 
     def command_line(self) -> str:
         """What is appended to the kernel's: an oops ends the guest, a busy host is no stall."""
@@ -104,16 +109,7 @@ def run(plan: Plan) -> int:
     kernel = debug_kernel.ensure(root, plan.checker) if plan.checker else None
     module = build_module(plan, root, kernel)
     begun = time.monotonic()
-    with guest.running(
-        release=plan.release,
-        directory=plan.directory / "guest",
-        name="ktest",
-        memory_mib=3072 if plan.checker else 1536,
-        kernel=kernel.image if kernel else None,
-        command_line=plan.command_line(),
-        reboots=False,
-        boot_timeout=600,
-    ) as vm:
+    with booted(plan, kernel) as vm:
         prepare(vm, plan, module)
         failures = judge(vm, plan)
     took = time.monotonic() - begun
@@ -124,14 +120,34 @@ def run(plan: Plan) -> int:
     return 1 if failures else 0
 
 
+def booted(
+    plan: Plan, kernel: debug_kernel.DebugKernel | None = None
+) -> contextlib.AbstractContextManager[Guest]:
+    """The guest of a run, for as long as the context lasts."""
+    return guest.running(
+        release=plan.release,
+        directory=plan.directory / "guest",
+        name="ktest",
+        memory_mib=3072 if plan.checker else 1536,
+        kernel=kernel.image if kernel else None,
+        command_line=plan.command_line(),
+        reboots=False,
+        boot_timeout=600,
+    )
+
+
+def stock_tree(plan: Plan, root: buildroot.Buildroot) -> str:
+    """The build tree of the release's own kernel, as seen in the build root."""
+    return f"/lib/modules/{root.headers(image.ensure(plan.release))}/build"
+
+
 def build_module(
     plan: Plan, root: buildroot.Buildroot, kernel: debug_kernel.DebugKernel | None
 ) -> Path:
     """Compile ktcp.ko for the kernel that the guest will run."""
     work = plan.directory
     if kernel is None:
-        release = root.headers(image.ensure(plan.release))
-        tree, place = f"/lib/modules/{release}/build", None
+        tree, place = stock_tree(plan, root), None
     else:
         tree, place = "/kernel/linux", kernel.directory
     options = (kmodule.SELFTEST,)
@@ -199,12 +215,15 @@ def stream(vm: Guest, line: str, *, bound_s: float) -> int:
 
         timer = threading.Timer(bound_s, expire)
         timer.start()
-        assert process.stdout is not None
-        for row in process.stdout:
-            sys.stdout.write(row)
-            sys.stdout.flush()
-        code = process.wait()
-        timer.cancel()
+        try:
+            assert process.stdout is not None
+            for row in process.stdout:
+                sys.stdout.write(row)
+                sys.stdout.flush()
+            code = process.wait()
+        finally:
+            # A thread that is left waiting would keep us from ending.
+            timer.cancel()
     if expired.is_set():
         raise KtcpError(f"the tests did not end within {bound_s:.0f} s")
     if code == 255:

@@ -14,7 +14,7 @@ to s. Without KTCP the same packets are routed.
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from types import FrameType
 
 import pytest
@@ -25,24 +25,59 @@ from tests.kernel.mesh import BYTE_MODES, MODES, Mesh, restore
 from tests.kernel.splat import splats
 from tests.kernel.topology import FAMILIES, Family, Topology
 from tests.kernel.topology import topology as make_topology
-from tests.kernel.wait import seconds
+from tests.kernel.wait import FEW_INPUTS, INPUTS, ROUNDS, seconds
 
-TEST_BOUND_S = 240
+# Longer where there is more to do than in a plain run.
+TEST_BOUND_S = 240 * max(ROUNDS, INPUTS / FEW_INPUTS)
 
-# Only that kernel can be told to run out of memory.
-collect_ignore = [] if os.environ.get("KTCP_TEST_CHECKER") == "kasan" else ["test_memory.py"]
+CHECKER = os.environ.get("KTCP_TEST_CHECKER")
+# Only that kernel can be told to run out of memory, and only stock ones tell of events.
+collect_ignore = ["test_trace.py"] if CHECKER else []
+collect_ignore += [] if CHECKER == "kasan" else ["test_memory.py"]
+
+# The modes that are tried with both families. What a checker would find, it finds with one.
+BOTH_FAMILIES = {"full"} if CHECKER else set(MODES)
+FEW_BYTES = 4 << 20
+# Tests of what differs with the family. A checker tries only these with both.
+ADDRESSED = {
+    "test_bytes",
+    "test_client_address",
+    "test_early_syn",
+    "test_procfs",
+    "test_refusal",
+    "test_tproxy",
+}
+# The only family that is tried, where one is named: another kernel's run has the other.
+ONLY_FAMILY = os.environ.get("KTCP_TEST_FAMILY")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """How bytes are moved does not depend on the family: one is enough for the further modes."""
-    items[:] = [item for item in items if not is_spare(item)]
+    """How bytes are moved does not depend on the family: one is enough for most of it."""
+    items[:] = [
+        item
+        for item in items
+        if is_wanted(parameters(item)) and not is_spare(item.path.stem, parameters(item))
+    ]
 
 
-def is_spare(item: pytest.Item) -> bool:
-    """True for a test of a further mode with the second family."""
+def parameters(item: pytest.Item) -> dict[str, object]:
+    """What a test is parametrized with."""
     spec = getattr(item, "callspec", None)
-    chosen = spec.params if spec else {}
-    return chosen.get("mode", "full") not in MODES and chosen.get("family") == FAMILIES[1]
+    return spec.params if spec else {}
+
+
+def is_wanted(chosen: Mapping[str, object]) -> bool:
+    """True for a test of no family in particular, or of the only one."""
+    return not ONLY_FAMILY or str(chosen.get("family", ONLY_FAMILY)) == ONLY_FAMILY
+
+
+def is_spare(file: str, chosen: Mapping[str, object]) -> bool:
+    """True for a test with the second family of a further mode, or of more than a little."""
+    size = chosen.get("size", 0)
+    many = isinstance(size, int) and size > FEW_BYTES
+    further = chosen.get("mode", "full") not in BOTH_FAMILIES
+    same = bool(CHECKER) and file not in ADDRESSED
+    return chosen.get("family") == FAMILIES[1] and (many or further or same)
 
 
 @pytest.fixture(autouse=True)

@@ -106,13 +106,15 @@ class Mesh:
         """Write what a rollout would write."""
         self.rc.write("keys", f"add 1 {KEY}")
         self.rs.write("keys", f"add 1 {KEY}")
+        self.rs.write("listeners", f"add relay {RELAY_PORT}")
+        # Tests bring peers down and want them back at once.
+        self.rc.write("settings", "peer_hold_ms 0")
         self.rc.write(
             "peers", *(f"add {f.at(f.rs, RELAY_PORT)} low 1 high 4 key 1" for f in FAMILIES)
         )
         self.rs.write("exits", *(f"allow {f.prefix(3)}" for f in FAMILIES))
         for family in FAMILIES:
             self.route(family)
-        self.rs.write("listeners", f"add relay {RELAY_PORT}")
         self.rc.write("listeners", f"add client {CLIENT_PORT}")
 
     def route(self, family: Family, way: str | None = None) -> None:
@@ -135,6 +137,21 @@ class Mesh:
             yield
         finally:
             steer(self.rc, family, steering(family))
+
+    def peer(self, endpoint: str) -> dict[str, str]:
+        """What rc says of a peer: its state, and its pool."""
+        prefix = f"# {endpoint} "
+        [line] = [row for row in self.rc.read("peers").splitlines() if row.startswith(prefix)]
+        words = line.removeprefix(prefix).split()
+        return dict(zip(words[::2], words[1::2], strict=True))
+
+    def wait_peer(self, endpoint: str, state: str, bound: float = 20) -> None:
+        """Wait until rc sees a peer like this."""
+        until(
+            lambda: self.peer(endpoint)["state"] == state,
+            f"{endpoint} is not {state}",
+            bound=bound,
+        )
 
     def splits(self) -> int:
         """How many splits both relays have."""

@@ -19,6 +19,7 @@ from tests.kernel.traffic import (
     Server,
     connect,
     echo,
+    fetch,
     receive,
     send,
     serving,
@@ -73,12 +74,32 @@ def join(threads: list[threading.Thread], bound: float = 60) -> None:
     assert not any(thread.is_alive() for thread in threads), "connections hang"
 
 
-def fetch(mesh: Mesh, family: Family, at: Server) -> str:
-    """One short connection; the address that the server saw."""
-    with connect(mesh.c, family, at.address, at.port) as sock:
-        send(sock, Payload(1000))
-        receive(sock, Payload(1000))
-    return at.peers[-1]
+@contextmanager
+def dialling(mesh: Mesh, family: Family, at: Server, clients: int = 8) -> Iterator[None]:
+    """Clients that make one short connection after the other, which may be cut off."""
+    stop = threading.Event()
+
+    def dial() -> None:
+        while not stop.is_set():
+            try:
+                fetch(mesh.c, family, at)
+            except (ConnectionError, TimeoutError):
+                continue
+
+    with ThreadPoolExecutor(clients) as pool:
+        work = [pool.submit(dial) for _ in range(clients)]
+        try:
+            yield
+        finally:
+            stop.set()
+        for one in work:
+            one.result(timeout=seconds(60))
+
+
+def wait_split(mesh: Mesh, count: int) -> None:
+    """Wait until rs has had so many splits more."""
+    before = mesh.rs.stat("splits_opened_total")
+    until(lambda: mesh.rs.stat("splits_opened_total") >= before + count, "no load", bound=60)
 
 
 def test_unload_under_load(mesh: Mesh, family: Family) -> None:
@@ -87,28 +108,13 @@ def test_unload_under_load(mesh: Mesh, family: Family) -> None:
         join(threads)
     # The rules are still there and redirect nothing.
     with serving(mesh.s, family, echo) as at:
-        assert fetch(mesh, family, at) == family.client
+        assert fetch(mesh.c, family, at) == family.client
 
 
 def test_unload_while_connections_begin(mesh: Mesh, family: Family) -> None:
-    stop = threading.Event()
-
-    def dial(at: Server) -> None:
-        while not stop.is_set():
-            try:
-                fetch(mesh, family, at)
-            except (ConnectionError, TimeoutError):
-                continue
-
-    with serving(mesh.s, family, echo) as at, ThreadPoolExecutor(16) as clients:
-        work = [clients.submit(dial, at) for _ in range(16)]
-        try:
-            until(lambda: mesh.rs.stat("splits_closed_total") > 100, "no load", bound=60)
-            module.unload()
-        finally:
-            stop.set()
-        for one in work:
-            one.result(timeout=seconds(60))
+    with serving(mesh.s, family, echo) as at, dialling(mesh, family, at, 16):
+        wait_split(mesh, 100)
+        module.unload()
 
 
 def test_unload_while_targets_do_not_answer(mesh: Mesh, family: Family) -> None:
@@ -127,12 +133,15 @@ def test_unload_while_targets_do_not_answer(mesh: Mesh, family: Family) -> None:
 
 
 def test_load_and_unload(mesh: Mesh) -> None:
-    for _ in range(times(20)):
-        module.unload()
-        module.load()
-        mesh.configure()
-        with serving(mesh.s, V4, echo) as at:
-            assert fetch(mesh, V4, at) == V4.rs_inside
+    """Again and again while connections begin; those are routed, cut off, or split."""
+    with serving(mesh.s, V4, echo) as at:
+        with dialling(mesh, V4, at, 4):
+            for _ in range(times(8)):
+                module.unload()
+                module.load()
+                mesh.configure()
+                wait_split(mesh, 8)
+        assert fetch(mesh.c, V4, at) == V4.rs_inside
 
 
 def test_module_in_use_is_not_held(mesh: Mesh, family: Family) -> None:
@@ -152,7 +161,7 @@ def test_relays_die_under_load(initial_settings: str, family: Family) -> None:
     module.load()
     with topology("x") as hosts, make_mesh_only(hosts) as mesh:
         del initial_settings
-        with load(mesh, family, count=20):
+        with load(mesh, family, count=8):
             delete(hosts.rc, hosts.rs)
         wait_gone(hosts.c, "to-rc")
         wait_gone(hosts.s, "to-rs")
@@ -167,12 +176,12 @@ def make_mesh_only(hosts: Topology) -> Iterator[Mesh]:
     yield made
 
 
-def test_configured_namespaces_come_and_go(initial_settings: str) -> None:
+def test_namespaces_come_and_go_under_load(initial_settings: str) -> None:
     del initial_settings
     module.load()
-    for _ in range(times(5)):
-        with topology("x") as hosts, make_mesh_only(hosts) as mesh, serving(mesh.s, V4, echo) as at:
-            assert fetch(mesh, V4, at) == V4.rs_inside
+    for _ in range(times(3)):
+        with topology("x") as hosts, make_mesh_only(hosts) as mesh, load(mesh, V4, count=4):
+            delete(hosts.rc, hosts.rs)
 
 
 def test_unload_beside_a_dying_namespace(initial_settings: str) -> None:
@@ -189,30 +198,17 @@ def test_unload_beside_a_dying_namespace(initial_settings: str) -> None:
 @pytest.mark.parametrize("what", ["listeners", "peers", "routes", "exits", "keys"])
 def test_configuration_changes_under_load(mesh: Mesh, family: Family, what: str) -> None:
     """Flows are split, routed or reset meanwhile; open splits do not notice."""
-    stop = threading.Event()
-
-    def dial(at: Server) -> None:
-        while not stop.is_set():
-            try:
-                fetch(mesh, family, at)
-            except (ConnectionError, TimeoutError):
-                continue
-
-    with serving(mesh.s, family, echo) as at, ThreadPoolExecutor(8) as clients:
+    with serving(mesh.s, family, echo) as at:
         with connect(mesh.c, family, at.address, at.port) as witness:
             send(witness, Payload(100))
             receive(witness, Payload(100))
-            work = [clients.submit(dial, at) for _ in range(8)]
-            try:
+            with dialling(mesh, family, at):
                 for _ in range(times(25)):
                     change(mesh, family, what)
-            finally:
-                stop.set()
-            for one in work:
-                one.result(timeout=seconds(60))
             send(witness, Payload(100))
             receive(witness, Payload(100))
-        assert fetch(mesh, family, at) == family.rs_inside
+        # Once rs is up again.
+        until(lambda: fetch(mesh.c, family, at) == family.rs_inside, "flows pass unsplit")
 
 
 def change(mesh: Mesh, family: Family, what: str) -> None:

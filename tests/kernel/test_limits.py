@@ -8,9 +8,9 @@ from tests.kernel.mesh import CLIENT_PORT, RELAY_PORT, Mesh, mark
 from tests.kernel.topology import Family
 from tests.kernel.traffic import (
     Payload,
-    Server,
     connect,
     echo,
+    fetch,
     is_reset,
     receive,
     receive_end,
@@ -18,14 +18,6 @@ from tests.kernel.traffic import (
     serving,
 )
 from tests.kernel.wait import seconds, until
-
-
-def fetch(mesh: Mesh, family: Family, at: Server) -> str:
-    """One short connection; the address that the server saw."""
-    with connect(mesh.c, family, at.address, at.port) as sock:
-        send(sock, Payload(1000))
-        receive(sock, Payload(1000))
-    return at.peers[-1]
 
 
 def test_draining_routes_new_flows_and_keeps_old_ones(mesh: Mesh, family: Family) -> None:
@@ -37,7 +29,7 @@ def test_draining_routes_new_flows_and_keeps_old_ones(mesh: Mesh, family: Family
             mesh.rc.write("drain", "on")
             assert mesh.rc.read("drain") == "on\n# splits 1\n"
 
-            assert fetch(mesh, family, at) == family.client
+            assert fetch(mesh.c, family, at) == family.client
             assert mesh.rc.stat("drain_passed_total") == passed + 1
             send(old, Payload(1 << 20))
             old.shutdown(socket.SHUT_WR)
@@ -47,7 +39,7 @@ def test_draining_routes_new_flows_and_keeps_old_ones(mesh: Mesh, family: Family
         assert mesh.rc.read("drain") == "on\n# splits 0\n"
 
         mesh.rc.write("drain", "off")
-        assert fetch(mesh, family, at) == family.rs_inside
+        assert fetch(mesh.c, family, at) == family.rs_inside
 
 
 def test_more_flows_than_max_splits(mesh: Mesh, family: Family) -> None:
@@ -63,29 +55,55 @@ def test_more_flows_than_max_splits(mesh: Mesh, family: Family) -> None:
         assert len(mesh.rc.splits()) == 3
         stack.close()
         mesh.wait_idle()
-        assert fetch(mesh, family, at) == family.rs_inside
+        assert fetch(mesh.c, family, at) == family.rs_inside
+
+
+def test_full_relay_takes_flows_again_below_95_percent(mesh: Mesh, family: Family) -> None:
+    """Not at once: at the limit itself each flow would be split or routed by chance."""
+    most = 40
+    mesh.rc.write("settings", f"max_splits {most}")
+    with serving(mesh.s, family, echo) as at, ExitStack() as stack:
+
+        def begin() -> str:
+            sock = stack.enter_context(connect(mesh.c, family, at.address, at.port))
+            send(sock, Payload(1))
+            receive(sock, Payload(1))
+            splits.append(sock)
+            return at.peers[-1]
+
+        def end(left: int) -> None:
+            splits.pop(0).close()
+            until(lambda: len(mesh.rc.splits()) == left, "the split does not end")
+
+        splits: list[socket.socket] = []
+        assert {begin() for _ in range(most)} == {family.rs_inside}
+        assert begin() == family.client
+        end(most - 1)
+        assert begin() == family.client
+        end(most * 95 // 100)
+        assert begin() == family.rs_inside
 
 
 def test_no_listener(mesh: Mesh, family: Family) -> None:
     """The rules of the packet filter may stay: alone they redirect nothing."""
     mesh.rc.write("listeners", f"del client {CLIENT_PORT}")
     with serving(mesh.s, family, echo) as at:
-        assert fetch(mesh, family, at) == family.client
+        assert fetch(mesh.c, family, at) == family.client
         mesh.rc.write("listeners", f"add client {CLIENT_PORT}")
-        assert fetch(mesh, family, at) == family.rs_inside
+        assert fetch(mesh.c, family, at) == family.rs_inside
 
 
 def test_no_route(mesh: Mesh, family: Family) -> None:
     mesh.rc.write("routes", f"del mark {mark(family):#x}")
     with serving(mesh.s, family, echo) as at:
-        assert fetch(mesh, family, at) == family.client
+        assert fetch(mesh.c, family, at) == family.client
 
 
 def test_peer_of_the_route_removed(mesh: Mesh, family: Family) -> None:
     """Be it that the removal is refused or that the flow is routed: it is served."""
     mesh.rc.write("peers", f"del {family.at(family.rs, RELAY_PORT)}")
     with serving(mesh.s, family, echo) as at:
-        assert fetch(mesh, family, at) == family.client
+        assert fetch(mesh.c, family, at) == family.client
 
 
 def test_idle_split_ends(mesh: Mesh, family: Family) -> None:

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Many splits at once, and the threads that serve them."""
 
+import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -11,9 +13,11 @@ from tests.kernel.mesh import Mesh
 from tests.kernel.namespace import Namespace
 from tests.kernel.topology import Family
 from tests.kernel.traffic import Payload, Server, connect, echo, receive, send, serving
-from tests.kernel.wait import until
+from tests.kernel.wait import SCALE, until
 
 CROWD = 200
+# What each of them sends.
+MESSAGE = max(int((64 << 10) * SCALE), 4 << 10)
 
 
 @contextmanager
@@ -34,7 +38,7 @@ def threads(host: Namespace) -> dict[str, int]:
 
 def talk(mesh: Mesh, family: Family, server: Server, number: int) -> None:
     """One client of many, with bytes of its own, which all fit in what lies on the way."""
-    message = Payload(64 << 10, seed=number)
+    message = Payload(MESSAGE, seed=number)
     with connect(mesh.c, family, server.address, server.port, bound=120) as sock:
         send(sock, message)
         receive(sock, message)
@@ -96,6 +100,24 @@ def test_marks_change_at_run_time(mesh: Mesh) -> None:
 def test_marks_are_module_wide(mesh: Mesh) -> None:
     with thread_pool(mesh.rc, low=3, high=5):
         assert mesh.rs.lines("thread_pool") == ["low 3", "high 5"]
+
+
+def test_threads_are_made_off_the_way(mesh: Mesh) -> None:
+    """One manager makes them, on the last core, so that the others have theirs for traffic."""
+    del mesh
+    found = [path for path in Path("/proc").glob("[0-9]*/comm") if name(path) == "ktcp_manager"]
+    [manager] = found
+    status = manager.with_name("status").read_text(encoding="ascii")
+    last = max(os.sched_getaffinity(0))
+    assert f"Cpus_allowed_list:\t{last}\n" in status
+
+
+def name(comm: Path) -> str:
+    """What a thread is called; nothing where it has ended meanwhile."""
+    try:
+        return comm.read_text(encoding="ascii", errors="replace").strip()
+    except OSError:
+        return ""
 
 
 def test_pool_that_is_off_makes_threads(mesh: Mesh, family: Family) -> None:

@@ -4,6 +4,7 @@
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
+from tests.kernel import traffic
 from tests.kernel.mesh import CLIENT_PORT, KEY, RELAY_PORT, Mesh
 from tests.kernel.topology import Family
 from tests.kernel.traffic import Payload, Server, connect, echo, receive, send, serving
@@ -16,11 +17,9 @@ def peer(family: Family) -> str:
 
 
 def pool(mesh: Mesh, family: Family) -> dict[str, int]:
-    """What rc says of its pool: ready, connecting, hits, misses, failures."""
-    prefix = f"# {peer(family)} "
-    [line] = [row for row in mesh.rc.read("peers").splitlines() if row.startswith(prefix)]
-    words = line.removeprefix(prefix).split()
-    return {name: int(value) for name, value in zip(words[::2], words[1::2], strict=True)}
+    """What rc says of its pool: ready, connecting, hits, misses, failures, rtt_us."""
+    said = mesh.peer(peer(family))
+    return {name: int(value) for name, value in said.items() if name != "state"}
 
 
 def wait_ready(mesh: Mesh, family: Family, count: int) -> None:
@@ -39,23 +38,18 @@ def wait_ready(mesh: Mesh, family: Family, count: int) -> None:
 
 def fetch(mesh: Mesh, family: Family, at: Server) -> None:
     """A short connection, through both relays."""
-    with connect(mesh.c, family, at.address, at.port) as sock:
-        send(sock, Payload(1000))
-        receive(sock, Payload(1000))
-    assert at.peers[-1] == family.rs_inside
+    assert traffic.fetch(mesh.c, family, at) == family.rs_inside
 
 
 def test_pool_is_filled_and_used(mesh: Mesh, family: Family) -> None:
-    """A leg from the pool is a hit; below the low mark the pool fills up to the high one."""
-    mesh.rc.write("peers", f"set {peer(family)} low 3 high 5")
+    """A leg from the pool is a hit, and is made good though the low mark is far."""
+    mesh.rc.write("peers", f"set {peer(family)} low 1 high 5")
     wait_ready(mesh, family, 5)
     before = pool(mesh, family)
     with serving(mesh.s, family, echo) as at:
-        for left in (4, 3):
+        for _ in range(3):
             fetch(mesh, family, at)
-            wait_ready(mesh, family, left)
-        fetch(mesh, family, at)
-        wait_ready(mesh, family, 5)
+            wait_ready(mesh, family, 5)
     now = pool(mesh, family)
     assert (now["hits"], now["misses"]) == (before["hits"] + 3, before["misses"])
     until(partial(has_carried, mesh, family, before, 3000), "bytes are missing")
@@ -103,6 +97,7 @@ def test_peer_that_dies_and_returns(mesh: Mesh, family: Family) -> None:
     mesh.rs.write("keys", f"add 1 {KEY}")
     mesh.rs.write("listeners", f"add relay {RELAY_PORT}")
     wait_ready(mesh, family, 4)
+    mesh.wait_peer(peer(family), "up")
     with serving(mesh.s, family, echo) as at:
         hits = pool(mesh, family)["hits"]
         fetch(mesh, family, at)
@@ -141,6 +136,25 @@ def test_waiting_connections_cost_the_peer_no_thread(mesh: Mesh, family: Family)
         return int(mesh.rs.comments("thread_pool")["busy"])
 
     until(lambda: busy() == 0, "threads wait for bytes")
+
+
+def test_round_trip_time(mesh: Mesh, family: Family) -> None:
+    """What connections took when they were made, and nothing before the first."""
+    mesh.rc.write("peers", f"del {peer(family)}")
+    mesh.rc.write("peers", f"add {peer(family)} low 0 high 0 key 1")
+    assert pool(mesh, family)["rtt_us"] == 0
+    slow = "tc qdisc replace dev to-rc root netem delay 300ms limit 1000"
+    mesh.rs.run(slow.split())
+    try:
+        mesh.rc.write("peers", f"set {peer(family)} low 4 high 4")
+        wait_ready(mesh, family, 4)
+    finally:
+        mesh.rs.run(["tc", "qdisc", "del", "dev", "to-rc", "root"])
+    assert 300_000 <= pool(mesh, family)["rtt_us"] < 3_000_000
+    before = pool(mesh, family)["rtt_us"]
+    mesh.rc.write("peers", f"set {peer(family)} low 16 high 16")
+    wait_ready(mesh, family, 16)
+    assert pool(mesh, family)["rtt_us"] < before
 
 
 def test_pool_off(mesh: Mesh, family: Family) -> None:

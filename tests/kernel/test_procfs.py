@@ -41,6 +41,7 @@ STATE: dict[str, list[str]] = {
         f"add mark 0x103 via {PEER} target 198.51.100.1:443",
         "add mark 0x104 direct proxy",
         f"add mark 0x105 via {PEER} target 198.51.100.1:443 proxy transparent",
+        f"add mark 0x106 via {PEER},192.0.2.9:1 backup {PEER6},192.0.2.9:1 target 198.51.100.1:443",
         "add mark 0x7fffffff direct target [2001:db8::443]:443",
     ],
     "exits": [
@@ -157,6 +158,7 @@ ROUTES = [
     wrong("routes", "add mark 0x101 via", errno.EINVAL),
     wrong("routes", f"add mark 0x101 via {PEER}", errno.ENOENT, PEER),
     wrong("routes", "add mark 0x101 direct target", errno.EINVAL),
+    wrong("routes", f"add mark 0x101 direct backup {PEER}", errno.EINVAL, "backup"),
     wrong("routes", "add mark 0x101 direct target 192.0.2.1", errno.EINVAL, "192.0.2.1"),
     wrong("routes", "add mark 0x101 direct target 127.0.0.1:80", errno.EINVAL, "127.0.0.1:80"),
     wrong("routes", "add mark 0x101 direct target [::1]:80", errno.EINVAL, "[::1]:80"),
@@ -235,6 +237,29 @@ def test_wrong_write(relay: Topology, case: Wrong) -> None:
     else:
         assert where.startswith(f"{case.file}: line {case.line}: ")
     assert snapshot(relay.rc) == before
+
+
+BACKUPS = [
+    ("backup", errno.EINVAL, ""),
+    ("backup 192.0.2.7:5565", errno.ENOENT, "192.0.2.7:5565"),
+    (f"backup {PEER}", errno.EINVAL, PEER),
+    (f"backup {PEER6},192.0.2.7:1,192.0.2.7:1", errno.EINVAL, "192.0.2.7:1"),
+    (f"backup {PEER6} backup {PEER6}", errno.EINVAL, PEER6),
+    ("backup 192.0.2.21:1 backup 192.0.2.22:1 backup 192.0.2.23:1 backup x", errno.ERANGE, "x"),
+    (f"target 198.51.100.1:80 backup {PEER6}", errno.EINVAL, "backup"),
+    (f"spare {PEER6}", errno.EINVAL, "spare"),
+]
+
+
+@pytest.mark.parametrize(("words", "error", "word"), BACKUPS)
+def test_wrong_backup(relay: Topology, words: str, error: int, word: str) -> None:
+    others = [f"add 192.0.2.{number}:1 low 0 high 0 key 1" for number in (21, 22, 23)]
+    relay.rc.write("peers", *STATE["peers"], *others)
+    with pytest.raises(RefusedError) as refused:
+        relay.rc.write("routes", f"add mark 1 via {PEER} {words}")
+    assert refused.value.errno == error, refused.value.reason
+    assert f'"{word}": ' in refused.value.reason or not word
+    assert relay.rc.lines("routes") == []
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 
 import contextlib
 import random
+import resource
 import socket
 import struct
 import time
@@ -16,6 +17,11 @@ from tests.kernel.mesh import OTHER_KEY, RELAY_PORT, Mesh
 from tests.kernel.topology import V4, V6, Family
 from tests.kernel.traffic import Payload, Server, connect, echo, receive, reset, send, serving
 from tests.kernel.wait import seconds, until
+
+# Of kmod/session.c.
+HANDSHAKES_MAX = 1024
+# Threads for what else there is to do.
+FEW = 8
 
 
 def dial(mesh: Mesh, family: Family) -> socket.socket:
@@ -217,6 +223,15 @@ def test_ticket_ends_with_its_key(mesh: Mesh, family: Family) -> None:
         assert is_thrown_out(sock, bound=4)
 
 
+def test_ticket_belongs_to_its_key(mesh: Mesh, family: Family) -> None:
+    """Who knows another key of the relay cannot use what was earned by this one."""
+    earned = ticket(mesh, family)
+    mesh.rs.write("keys", f"add 2 {OTHER_KEY}")
+    with dial(mesh, family) as sock:
+        sock.sendall(wire.resume(earned, 1, key=2, secret=OTHER_KEY))
+        assert is_thrown_out(sock, bound=4)
+
+
 def test_ticket_of_an_unproved_handshake(mesh: Mesh, family: Family) -> None:
     with dial(mesh, family) as sock:
         unearned = wire.challenged(sock, wire.hello())[-wire.TICKET_BYTES :]
@@ -391,6 +406,24 @@ def test_crowd_of_strangers_does_not_lock_peers_out(mesh: Mesh, family: Family) 
             with contextlib.suppress(ConnectionResetError):
                 crowd.enter_context(dial(mesh, family))
         until(lambda: reaches(mesh, family), "peers get no turn", bound=20)
+    mesh.wait_idle()
+
+
+def test_no_more_strangers_than_the_limit_have_a_thread(mesh: Mesh) -> None:
+    mesh.rs.write("settings", "handshake_timeout_ms 60000")
+    failures = mesh.rs.stat("handshake_failures_total")
+    crowd = HANDSHAKES_MAX + 50
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(most[0], 2 * crowd), most[1]))
+    with ExitStack() as stack:
+        stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, most)
+        for _ in range(crowd):
+            with contextlib.suppress(ConnectionResetError):
+                stack.enter_context(dial(mesh, V4))
+        until(
+            lambda: mesh.rs.stat("handshake_failures_total") - failures >= 50, "nobody is refused"
+        )
+        assert int(mesh.rs.comments("thread_pool")["busy"]) <= HANDSHAKES_MAX + FEW
     mesh.wait_idle()
 
 

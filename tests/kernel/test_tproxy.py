@@ -51,4 +51,7 @@ def test_stranger_at_the_listener(mesh: Mesh, family: Family) -> None:
     """Its own address is nobody's target, not even with the mark of a route."""
     own = f"-t mangle -A KTCP -p tcp -d {family.rc} --dport {CLIENT_PORT}"
     mesh.rc.run([family.iptables, *own.split(), "-j", "MARK", "--set-mark", f"{mark(family):#x}"])
+    counted = mesh.rc.stat("not_redirected_total")
     assert is_refused(mesh.c, family, family.rc, CLIENT_PORT)
+    # By the relay itself: nobody further on is asked.
+    assert mesh.rc.stat("not_redirected_total") == counted + 1

@@ -6,6 +6,7 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +20,7 @@ from tests.kernel.traffic import (
     discard,
     echo,
     exchange,
+    in_background,
     receive,
     receive_end,
     send,
@@ -39,6 +41,18 @@ def links(mesh: Mesh) -> Iterator[tuple[Namespace, list[str]]]:
     for host in mesh.hosts.hosts:
         names = host.run(["ls", "/sys/class/net"]).stdout.split()
         yield host, [name for name in names if name.startswith("to-")]
+
+
+@contextmanager
+def tcp_memory(pages: int) -> Iterator[None]:
+    """So little memory for all of TCP that not even what has come can be queued again."""
+    knob = Path("/proc/sys/net/ipv4/tcp_mem")
+    before = knob.read_text()
+    knob.write_text(f"{pages} {pages} {pages}\n")
+    try:
+        yield
+    finally:
+        knob.write_text(before)
 
 
 @contextmanager
@@ -120,6 +134,23 @@ def test_slow_reader_gets_all(mesh: Mesh, family: Family) -> None:
         time.sleep(1)
         receive(sock, payload)
         receive_end(sock)
+
+
+def test_memory_runs_short(mesh: Mesh, family: Family) -> None:
+    """What finds no memory waits, and is neither lost nor freed too early."""
+    payload = Payload(SIZE, seed=6)
+    with (
+        serving(mesh.s, family, lambda sock: send(sock, payload)) as at,
+        connect(mesh.c, family, at.address, at.port) as sock,
+    ):
+        sock.recv_into(bytearray(1), 1, socket.MSG_PEEK)
+
+        def read() -> None:
+            receive(sock, payload)
+            receive_end(sock)
+
+        with in_background(read), tcp_memory(32):
+            time.sleep(2)
 
 
 def test_reader_that_goes_away(mesh: Mesh, family: Family) -> None:

@@ -225,6 +225,14 @@ def is_reset(sock: socket.socket, *, bound: float = 20) -> bool:
     return False
 
 
+def fetch(namespace: Namespace, family: Family, at: Server) -> str:
+    """One short connection to an echo server; the address that the server saw."""
+    with connect(namespace, family, at.address, at.port) as sock:
+        send(sock, Payload(1000))
+        receive(sock, Payload(1000))
+    return at.peers[-1]
+
+
 def is_refused(
     namespace: Namespace, family: Family, address: str, port: int, *, bound: float = 20
 ) -> bool:

@@ -12,6 +12,9 @@ PATIENCE = float(os.environ.get("KTCP_TEST_PATIENCE", "1"))
 SCALE = float(os.environ.get("KTCP_TEST_SCALE", "1"))
 # How many times as often what comes and goes does so.
 ROUNDS = int(os.environ.get("KTCP_TEST_ROUNDS", "1"))
+# How many inputs each fuzz test has, and with how many it takes as long as other tests.
+INPUTS = int(os.environ.get("KTCP_TEST_FUZZ", "400"))
+FEW_INPUTS = 400
 
 POLL_S = 0.05
 

@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What a relay must survive, one defence at a time, and how to take each away.
+
+A test of a defence proves something only if it fails without it.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Defence:
+    """A defence: the line of kmod/ that it hangs on, and the tests that guard it."""
+
+    name: str
+    file: str
+    line: str
+    """Text that the file holds once."""
+    without: str
+    """What stands there when the defence is gone."""
+    tests: str
+    """Which tests fail then, as pytest's -k."""
+
+
+DEFENCES = (
+    # Fail open: what can't be split now takes its plain way, what can't go on ends.
+    Defence(
+        name="peers that are down are passed by",
+        file="gate.c",
+        line="usable = ktcp_route_choose(ktcp, route);",
+        without="usable = true;",
+        tests="test_without_backup_and_pool_flows_pass",
+    ),
+    Defence(
+        name="flows without a route are passed by",
+        file="gate.c",
+        line="if (!route_is_usable(ktcp, mark))\n\t\treturn false;",
+        without="(void)route_is_usable(ktcp, mark);",
+        tests="test_no_route or test_peer_of_the_route_removed",
+    ),
+    Defence(
+        name="a backup takes over",
+        file="session.c",
+        line="path = choose(split, route);",
+        without="(void)choose(split, route);\n\tpath = &route->path[0];",
+        tests="test_flows_take_the_backup_and_return",
+    ),
+    Defence(
+        name="what was sent to a lost peer ends",
+        file="health.c",
+        line="ktcp_split_abort_unheard(pool->ktcp, pool);",
+        without=";",
+        tests="test_flow_sent_to_a_peer_that_is_gone_ends_soon",
+    ),
+    # Empty pools, short memory.
+    Defence(
+        name="an empty pool refuses nobody",
+        file="session.c",
+        line="err = connect_peer(split, opening);",
+        without="(void)connect_peer;\n\terr = -EAGAIN;",
+        tests="test_pool_off or test_burst_beyond_the_pool",
+    ),
+    # Limits.
+    Defence(
+        name="pending halves have a limit",
+        file="rendezvous.c",
+        line="if (atomic_inc_return(&ktcp->halves) > most)",
+        without="if (!atomic_inc_return(&ktcp->halves))",
+        tests="test_flood_from_many_sources",
+    ),
+    Defence(
+        name="a prefix has a share of the pending halves",
+        file="rendezvous.c",
+        line="max(most / PREFIX_SHARE, 1))",
+        without="INT_MAX)",
+        tests="test_flood_from_one_prefix",
+    ),
+    Defence(
+        name="splits have a limit",
+        file="gate.c",
+        line="if (is_crowded(ktcp)) {",
+        without="if (is_crowded(ktcp) && false) {",
+        tests="test_more_flows_than_max_splits",
+    ),
+    Defence(
+        name="a full relay waits for 95 percent",
+        file="gate.c",
+        line="count * 100 <= most * 95",
+        without="count * 100 < most * 99",
+        tests="test_full_relay_takes_flows_again_below_95_percent",
+    ),
+    Defence(
+        name="a namespace that drains takes no flow",
+        file="gate.c",
+        line="if (READ_ONCE(ktcp->draining)) {",
+        without="if (READ_ONCE(ktcp->draining) && false) {",
+        tests="test_draining_routes_new_flows_and_keeps_old_ones",
+    ),
+    # Strangers.
+    Defence(
+        name="who connects has to prove the key",
+        file="handoff.c",
+        line='return err ?: check_mac(key, "initiator", hello, &challenge,\n\t\t\t\tproof.mac);',
+        without="return err;",
+        tests="test_wrong_proof or test_proof_of_another_connection",
+    ),
+    Defence(
+        name="who accepts has to prove the key",
+        file="handoff.c",
+        line='check_mac(key, "acceptor", &hello, &challenge, challenge.mac);',
+        without="0;",
+        tests="test_wrong_key",
+    ),
+    Defence(
+        name="each end has a role of its own",
+        file="handoff.c",
+        line="strscpy(all->role, role, sizeof(all->role));",
+        without='strscpy(all->role, "relay", sizeof(all->role));',
+        tests="test_own_mac_sent_back",
+    ),
+    Defence(
+        name="who uses a ticket has to prove the key",
+        file="handoff.c",
+        line="if (crypto_memneq(mac, resume.mac, sizeof(mac)))",
+        without="if (0)",
+        tests="test_ticket_without_the_key",
+    ),
+    Defence(
+        name="a use of a ticket is good once",
+        file="ticket.c",
+        line="return !__test_and_set_bit(use % WINDOW, ticket->used);",
+        without="return true;",
+        tests="test_use_of_a_ticket_is_good_once",
+    ),
+    Defence(
+        name="a ticket belongs to its key",
+        file="ticket.c",
+        line="if (ticket && ticket->key == key) {",
+        without="if (ticket) {",
+        tests="test_ticket_belongs_to_its_key",
+    ),
+    Defence(
+        name="targets are those that exits allow",
+        file="exit.c",
+        line="allowed = rules_allow(rcu_dereference(ktcp->exits), target);",
+        without="(void)rules_allow(rcu_dereference(ktcp->exits), target);\n\tallowed = true;",
+        tests="test_exit_denies or test_exits_hold_for_a_direct_route",
+    ),
+    Defence(
+        name="no rule opens the relay itself",
+        file="exit.c",
+        line="ktcp_addr_is_local(ktcp->net, target))",
+        without="false)",
+        tests="test_relay_never_exits_to_itself or test_target_that_no_rule_can_allow",
+    ),
+    Defence(
+        name="the next hop is a peer",
+        file="session.c",
+        line="if (!split->peer)\n\t\treturn -EHOSTUNREACH;",
+        without="if (!split->peer)\n\t\treturn connect_far(split, path, NULL, 0);",
+        tests="test_next_hop_that_is_no_peer",
+    ),
+    Defence(
+        name="no path comes back",
+        file="open.c",
+        line="check_path(ktcp, open);",
+        without="((void)check_path, 0);",
+        tests="test_bad_open or test_next_hop_that_is_no_peer",
+    ),
+    Defence(
+        name="who was not redirected gets nothing",
+        file="flow.c",
+        line="return ct->status & IPS_DST_NAT ||",
+        without="return true ||",
+        tests="test_stranger_at_the_listener",
+    ),
+    Defence(
+        name="strangers have a limit",
+        file="session.c",
+        line="if (atomic_inc_return(&ktcp->handshakes) > HANDSHAKES_MAX) {",
+        without="if (!atomic_inc_return(&ktcp->handshakes)) {",
+        tests="test_no_more_strangers_than_the_limit_have_a_thread",
+    ),
+    Defence(
+        name="a stranger's handshake has its time",
+        file="session.c",
+        line="ktcp_socket_set_timeout(sock, msecs_to_jiffies(ms));",
+        without="(void)ms;",
+        tests="test_silence",
+    ),
+    # What ends must end.
+    Defence(
+        name="a split that is idle for long ends",
+        file="event.c",
+        line="} else if (ktcp_forward_is_idle(split) && !READ_ONCE(split->dead)) {",
+        without="} else if (false) {",
+        tests="test_idle_split_ends",
+    ),
+)
