@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from ktcp_ops.bench.catalogue import CATALOGUE, label
 from ktcp_ops.bench.progress import human_size
 from ktcp_ops.bench.results import Results, Series
+from ktcp_ops.bench.tables import runs
 
 Pick = Literal["first_byte", "total"]
 HEADINGS: dict[Pick, str] = {
@@ -36,6 +37,9 @@ STYLE: dict[Any, Any] = {
     **dict.fromkeys(("xtick.color", "ytick.color"), INK),
 }
 PANEL_INCHES = 4.3
+# A phone shows it at about its own size.
+PHONE_INCHES = 3.6
+SMALL = 8
 ROW_INCHES = 0.27
 
 
@@ -60,9 +64,7 @@ def draw(results: Results, pick: Pick, directory: Path, name: str) -> list[Path]
         for each in axes[len(sizes) :]:
             each.set_axis_off()
         legs = ", ".join(f"{leg:g}" for leg in results.options.legs_ms)
-        figure.suptitle(
-            f"{HEADINGS[pick]}; round trips {legs} ms, median of {results.options.runs}"
-        )
+        figure.suptitle(f"{HEADINGS[pick]}; round trips {legs} ms, median of {runs(results)}")
         files = [directory / f"{name}.svg", directory / f"{name}.png"]
         figure.savefig(files[0], metadata={"Date": None})
         figure.savefig(files[1], dpi=150)
@@ -73,7 +75,7 @@ def inline(results: Results, size: int, pick: Pick) -> str:
     """A panel as an SVG element for a page, its colours being the page's variables."""
     with mpl.rc_context(STYLE):
         height = ROW_INCHES * len(results.options.ways) + 0.8
-        figure = Figure(figsize=(PANEL_INCHES, height), layout="constrained")
+        figure = Figure(figsize=(PHONE_INCHES, height), layout="constrained")
         panel(figure.subplots(), results, size, pick)
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
@@ -103,16 +105,23 @@ def panel(axes: Axes, results: Results, size: int, pick: Pick) -> None:
         error_kw={"linewidth": 0.8, "capsize": 2},
     )
     longest = max(getattr(each.most, pick) for each in series)
-    axes.bar_label(drawn, [f"{value:.3f}" for value in medians], padding=4, fontsize=8)
+    axes.bar_label(drawn, [shown_seconds(value) for value in medians], padding=4, fontsize=SMALL)
     for place, each in zip(places, series, strict=True):
         if each.model is not None:
             expected = getattr(each.model, pick)
             axes.plot([expected] * 2, [place - 0.4, place + 0.4], ":", color=INK, linewidth=1.2)
-    axes.set_yticks(places, [label(each.way) for each in series], fontsize=8)
+    axes.set_yticks(places, [label(each.way) for each in series], fontsize=SMALL)
+    axes.tick_params(axis="x", labelsize=SMALL)
+    axes.margins(y=0.02)
     axes.invert_yaxis()
     axes.set_xlim(0, longest * 1.2)
     axes.set_title(f"{human_size(size)}, seconds", fontsize=10)
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def shown_seconds(value: float) -> str:
+    """A figure as it stands at its bar."""
+    return f"{value:.3f}"
 
 
 def whiskers(series: Sequence[Series], pick: Pick) -> list[list[float]]:

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Two results side by side, and whether the second is worse than allowed."""
+"""Two results side by side: whether the second is worse than allowed, or not the same."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import Enum, auto
 
 from ktcp_ops.bench.catalogue import label
 from ktcp_ops.bench.progress import human_size
@@ -13,6 +14,23 @@ from ktcp_ops.errors import UsageError
 SAME = ("legs_ms", "direct_ms", "loss_percent", "bandwidth_mbit", "family")
 SAME_COST = ("bulk_bytes", "idle_connections")
 
+# How far apart figures of the same work are at most, whatever the host: what the instrument
+# promises. It promises nothing of memory, nor of the slowest of many. Where TCP's slow start ends
+# by chance, downloads of one run are whole round trips apart, and so may medians be.
+SAME_S = 0.0005
+SAME_SHARE = 0.03
+
+
+class Kind(Enum):
+    """What a figure is of."""
+
+    TIME = auto()
+    SLOWEST = auto()
+    CPU = auto()
+    RATE = auto()
+    """More is better; of all others less is."""
+    MEMORY = auto()
+
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
@@ -21,19 +39,31 @@ class Row:
     name: str
     before: float
     after: float
-    more_is_better: bool = False
-    memory: bool = False
+    kind: Kind = Kind.TIME
+    spread: tuple[float, float] | None = None
+    """The least and the most that `before` is the median of."""
 
     def is_worse(self, ratio: float, memory_ratio: float) -> bool:
         """True when it is more than so many times worse."""
-        return self.ratio > (memory_ratio if self.memory else ratio)
+        return self.ratio > (memory_ratio if self.kind is Kind.MEMORY else ratio)
+
+    def is_other(self) -> bool:
+        """True when it is not what the same work gives again."""
+        apart = abs(self.after - self.before)
+        match self.kind:
+            case Kind.TIME:
+                least, most = self.spread or (self.before, self.before)
+                return not least - SAME_S <= self.after <= most + SAME_S
+            case Kind.CPU | Kind.RATE:
+                return apart > SAME_SHARE * self.before
+            case Kind.SLOWEST | Kind.MEMORY:
+                return False
 
     @property
     def ratio(self) -> float:
         """How many times worse the second is; below 1 it is better."""
-        worse, better = (
-            (self.before, self.after) if self.more_is_better else (self.after, self.before)
-        )
+        is_rate = self.kind is Kind.RATE
+        worse, better = (self.before, self.after) if is_rate else (self.after, self.before)
         if better <= 0:
             return 1.0 if worse <= 0 else float("inf")
         return worse / better
@@ -73,7 +103,12 @@ def downloads(before: Results, after: Results) -> Iterator[Row]:
         name = f"{label(one.way)}, {human_size(one.size)}"
         first = (one.median.first_byte, other.median.first_byte)
         yield Row(name=f"{name}: first byte, s", before=first[0], after=first[1])
-        yield Row(name=f"{name}: total, s", before=one.median.total, after=other.median.total)
+        yield Row(
+            name=f"{name}: total, s",
+            before=one.median.total,
+            after=other.median.total,
+            spread=(one.least.total, one.most.total),
+        )
 
 
 def costs(before: Results, after: Results) -> Iterator[Row]:
@@ -84,14 +119,15 @@ def costs(before: Results, after: Results) -> Iterator[Row]:
         if other is None:
             continue
         name = label(one.way)
-        yield Row(name=f"{name}: CPU, s", before=one.cpu_s, after=other.cpu_s)
+        yield Row(name=f"{name}: CPU, s", before=one.cpu_s, after=other.cpu_s, kind=Kind.CPU)
         yield Row(
             name=f"{name}: connections/s",
             before=one.connections_per_s,
             after=other.connections_per_s,
-            more_is_better=True,
+            kind=Kind.RATE,
         )
-        yield Row(name=f"{name}: idle, KiB", before=one.idle_kib, after=other.idle_kib, memory=True)
+        idle = (one.idle_kib, other.idle_kib)
+        yield Row(name=f"{name}: idle, KiB", before=idle[0], after=idle[1], kind=Kind.MEMORY)
 
 
 def set_ups(before: Results, after: Results) -> Iterator[Row]:
@@ -103,4 +139,7 @@ def set_ups(before: Results, after: Results) -> Iterator[Row]:
             continue
         name = f"{label(one.way)}, {one.at_a_time} at a time"
         yield Row(name=f"{name}: set-up p50, s", before=one.p50, after=other.p50)
-        yield Row(name=f"{name}: set-up p99, s", before=one.p99, after=other.p99)
+        slowest = (one.p99, other.p99)
+        yield Row(
+            name=f"{name}: set-up p99, s", before=slowest[0], after=slowest[1], kind=Kind.SLOWEST
+        )

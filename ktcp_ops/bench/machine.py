@@ -39,10 +39,11 @@ VIRTUAL_TIME = (
     *("-rtc", "base=2026-01-01,clock=vm"),
 )
 # /run is where the job is unpacked; commas and blanks would end an argument.
-BOOT = "mount -t tmpfs tmpfs /run; tar -xf /dev/vdb -C /run; exec /run/bench/init"
+BOOT = "mount -t tmpfs tmpfs /run; tar -xf /dev/vdb -C /run; exec /run/bench/init {}"
 SECTOR = 512
 # A guest that says nothing for so long (in real seconds) hangs.
 SILENCE_S = 1800.0
+END_S = 10.0
 PACKAGE = Path(__file__).resolve().parent
 LINE_BYTES = 65_536
 
@@ -61,6 +62,8 @@ class Vm:
     job: str
     directory: Path
     memory_mib: int
+    program: str = "ktcp_ops.bench.guest"
+    """The Python module that does the job; one of the files may be it."""
 
     @property
     def console(self) -> Path:
@@ -71,6 +74,11 @@ class Vm:
     def errors(self) -> Path:
         """What QEMU itself says."""
         return self.directory / "qemu.log"
+
+    @property
+    def events(self) -> Path:
+        """What the guest's programs tell, of which a run that fails leaves no more than this."""
+        return self.directory / "events.log"
 
     @property
     def disk(self) -> Path:
@@ -91,7 +99,7 @@ def arguments(vm: Vm) -> list[str]:
         *("-m", f"{vm.memory_mib}M"),
         *("-kernel", str(vm.image.kernel)),
         *("-initrd", str(vm.image.initrd)),
-        *("-append", command_line()),
+        *("-append", command_line(vm.program)),
         *("-serial", f"file:{vm.console}"),
         *("-serial", "stdio"),
         *drive("root", vm.image.disk, "format=raw,snapshot=on"),
@@ -99,9 +107,9 @@ def arguments(vm: Vm) -> list[str]:
     ]
 
 
-def command_line() -> str:
+def command_line(program: str) -> str:
     """The kernel's; its shell gets one word, with blanks that only it sees."""
-    script = BOOT.replace(" ", "${IFS}")
+    script = BOOT.format(program).replace(" ", "${IFS}")
     words = ["root=/dev/vda", "rootfstype=ext4", "rw", "console=ttyS0", "quiet", "panic=-1"]
     # Nobody attacks this guest, and the mitigations' instructions would be counted.
     words += ["mitigations=off", "lsm=capability", "init=/bin/sh", "--", "-c", script]
@@ -144,13 +152,22 @@ def run(vm: Vm, told: Callable[[Event], None]) -> None:
         vm.console.write_bytes(b"")
         vm.disk.write_bytes(job_disk(vm))
         with qemu(vm) as child:
-            finished = listen(vm, child, told)
+            death = "" if listen(vm, child, told) else how_it_ended(child)
     except OSError as error:
         raise KtcpError(f"the guest could not be given its job: {error}") from error
     finally:
         vm.disk.unlink(missing_ok=True)
-    if not finished:
-        raise GuestFailedError(describe(vm, "the guest has died"))
+    if death:
+        raise GuestFailedError(describe(vm, f"the guest has died: {death}"))
+
+
+def how_it_ended(child: subprocess.Popen[bytes]) -> str:
+    """What became of a QEMU that says nothing any more."""
+    try:
+        code = child.wait(END_S)
+    except subprocess.TimeoutExpired:
+        return "it has closed its line"
+    return f"QEMU was killed by signal {-code}" if code < 0 else f"QEMU ended with {code}"
 
 
 @contextmanager
@@ -181,19 +198,31 @@ def qemu(vm: Vm) -> Iterator[subprocess.Popen[bytes]]:
 def listen(vm: Vm, child: subprocess.Popen[bytes], told: Callable[[Event], None]) -> bool:
     """Pass the guest's events on until it ends; whether it said that the job is done."""
     done = False
-    for line in lines(vm, child):
-        try:
-            event: Event = json.loads(line)
-        except ValueError as error:
-            raise GuestFailedError(describe(vm, f"the guest said {line!r}")) from error
-        if event["event"] == "failed":
-            raise GuestFailedError(f"in the guest: {event['message']}")
-        if event["event"] == "kernel":
-            said = "\n".join(event["lines"])
-            raise GuestFailedError(f"the guest's kernel complained\n{said}")
-        done = done or event["event"] == "done"
-        told(event)
+    with vm.events.open("w", encoding="utf-8") as log:
+        for line in lines(vm, child):
+            log.write(f"{line}\n")
+            event = parse(vm, line)
+            done = done or event["event"] == "done"
+            told(event)
     return done
+
+
+def parse(vm: Vm, line: str) -> Event:
+    """The event that the guest tells.
+
+    Raises:
+        GuestFailedError: It is none, or tells what went wrong.
+    """
+    try:
+        event: Event = json.loads(line)
+    except ValueError as error:
+        raise GuestFailedError(describe(vm, f"the guest said {line!r}")) from error
+    if event["event"] == "failed":
+        raise GuestFailedError(f"in the guest: {event['message']}")
+    if event["event"] == "kernel":
+        said = "\n".join(event["lines"])
+        raise GuestFailedError(f"the guest's kernel complained\n{said}")
+    return event
 
 
 def lines(vm: Vm, child: subprocess.Popen[bytes]) -> Iterator[str]:

@@ -1,16 +1,18 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The report as one HTML page that needs no other file, no script and no network."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from html import escape
+from math import isclose
 from pathlib import Path
 from string import Template
 
 from ktcp_ops.bench import chart
 from ktcp_ops.bench.catalogue import CATALOGUE, links
+from ktcp_ops.bench.plan import Wishes, make
 from ktcp_ops.bench.progress import human_size
-from ktcp_ops.bench.results import Results
-from ktcp_ops.bench.tables import Table, tables
+from ktcp_ops.bench.results import Options, Results, options_of
+from ktcp_ops.bench.tables import Table, runs, tables
 from ktcp_ops.model import Legs, ideal
 
 TEMPLATE = Path(__file__).with_name("page.html")
@@ -30,7 +32,7 @@ def render(results: Results) -> str:
         ways=rows([[CATALOGUE[name].label, CATALOGUE[name].text] for name in names]),
         settings=escape(", ".join(f"{k} {v}" for k, v in options.settings.items()) or "none"),
         versions=rows([[name, value] for name, value in sorted(results.versions.items())]),
-        runs=str(options.runs),
+        runs=runs(results),
         started=results.started.strftime("%Y-%m-%d %H:%M UTC"),
         minutes=f"{results.took_s / 60:.0f}",
         release=escape(options.release),
@@ -46,7 +48,7 @@ def headline(results: Results) -> str:
         return "Downloads over two relays, split and not split."
     first = theirs.median.first_byte / ours.median.first_byte
     total = theirs.median.total / ours.median.total
-    legs = Legs(client=sum(results.options.legs_ms) / 1000, relay=0, server=0)
+    legs = Legs(client=sum(results.options.legs_ms) / 1000)
     pipe = ideal(legs, size, links(results.options.bandwidth_mbit))
     return (
         f"A download of {human_size(size)} begins after {ours.median.first_byte:.4f} s through "
@@ -93,16 +95,31 @@ def rows(cells: Sequence[Sequence[str]]) -> str:
     return f"<tbody>{lines}</tbody>"
 
 
+# Each option and the words that follow it, once for each of them.
+WORDS: dict[str, Callable[[Options], Sequence[str]]] = {
+    "--release": lambda o: [o.release],
+    "--memory": lambda o: [str(o.memory_mib)],
+    "--rtt": lambda o: [",".join(f"{leg:g}" for leg in o.legs_ms)],
+    "--direct-rtt": lambda o: [] if isclose(o.direct_ms, sum(o.legs_ms)) else [f"{o.direct_ms:g}"],
+    "--loss": lambda o: [f"{o.loss_percent:g}"],
+    "--bandwidth": lambda o: [f"{o.bandwidth_mbit:g}"],
+    "--family": lambda o: [o.family],
+    "--size": lambda o: list(o.sizes),
+    "--runs": lambda o: [str(o.runs)],
+    "--way": lambda o: o.ways,
+    "--cost": lambda o: o.costs,
+    "--set": lambda o: [f"{name}={value}" for name, value in o.settings.items()],
+    "--set-ups": lambda o: [str(o.set_ups)],
+    "--idle": lambda o: [str(o.idle_connections)],
+}
+
+
 def command(results: Results) -> str:
-    """How to repeat the run."""
-    options = results.options
-    words = ["./dev bench", f"--release {options.release}", f"--runs {options.runs}"]
-    words += [f"--rtt {','.join(f'{leg:g}' for leg in options.legs_ms)}"]
-    words += [f"--direct-rtt {options.direct_ms:g}", f"--family {options.family}"]
-    words += [f"--size {name}" for name in options.sizes]
-    words += [f"--loss {options.loss_percent:g}"] if options.loss_percent else []
-    words += [f"--bandwidth {options.bandwidth_mbit:g}"] if options.bandwidth_mbit else []
-    words += [f"--way {name}" for name in options.ways]
-    words += [f"--cost {name}" for name in options.costs] or ["--no-cost"]
-    words += [f"--set {name}={value}" for name, value in options.settings.items()]
-    return " ".join(words)
+    """How to repeat the run: what was not as usual."""
+    usual = options_of(make(Wishes()))
+    words = ["./dev bench", *([] if results.name == Wishes.name else [f"--name {results.name}"])]
+    for option, values in WORDS.items():
+        found = values(results.options)
+        if list(found) != list(values(usual)):
+            words += [f"{option} {value}" for value in found]
+    return " ".join([*words, *([] if results.options.costs else ["--no-cost"])])

@@ -15,10 +15,10 @@ from ktcp_ops.errors import UsageError
 from ktcp_ops.lab.recipe import Release
 
 PAPER_MS = (32.7, 215.0, 26.0)
-SIZES = ("10k", "100k", "1m", "10m")
+SIZES = ("10k", "50k", "100k", "1m", "10m", "100m")
 UNITS = {"k": 1024, "m": 1024**2, "g": 1024**3}
-# Kernel, programs and buffers of the guest, which is not there for files.
-SYSTEM_MIB = 700
+# Kernel, programs (Envoy has 107 MB) and buffers of the guest, which is not there for files.
+SYSTEM_MIB = 800
 MEMORY_MIB = 1536
 # netem and TCP would accept more, but no path on Earth has it.
 LONGEST_MS = 10_000.0
@@ -93,7 +93,7 @@ def make(wishes: Wishes) -> Plan:
         bulk_bytes=3 * BULK,
         idle_connections=wishes.idle_connections,
         set_ups=wishes.set_ups,
-        load_s=2.0,
+        load_s=1.0,
     )
     return Plan(
         name=wishes.name,

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ktcp_ops.bench import chart, page
-from ktcp_ops.bench.results import FILE, Results
+from ktcp_ops.bench.results import FILE, Results, dump
 from ktcp_ops.bench.tables import csv_rows
 from ktcp_ops.errors import KtcpError
 
@@ -32,8 +32,7 @@ def write(results: Results, directory: Path) -> list[Path]:
 
 def fill(results: Results, place: Path) -> None:
     """Write all files."""
-    text = results.model_dump_json(indent=1) + "\n"
-    (place / FILE).write_text(text, encoding="utf-8")
+    (place / FILE).write_text(dump(results), encoding="utf-8")
     with (place / "downloads.csv").open("w", encoding="utf-8", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows(csv_rows(results))
     (place / "index.html").write_text(page.render(results), encoding="utf-8")

@@ -4,6 +4,7 @@
 All times are seconds, all sizes bytes, unless a name says otherwise.
 """
 
+import json
 from collections.abc import Sequence
 from datetime import datetime
 from math import ceil
@@ -184,6 +185,16 @@ def set_up_of(way: str, at_a_time: int, seconds: Sequence[float]) -> SetUp:
 def percentile(ordered: Sequence[float], share: int) -> float:
     """The least value that ``share`` percent of the values do not exceed."""
     return ordered[max(0, ceil(len(ordered) * share / 100) - 1)]
+
+
+def dump(results: Results) -> str:
+    """Write results.json: a line for each row of a list, for eyes, grep and diff."""
+    parts = []
+    for key, value in results.model_dump(mode="json").items():
+        rows = value if isinstance(value, list) else []
+        inner = ",\n".join(f"  {json.dumps(row)}" for row in rows)
+        parts.append(f" {json.dumps(key)}: " + (f"[\n{inner}\n ]" if rows else json.dumps(value)))
+    return "{\n" + ",\n".join(parts) + "\n}\n"
 
 
 def read(place: Path) -> Results:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ktcp_ops import __version__, console
-from ktcp_ops.bench import machine, micro
+from ktcp_ops.bench import envoy, machine, programs
 from ktcp_ops.bench.machine import Event, GuestFailedError, Vm
 from ktcp_ops.bench.plan import Plan
 from ktcp_ops.bench.progress import Progress, parts
@@ -100,7 +100,7 @@ def measure(plan: Plan, work: Path) -> Results:
         started=started,
         took_s=round(time.monotonic() - begun, 1),
         options=options_of(plan),
-        versions={**collector.versions, "ktcp_ops": __version__, "qemu": qemu_version()},
+        versions={**collector.versions, **host_versions(plan)},
         downloads=tuple(collector.downloads),
         costs=tuple(collector.costs),
         set_ups=tuple(collector.set_ups),
@@ -116,10 +116,10 @@ def prepare(plan: Plan, work: Path) -> Vm:
     console.print_note(f"module: compiling for {headers}")
     tree = f"/lib/modules/{headers}/build"
     module = kmodule.build(collection_root(), root, work, tree)
-    programs = micro.build(root, work, tree) if plan.job.costs else []
+    rivals = [envoy.ensure()] if has_envoy(plan) else []
     return Vm(
         image=base,
-        files=(module, *programs),
+        files=(module, *programs.build(root, work, tree), *rivals),
         job=plan.job.dump(),
         directory=work,
         memory_mib=plan.memory_mib,
@@ -138,6 +138,17 @@ def listen(plan: Plan, vm: Vm) -> Collector:
     machine.run(vm, told)
     collector.check()
     return collector
+
+
+def has_envoy(plan: Plan) -> bool:
+    """Whether Envoy is measured, which is not in the image."""
+    return "envoy" in (*plan.job.ways, *plan.job.costs)
+
+
+def host_versions(plan: Plan) -> dict[str, str]:
+    """What the guest cannot tell."""
+    found = {"ktcp_ops": __version__, "qemu": qemu_version()}
+    return {**found, "envoy": envoy.VERSION} if has_envoy(plan) else found
 
 
 def qemu_version() -> str:

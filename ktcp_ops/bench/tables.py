@@ -25,6 +25,7 @@ def tables(results: Results) -> list[Table]:
     found = [
         first_bytes(results),
         totals(results),
+        firsts(results),
         costs(results),
         set_ups(results),
         *micro(results),
@@ -34,14 +35,32 @@ def tables(results: Results) -> list[Table]:
 
 def first_bytes(results: Results) -> Table:
     """Time to first byte of each way and size."""
-    title = f"Time to first byte, seconds, median of {results.options.runs}"
+    title = f"Time to first byte, seconds, median of {runs(results)}"
     return by_size(results, title, "first_byte")
 
 
 def totals(results: Results) -> Table:
     """Download time of each way and size."""
-    title = f"Download completion time, seconds, median of {results.options.runs}"
+    title = f"Download completion time, seconds, median of {runs(results)}"
     return by_size(results, title, "total")
+
+
+def runs(results: Results) -> str:
+    """How many downloads a median is of; of what takes long there are fewer."""
+    counts = {len(series.runs) for series in results.downloads} or {results.options.runs}
+    return " to ".join(str(count) for count in sorted({min(counts), max(counts)}))
+
+
+def firsts(results: Results) -> Table:
+    """What is not counted: the first download, which finds neighbours, cookies and tunnels."""
+    sizes = sorted(results.options.sizes.values())
+    rows = []
+    for way in results.options.ways:
+        series = [results.series(way, size) for size in sizes]
+        cells = ["-" if each is None else f"{each.first.first_byte:.4f}" for each in series]
+        rows.append([label(way), *cells])
+    title = "Time to first byte of each row's first download, seconds; not counted above"
+    return Table(title=title, columns=["way", *map(human_size, sizes)], rows=rows)
 
 
 def by_size(results: Results, title: str, pick: str) -> Table:
@@ -63,7 +82,7 @@ def deviation(series: Sequence[Series], pick: str) -> str:
         for each in series
         if each.model is not None
     ]
-    return f"{max(shares, key=abs):+.1%}" if shares else "-"
+    return f"{max(shares, key=abs):+z.1%}" if shares else "-"
 
 
 def costs(results: Results) -> Table:

@@ -48,7 +48,8 @@ def work(job: Job, channel: Channel) -> None:
     for way in job.ways:
         for name, size in job.sizes.items():
             channel.tell("begin", part="download", way=way, size=size)
-            times = downloads.measure(net, way, name, size, sums[name], job.runs)
+            runs = downloads.runs_of(job, way, size)
+            times = downloads.measure(net, way, name, size, sums[name], runs)
             channel.tell("downloads", way=way, size=size, first=times[0], runs=times[1:])
     cost.measure(net, job, channel)
     if job.costs:

@@ -5,12 +5,17 @@ import hashlib
 from pathlib import Path
 
 from ktcp_ops.bench.guest import server
+from ktcp_ops.bench.guest.job import Job
 from ktcp_ops.bench.guest.namespace import CommandError
 from ktcp_ops.bench.guest.network import Network, endpoint
-from ktcp_ops.bench.guest.ways import FRESH, FRESH_RUNS, WAYS, Place
+from ktcp_ops.bench.guest.ways import FRESH, WAYS, Place
 
 # Of one download, in seconds of the guest.
 BOUND_S = 120
+FEW_RUNS = 5
+LARGE_BYTES = 16 * 1024**2
+# Of what each relay encrypts and decrypts.
+LARGE_TUNNELLED_BYTES = 4 * 1024**2
 COPY = Path("/run/copy")
 Times = tuple[float, float]
 
@@ -20,25 +25,26 @@ def measure(net: Network, way: str, name: str, size: int, digest: str, runs: int
 
     Returns:
         Seconds to the first and to the last byte, as curl reports them: of the first
-        download, when neither neighbours nor windows were known, then of ``runs`` more
-        (at most FRESH_RUNS over a way that is set up for each).
+        download, when neither neighbours nor windows were known, then of ``runs`` more.
 
     Raises:
         CommandError: A download failed, or its bytes were not the server's.
     """
     net.forget()
-    if way in FRESH:
-        found = []
-        for _ in range(min(runs, FRESH_RUNS) + 1):
-            with WAYS[way](net) as place:
-                found += fetch(net, place, name, size, 1)
+    counts = [1] * (runs + 1) if way in FRESH else [runs + 1]
+    found: list[Times] = []
+    for number, count in enumerate(counts, start=1):
         with WAYS[way](net) as place:
-            check(net, place, name, digest)
-        return found
-    with WAYS[way](net) as place:
-        found = fetch(net, place, name, size, runs + 1)
-        check(net, place, name, digest)
+            found += fetch(net, place, name, size, count)
+            if number == len(counts):
+                check(net, place, name, digest)
     return found
+
+
+def runs_of(job: Job, way: str, size: int) -> int:
+    """How many downloads are counted: few of those that take the host long."""
+    large = LARGE_TUNNELLED_BYTES if way.startswith("ssh-") else LARGE_BYTES
+    return min(job.runs, FEW_RUNS) if way in FRESH or size > large else job.runs
 
 
 def fetch(net: Network, place: Place, name: str, size: int, count: int) -> list[Times]:

@@ -53,5 +53,5 @@ def buffers(net: Network, job: Job) -> dict[str, float]:
     for size in BUFFERS:
         settings = {**job.settings, **PAPERS, "buffer_bytes": str(size)}
         with ktcp.split(net, len(ktcp.IMPROVEMENTS), settings) as place:
-            found[str(size)] = cost.cpu(net, place, job.bulk_bytes)
+            found[str(size)] = cost.cpu(net, place, job.bulk_bytes, share=3)
     return found

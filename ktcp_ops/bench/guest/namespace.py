@@ -5,8 +5,10 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-# No command of a set-up takes longer, in seconds of the guest.
-PATIENCE_S = 120.0
+# No command of a set-up takes longer, in seconds of the guest. Its clock leaps from timer to
+# timer while a program waits for its file from a disk that a busy host is slow to read, so a
+# moment can be many minutes. What hangs for good, the host ends.
+PATIENCE_S = 86_400.0
 
 
 class CommandError(Exception):

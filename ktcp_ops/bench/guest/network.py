@@ -22,7 +22,11 @@ DIRECT = 99
 
 # Else a download begins with the threshold that an earlier one ended with, and is slower
 # or faster by a round trip for what happened before it. Cookies of TCP Fast Open are kept.
-HOST_SYSCTLS = {"net.ipv4.tcp_no_metrics_save": "1"}
+# Ports as ktcp_tunables has them, for more connections than the default leaves room for.
+HOST_SYSCTLS = {
+    "net.ipv4.tcp_no_metrics_save": "1",
+    "net.ipv4.ip_local_port_range": "10240 65535",
+}
 
 # What ktcp_tunables gives a relay; every way gets the same.
 RELAY_SYSCTLS = {
@@ -180,3 +184,9 @@ def prefix_length(family: Family) -> int:
 def endpoint(host: str, port: int) -> str:
     """Address and port as programs and URLs want them."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def parted(place: str) -> tuple[str, int]:
+    """The address and the port that ``endpoint`` made one."""
+    host, _, port = place.rpartition(":")
+    return host.strip("[]"), int(port)

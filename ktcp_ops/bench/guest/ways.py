@@ -7,6 +7,7 @@ documentation suggests for plain TCP forwarding.
 """
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -16,10 +17,12 @@ from pathlib import Path
 
 from ktcp_ops.bench.guest import ktcp, server
 from ktcp_ops.bench.guest.namespace import Namespace, run
-from ktcp_ops.bench.guest.network import Network, endpoint
+from ktcp_ops.bench.guest.network import Network, endpoint, parted
 
 # Where relays in user space, and the translated path, take connections.
 PORT = 9000
+SOCKMAP = Path("/run/bench/sockmap")
+ENVOY = Path("/run/bench/envoy")
 END_S = 20.0
 
 Place = tuple[str, int]
@@ -85,7 +88,7 @@ def end(started: Sequence[subprocess.Popen[bytes]]) -> None:
 HAPROXY = """
 global
     nbthread 1
-    maxconn 20000
+    maxconn 60000
 defaults
     mode tcp
     timeout connect 30s
@@ -119,7 +122,7 @@ load_module /usr/lib/nginx/modules/ngx_stream_module.so;
 worker_processes 1;
 pid {pid};
 error_log {pid}.err;
-events {{ worker_connections 20000; }}
+events {{ worker_connections 60000; }}
 stream {{
     server {{
         listen [::]:{port} ipv6only=off backlog=4096;
@@ -141,12 +144,68 @@ def nginx_stream(net: Network) -> AbstractContextManager[Place]:
     return programs(net, command)
 
 
+ENVOY_LIMIT = 20_000
+
+
+def envoy(net: Network) -> AbstractContextManager[Place]:
+    """Envoy's TCP proxy with one worker; TCP_NODELAY is its own default."""
+
+    def command(relay: Namespace, target: str) -> Sequence[str]:
+        path = configuration(relay, "envoy.json", json.dumps(envoy_configuration(target)))
+        options = ["--concurrency", "1", "--disable-hot-restart", "--log-level", "error"]
+        return [str(ENVOY), "-c", path, *options]
+
+    return programs(net, command)
+
+
+def envoy_configuration(target: str) -> dict[str, object]:
+    """A listener, and the cluster that its connections go to."""
+    proxy = {
+        "@type": "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
+        "stat_prefix": "relay",
+        "cluster": "next",
+    }
+    listener = {
+        "address": socket_address("::", PORT, ipv4_compat=True),
+        "tcp_backlog_size": 4096,
+        "filter_chains": [{"filters": [{"name": "tcp_proxy", "typed_config": proxy}]}],
+    }
+    next_relay = {"endpoint": {"address": socket_address(*parted(target))}}
+    cluster = {
+        "name": "next",
+        "connect_timeout": "30s",
+        "circuit_breakers": {
+            "thresholds": [{"max_connections": ENVOY_LIMIT, "max_pending_requests": ENVOY_LIMIT}]
+        },
+        "load_assignment": {
+            "cluster_name": "next",
+            "endpoints": [{"lb_endpoints": [next_relay]}],
+        },
+    }
+    return {"static_resources": {"listeners": [listener], "clusters": [cluster]}}
+
+
+def socket_address(host: str, port: int, **more: object) -> dict[str, object]:
+    """An address as Envoy writes it."""
+    return {"socket_address": {"address": host, "port_value": port, **more}}
+
+
 def socat(net: Network) -> AbstractContextManager[Place]:
     """Socat, which forks for each connection."""
 
     def command(_: Namespace, target: str) -> Sequence[str]:
         take = f"TCP6-LISTEN:{PORT},ipv6only=0,fork,reuseaddr,backlog=4096,nodelay"
         return ["socat", take, f"TCP:{target},nodelay"]
+
+    return programs(net, command)
+
+
+def sockmap(net: Network) -> AbstractContextManager[Place]:
+    """Sockets joined by eBPF, with a program that was compiled for this guest."""
+
+    def command(_: Namespace, target: str) -> Sequence[str]:
+        host, port = parted(target)
+        return [str(SOCKMAP), str(PORT), host, str(port)]
 
     return programs(net, command)
 
@@ -239,10 +298,10 @@ WAYS: dict[str, Way] = {
     "haproxy": haproxy(splice=False),
     "haproxy-splice": haproxy(splice=True),
     "nginx": nginx_stream,
+    "envoy": envoy,
     "socat": socat,
+    "sockmap": sockmap,
 }
 
-# A new set-up for each download; and no more of them, since ssh's key exchange takes
-# seconds of the host's time.
+# A new set-up for each download. ssh's key exchange takes seconds of the host's time.
 FRESH = frozenset({"ssh-fresh"})
-FRESH_RUNS = 10

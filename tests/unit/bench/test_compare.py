@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ktcp_ops.bench.compare import Row, compare
+from ktcp_ops.bench.compare import Kind, Row, compare
 from ktcp_ops.bench.results import FILE, Results
 from ktcp_ops.cli.main import run
 from ktcp_ops.errors import UsageError
@@ -29,9 +29,33 @@ def files(results: Results, tmp_path: Path) -> tuple[Path, Path]:
 
 def test_less_is_better_but_for_rates() -> None:
     assert Row(name="time", before=2, after=3).ratio == 1.5
-    assert Row(name="rate", before=2, after=3, more_is_better=True).ratio == pytest.approx(2 / 3)
+    assert Row(name="rate", before=2, after=3, kind=Kind.RATE).ratio == pytest.approx(2 / 3)
     assert Row(name="memory", before=0, after=1).ratio == float("inf")
     assert Row(name="memory", before=-1, after=-1).ratio == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "after", "other"),
+    [
+        (Kind.TIME, 2.0004, False),
+        (Kind.TIME, 1.9994, True),
+        (Kind.CPU, 2.05, False),
+        (Kind.CPU, 2.07, True),
+        (Kind.RATE, 1.93, True),
+        (Kind.SLOWEST, 3.0, False),
+        (Kind.MEMORY, 3.0, False),
+    ],
+)
+def test_what_the_same_work_gives_again(kind: Kind, after: float, other: bool) -> None:
+    assert Row(name="figure", before=2.0, after=after, kind=kind).is_other() == other
+
+
+@pytest.mark.parametrize(
+    ("after", "other"), [(1.7, False), (2.5, False), (2.51, True), (1.6, True)]
+)
+def test_a_median_of_what_is_apart_is_among_it(after: float, other: bool) -> None:
+    row = Row(name="figure", before=2.0, after=after, spread=(1.7, 2.5))
+    assert row.is_other() == other
 
 
 def test_every_figure_is_compared(results: Results) -> None:
@@ -64,6 +88,15 @@ def test_the_command_fails_past_the_ratio(
     assert "1 of 19 figures are more than 1.05 times worse" in said.err
     line = next(line for line in said.out.splitlines() if "CPU" in line and "failed" in line)
     assert line.split() == ["KTCP:", "CPU,", "s", "1.6000", "1.7600", "1.100", "failed"]
+
+
+def test_the_command_asks_whether_a_run_repeats_another(
+    files: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    before, after = map(str, files)
+    assert run(["bench", "compare", before, before, "--same"]) == 0
+    assert run(["bench", "compare", before, after, "--same"]) == 1
+    assert "1 of 19 figures are not the same" in capsys.readouterr().err
 
 
 def test_memory_has_a_ratio_of_its_own(results: Results, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pty
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -122,6 +123,8 @@ def test_dnat_at_each_relay(recorder: Recorder) -> None:
         ("haproxy-splice", ["haproxy -db -f", "haproxy -db -f"]),
         ("nginx", ["nginx -c", "nginx -c"]),
         ("socat", ["TCP:10.77.2.2:9000,nodelay", "TCP:10.77.3.2:80,nodelay"]),
+        ("envoy", ["envoy -c envoy.json --concurrency 1"] * 2),
+        ("sockmap", ["sockmap 9000 10.77.2.2 9000", "sockmap 9000 10.77.3.2 80"]),
         ("ssh-warm", ["/usr/sbin/sshd -D", "-N -L *:9000:10.77.3.2:80 10.77.2.2"]),
     ],
 )
@@ -149,8 +152,8 @@ def test_relays_in_user_space(
         assert len(started) == len(wanted)
         assert all(word in line for word, line in zip(wanted, started, strict=True))
     if kept:
-        assert "10.77.2.2:9000" in kept["rc"]
-        assert "10.77.3.2:80" in kept["rs"]
+        assert "10.77.2.2" in kept["rc"]
+        assert "10.77.3.2" in kept["rs"]
         assert ("splice-auto" in kept["rc"]) == (way == "haproxy-splice")
 
 
@@ -247,6 +250,37 @@ def test_a_series_is_measured_and_checked(
         downloads.measure(net, "e2e", "10k", 3, digest, 2)
 
 
+def test_a_fresh_way_is_set_up_for_each_download(
+    recorder: Recorder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places: list[str] = []
+
+    @contextlib.contextmanager
+    def tunnel(_: Network) -> Iterator[tuple[str, int]]:
+        places.append(f"10.0.0.{len(places)}")
+        yield places[-1], 9000
+
+    monkeypatch.setitem(ways.WAYS, "ssh-fresh", tunnel)
+    monkeypatch.setattr(downloads, "COPY", tmp_path / "copy")
+    (tmp_path / "copy").write_bytes(b"abc")
+    recorder.answers["%{size_download}"] = "0.5 0.6 3 200\n"
+    digest = hashlib.sha256(b"abc").hexdigest()
+    assert len(downloads.measure(build(recorder), "ssh-fresh", "10k", 3, digest, 5)) == 6
+    assert len(places) == 6
+    assert len(recorder.having("curl", "http://10.0.0.5:9000/10k?")) == 1
+    assert len(recorder.having("curl", " -o ", "copy")) == 1
+
+
+def test_what_takes_long_is_downloaded_a_few_times() -> None:
+    job = replace(JOB, runs=50)
+    assert downloads.runs_of(job, "ktcp", 10 * 1024**2) == 50
+    assert downloads.runs_of(job, "ktcp", 100 * 1024**2) == 5
+    assert downloads.runs_of(job, "ssh-warm", 10 * 1024**2) == 5
+    assert downloads.runs_of(job, "ssh-warm", 1024**2) == 50
+    assert downloads.runs_of(job, "ssh-fresh", 10240) == 5
+    assert downloads.runs_of(JOB, "ssh-fresh", 10240) == 2
+
+
 def test_files_are_what_their_sums_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "WWW", tmp_path / "www")
     sizes = {"1b": 1, "odd": 2 * 1024**2 + 3}
@@ -279,6 +313,31 @@ def test_events_leave_as_lines() -> None:
     finally:
         os.close(ours)
         os.close(theirs)
+
+
+@pytest.mark.parametrize(
+    ("share", "wanted", "spent"), [(1, [("bulk", 3)] * 3, 1.5), (3, [("bulk", 1)], 4.5)]
+)
+def test_a_share_of_the_bulk_stands_for_all(
+    recorder: Recorder,
+    monkeypatch: pytest.MonkeyPatch,
+    share: int,
+    wanted: list[tuple[str, int]],
+    spent: float,
+) -> None:
+    fetched: list[tuple[str, int]] = []
+
+    def fetch(_: Network, __: object, name: str, size: int, count: int) -> None:
+        assert size == cost.FILES[name]
+        fetched.append((name, count))
+
+    monkeypatch.setattr(downloads, "fetch", fetch)
+    # Busy for 1.5 s, for 2.5 s, for 1 s.
+    monkeypatch.setattr(time, "monotonic", iter([10.0, 12.0, 20.0, 23.0, 30.0, 32.0]).__next__)
+    monkeypatch.setattr(cost, "idle", iter([7.0, 7.5, 8.0, 8.5, 9.0, 10.0]).__next__)
+    place = ("10.77.3.2", 80)
+    assert cost.cpu(build(recorder), place, 3 * cost.BULK, share=share) == spent
+    assert fetched == [("warm", 1), *wanted]
 
 
 def test_rates_are_read_from_wrk(recorder: Recorder) -> None:
@@ -342,6 +401,6 @@ def test_every_buffer_is_measured(recorder: Recorder, monkeypatch: pytest.Monkey
         yield "10.77.3.2", 80
 
     monkeypatch.setattr(ktcp, "split", split)
-    monkeypatch.setattr(cost, "cpu", lambda *_: 1.5)
+    monkeypatch.setattr(cost, "cpu", lambda *_, share: 0.5 * share)
     assert set(micro.buffers(build(recorder), JOB)) == {"4096", "16384", "65536"}
     assert settings[0] == {"engine": "threads", "datapath": "copy", "buffer_bytes": "4096"}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ktcp_ops.bench import machine, micro
+from ktcp_ops.bench import machine, programs
 from ktcp_ops.bench.machine import Event, GuestFailedError, Vm
 from ktcp_ops.bench.plan import Plan
 from ktcp_ops.bench.results import FILE
@@ -52,9 +52,9 @@ def test_time_is_virtual(vm: Vm) -> None:
 
 
 def test_the_shell_gets_its_script_as_one_word() -> None:
-    script = machine.command_line().split(" -- -c ")[1]
+    script = machine.command_line("the.program").split(" -- -c ")[1]
     assert " " not in script
-    assert script.replace("${IFS}", " ").endswith("exec /run/bench/init")
+    assert script.replace("${IFS}", " ").endswith("exec /run/bench/init the.program")
 
 
 def test_the_job_is_a_disk_of_whole_sectors(vm: Vm) -> None:
@@ -77,6 +77,13 @@ def test_events_are_passed_on(vm: Vm, qemu: Speak, events: Events) -> None:
     assert not vm.disk.exists()
 
 
+def test_what_was_told_is_kept(vm: Vm, qemu: Speak) -> None:
+    qemu([{"event": "versions", "versions": {}}, {"event": "failed", "message": "no"}])
+    with pytest.raises(GuestFailedError, match="no"):
+        machine.run(vm, lambda _: None)
+    assert len(vm.events.read_text().splitlines()) == 2
+
+
 @pytest.mark.parametrize(
     ("lines", "said"),
     [
@@ -95,6 +102,24 @@ def test_what_goes_wrong_is_told(vm: Vm, qemu: Speak, lines: list[object], said:
     with pytest.raises(GuestFailedError) as error:
         machine.run(vm, lambda _: None)
     assert error.value.message.startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("end", "said"),
+    [
+        ("kill -9 $$", "QEMU was killed by signal 9"),
+        ("exit 3", "QEMU ended with 3"),
+        ("exec >&-; exec sleep 600", "it has closed its line"),
+    ],
+)
+def test_how_it_ended_is_told(
+    vm: Vm, tmp_path: Path, qemu: Speak, monkeypatch: pytest.MonkeyPatch, end: str, said: str
+) -> None:
+    qemu([])
+    (tmp_path / "bin" / "qemu-system-x86_64").write_text(f"#!/bin/sh\n{end}\n")
+    monkeypatch.setattr(machine, "END_S", 0.5)
+    with pytest.raises(GuestFailedError, match=f"the guest has died: {said}"):
+        machine.run(vm, lambda _: None)
 
 
 def test_a_silent_guest_is_given_up(
@@ -130,7 +155,7 @@ def ready(vm: Vm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(buildroot, "ensure", lambda _: root)
     monkeypatch.setattr(Buildroot, "headers", lambda _self, built: built.kernel_release)
     monkeypatch.setattr(kmodule, "build", lambda *_: vm.files[0])
-    monkeypatch.setattr(micro, "build", lambda *_: [])
+    monkeypatch.setattr(programs, "build", lambda *_: [])
 
 
 WORDS = ("--size", "10k", "--runs", "2", "--cost", "ktcp", "--set-ups", "3")
@@ -160,7 +185,7 @@ def test_half_a_run_leaves_no_report(
 
 
 def test_bad_options_end_with_2(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["bench", "paper", "--way", "envoy", "--rtt=-1,2,3"]) == 2
+    assert run(["bench", "paper", "--way", "pound", "--rtt=-1,2,3"]) == 2
     said = capsys.readouterr().err
     assert "there is no such way" in said
     assert "--rtt -1" in said

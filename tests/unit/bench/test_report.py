@@ -8,8 +8,10 @@ from xml.etree import ElementTree
 
 import pytest
 
-from ktcp_ops.bench import chart, page, report
-from ktcp_ops.bench.results import Results
+from ktcp_ops.bench import chart, page, report, session
+from ktcp_ops.bench.plan import Plan
+from ktcp_ops.bench.results import Options, Results, options_of
+from ktcp_ops.cli.main import run
 from ktcp_ops.errors import KtcpError
 
 VOID = {"meta", "br", "img"}
@@ -81,8 +83,40 @@ def test_the_page_says_what_was_found(results: Results) -> None:
     text = page.render(results)
     assert "begins after 0.3073 s through KTCP and after 0.5482 s end to end (1.78 times" in text
     assert "client --32.7 ms-- rc --215 ms-- rs --26 ms-- server" in text
-    assert "--way e2e --way nginx --way ktcp --cost ktcp" in text
     assert "one worker, backlog 4096" in text
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"family": "ipv6", "legs_ms": (1.0, 2.5, 3.0, 4.0), "direct_ms": 10.5, "costs": ()},
+        {"loss_percent": 0.1, "bandwidth_mbit": 50.0, "direct_ms": 300.0, "memory_mib": 2048},
+        {"settings": {"engine": "threads"}, "set_ups": 1000, "idle_connections": 10},
+        {"release": "bookworm", "runs": 50},
+    ],
+)
+def test_the_command_repeats_the_run(
+    results: Results, change: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Options] = []
+
+    def measure(plan: Plan, _: Path) -> Results:
+        asked.append(options_of(plan))
+        raise KtcpError("enough")
+
+    monkeypatch.setattr(session, "measure", measure)
+    done = results.model_copy(update={"options": results.options.model_copy(update=change)})
+    assert run(["bench", "paper", *page.command(done).split()[2:]]) == 1
+    assert asked == [done.options]
+
+
+def test_what_is_as_usual_is_not_said(results: Results) -> None:
+    text = page.command(results)
+    assert text.startswith(
+        "./dev bench --size 10k --runs 2 --way e2e --way nginx --way ktcp --cost"
+    )
+    assert "--rtt" not in text
 
 
 def test_what_comes_from_outside_is_escaped(results: Results) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ktcp_ops.bench.results import FILE, Results, percentile, read
+from ktcp_ops.bench.results import FILE, Results, dump, percentile, read
 from ktcp_ops.bench.tables import csv_rows, tables
 from ktcp_ops.errors import UsageError
 
@@ -34,8 +34,14 @@ def test_percentiles_are_values_that_were_measured() -> None:
 
 
 def test_written_and_read_again(results: Results, tmp_path: Path) -> None:
-    (tmp_path / FILE).write_text(results.model_dump_json())
+    (tmp_path / FILE).write_text(dump(results))
     assert read(tmp_path) == results == read(tmp_path / FILE)
+
+
+def test_a_row_is_a_line(results: Results) -> None:
+    lines = dump(results).splitlines()
+    assert sum('"way": "nginx"' in line for line in lines) == 1
+    assert ' "name": "paper",' in lines
 
 
 def test_what_is_no_result_is_a_sentence(results: Results, tmp_path: Path) -> None:
@@ -49,10 +55,11 @@ def test_what_is_no_result_is_a_sentence(results: Results, tmp_path: Path) -> No
 
 
 def test_tables(results: Results) -> None:
-    first, total, cost, set_up, threads, buffers = tables(results)
+    first, total, uncounted, cost, set_up, threads, buffers = tables(results)
     assert first.columns == ["way", "10 KB", "model off by"]
     assert ["KTCP", "0.3073", "-0.3%"] in first.rows
     assert ["KTCP", "0.3075", "-0.4%"] in total.rows
+    assert ["KTCP", "0.8200"] in uncounted.rows
     assert cost.rows == [["KTCP", "1.600", "1594", "276.0", "18000"]]
     assert ["process", "1500", "1500"] in threads.rows
     assert buffers.rows == [["4096", "2.500"]]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Programs of the micro-measurements, which are compiled for the guest's release."""
+"""Programs that are compiled for the guest's release: micro-measurements, and a rival."""
 
 import shutil
 import subprocess
@@ -9,13 +9,21 @@ from ktcp_ops.errors import KtcpError
 from ktcp_ops.kbuild.buildroot import Buildroot
 
 SOURCES = Path(__file__).parent
-PROGRAM = "micro"
+PROGRAMS = ("micro", "sockmap")
 MODULE = "ktcp_micro.ko"
-COMPILE = 'make -C "$1" M=/work/micro modules && gcc -O2 -Wall -Werror -pthread -o micro micro.c'
+COMPILE = """
+set -eu
+cd programs
+make -C "$1" M=/work/programs modules
+shift
+for each; do
+	gcc -O2 -Wall -Wextra -Werror -pthread -o "$each" "$each.c"
+done
+"""
 
 
 def build(buildroot: Buildroot, work: Path, tree: str) -> list[Path]:
-    """Compile the program and the module; returns both.
+    """Compile the programs and the module; returns all of them.
 
     Args:
         buildroot: Where the compiler is.
@@ -25,12 +33,12 @@ def build(buildroot: Buildroot, work: Path, tree: str) -> list[Path]:
     Raises:
         KtcpError: The compiler found a mistake; the message is its output.
     """
-    place = work / "micro"
+    place = work / "programs"
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)
     for source in (*SOURCES.glob("*.c"), SOURCES / "Kbuild"):
         shutil.copy2(source, place)
-    command = ["sh", "-c", f"cd micro && {COMPILE}", "sh", tree]
+    command = ["sh", "-c", COMPILE, "sh", tree, *PROGRAMS]
     done = subprocess.run(
         buildroot.command(command, work),
         stdin=subprocess.DEVNULL,
@@ -40,5 +48,5 @@ def build(buildroot: Buildroot, work: Path, tree: str) -> list[Path]:
         check=False,
     )
     if done.returncode:
-        raise KtcpError(f"the micro-measurements do not build\n{done.stdout}")
-    return [place / PROGRAM, place / MODULE]
+        raise KtcpError(f"the programs of the bench do not build\n{done.stdout}")
+    return [place / name for name in (*PROGRAMS, MODULE)]
