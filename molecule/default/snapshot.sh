@@ -13,6 +13,7 @@ find /etc /usr/local -printf '%p %M %u %l\n' | sort
 find /root /usr/src /var/lib -maxdepth 1 ! -path /root/.ansible | sort
 find /lib/modules/*/ -path '*/updates/*' -type f | sort
 find /var/lib/dkms -mindepth 1 -maxdepth 1 ! -name 'mok.*' | sort
+find /var/lib/prometheus | sort
 find /run -maxdepth 1 -name 'ktcp*' ! -name 'ktcp-lab*' | sort
 
 # The empty tables that a rule once needed do not count.
@@ -20,6 +21,7 @@ iptables-save | grep '^-' || [ $? -eq 1 ]
 ip6tables-save | grep '^-' || [ $? -eq 1 ]
 
 sysctl net.ipv4.tcp_fastopen net.core.rmem_max net.core.wmem_max net.ipv4.tcp_rmem net.ipv4.tcp_wmem
+sysctl net.ipv4.ip_local_port_range
 sysctl net.ipv4.ip_forward net.ipv6.conf.all.forwarding net.ipv6.conf.default.forwarding
 lsmod | grep '^ktcp' || [ $? -eq 1 ]
 systemctl list-unit-files --no-legend --no-pager

@@ -25,6 +25,7 @@ except ImportError:  # a checkout that nobody installed: the package is beside t
 try:
     from ktcp_ops.errors import InvalidMeshError
     from ktcp_ops.mesh.description import RELAY_VARIABLES, Description, key_path
+    from ktcp_ops.mesh.edge import host_variables
     from ktcp_ops.mesh.plan import plan
     from ktcp_ops.mesh.reader import read
 except ImportError as error:
@@ -37,10 +38,19 @@ name: ktcp_mesh
 short_description: Computes what each KTCP relay of a mesh has to hold
 description:
   - Reads the variables C(ktcp_mesh) and C(ktcp_keys) and the relays' C(ktcp_address),
-    C(ktcp_address6), C(ktcp_inside_interface), C(ktcp_memory_mib) and C(ansible_port) from the
-    inventory sources before it, checks them as a whole, and sets C(ktcp_node) on each relay.
+    C(ktcp_address6), C(ktcp_inside_interface), C(ktcp_memory_mib), C(ktcp_tunnel_address) and
+    C(ansible_port) from the inventory sources before it, checks them as a whole, and sets
+    C(ktcp_node) on each relay.
+  - Where the mesh has tunnels or edges, sets C(ktcp_wireguard_interface) and C(ktcp_edge_routes)
+    on their hosts. The mesh's edges are in group C(ktcp_edges).
   - Its file is the last one of an inventory and its name ends in C(ktcp.yml).
 options:
+  latency:
+    description:
+      - Name of the file that C(ktcp-ops mesh probe) writes round-trip times to, and that paths
+        with C(via=auto) choose their way by; relative to this plugin's file. It may be missing.
+    type: str
+    default: latency.txt
   plugin:
     description: Marks the file as this plugin's.
     required: true
@@ -60,9 +70,11 @@ EXAMPLES = r"""
 plugin: ktcp_mesh
 """
 
+EDGES = "ktcp_edges"
+
 
 class InventoryModule(BaseInventoryPlugin):  # type: ignore[misc]  # Ansible ships no types
-    """Adds no host and no group; the sources before it have them."""
+    """Adds no host, and no group but that of the edges; the sources before it have them."""
 
     NAME = "ktcp_mesh"
 
@@ -83,13 +95,19 @@ class InventoryModule(BaseInventoryPlugin):  # type: ignore[misc]  # Ansible shi
             inventory.set_variable("all", "ktcp_description", description.to_data())
             return
         try:
-            nodes = plan(read(description))
+            mesh = read(description)
         except InvalidMeshError as invalid:
             raise AnsibleParserError(
                 "\n".join(("the mesh is invalid", *invalid.problems))
             ) from None
-        for name, node in nodes.items():
+        for name, node in plan(mesh).items():
             inventory.set_variable(name, "ktcp_node", node)
+        for name, variables in host_variables(mesh).items():
+            for variable, value in variables.items():
+                inventory.set_variable(name, variable, value)
+        inventory.add_group(EDGES)
+        for name in mesh.edges:
+            inventory.add_child(EDGES, name)
 
     def describe(self, path: str) -> Description:
         """Collect what the sources so far say about the mesh."""
@@ -117,6 +135,7 @@ class InventoryModule(BaseInventoryPlugin):  # type: ignore[misc]  # Ansible shi
             relays=relays,
             hosts=tuple(sorted(str(host) for host in self.inventory.hosts)),
             source=nearest(path),
+            latency=nearest(str(Path(path).absolute().parent / self.get_option("latency"))),
             origins=origins,
         )
 

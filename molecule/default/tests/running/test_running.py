@@ -16,7 +16,7 @@ def test_it_was_rebooted(relay: Host) -> None:
     assert relay.run("cmp /var/tmp/boot_id /proc/sys/kernel/random/boot_id").rc == 1
 
 
-@pytest.mark.parametrize("unit", ["ktcp.service", "ktcp-steering.service"])
+@pytest.mark.parametrize("unit", ["ktcp.service", "ktcp-steering.service", "ktcp-metrics.timer"])
 def test_the_services_run(relay: Host, unit: str) -> None:
     assert relay.service(unit).is_running
     assert relay.service(unit).is_enabled
@@ -67,6 +67,28 @@ def test_the_client_port_is_closed_to_what_was_not_redirected(relay: Host) -> No
 def test_it_forwards(relay: Host) -> None:
     assert relay.sysctl("net.ipv4.ip_forward") == 1
     assert relay.sysctl("net.ipv6.conf.all.forwarding") == 1
+
+
+METRICS = "/var/lib/prometheus/node-exporter/ktcp.prom"
+
+
+def test_its_counters_are_there_for_node_exporter(relay: Host) -> None:
+    relay.check_output("systemctl start ktcp-metrics.service")
+    file = relay.file(METRICS)
+    assert (file.user, file.mode) == ("root", 0o644)
+    lines = file.content_string.splitlines()
+    values = dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+    assert values["ktcp_up"] == "1"
+    assert values["ktcp_listeners"] == "1"
+    assert values["ktcp_max_splits"] == "10000"
+    assert int(values['ktcp_threads{state="ready"}']) > 0
+    assert all(value.isdigit() for value in values.values())
+
+
+def test_readings_go_on_by_themselves_and_say_nothing(relay: Host) -> None:
+    relay.check_output(f"rm {METRICS}")
+    relay.check_output(f"timeout 90 sh -c 'until [ -e {METRICS} ]; do sleep 1; done'")
+    assert "Finished" not in relay.check_output("journalctl --no-pager -u ktcp-metrics.service")
 
 
 def test_drift_is_seen_and_mended(relay: Host) -> None:

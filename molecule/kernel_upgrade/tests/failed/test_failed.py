@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A kernel was installed and has no module: it is said before anybody boots it."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from testinfra.host import Host
+
+HEALTH = Path(__file__).parents[4] / "roles" / "ktcp_health" / "files" / "ktcp-health"
+
+
+@pytest.fixture
+def relay(guest: Callable[[str], Host]) -> Host:
+    return guest("relay")
+
+
+@pytest.fixture
+def kernel(relay: Host) -> str:
+    """The release of the new kernel."""
+    return relay.check_output("basename /lib/modules/*-cloud-amd64")
+
+
+def test_the_upgrade_says_so(relay: Host, kernel: str) -> None:
+    """Our hook where DKMS is silent, for want of headers; DKMS and apt where it fails."""
+    log = relay.file("/var/tmp/upgrade.log").content_string
+    assert "\nkernel: ended with 0\n" in log, log
+    assert "\nheaders: ended with 100\n" in log, log
+    assert re.search(rf"^ktcp: kernel {re.escape(kernel)}: no ktcp module", log, re.MULTILINE), log
+    assert f"kernel {kernel}: no ktcp module" in relay.check_output("journalctl -t ktcp -p err")
+
+
+def test_every_look_at_the_relay_says_so(relay: Host, kernel: str) -> None:
+    looked = relay.run("python3 -c %s --no-peers", HEALTH.read_text())
+    assert looked.rc == 1
+    wanted = f"kernel {kernel}: no ktcp module: run `ktcp-dkms install` before it is booted"
+    assert looked.stderr.splitlines() == [f"ktcp-dkms lacking: {wanted}"]
+
+
+def test_the_relay_works_on(relay: Host) -> None:
+    assert relay.service("ktcp.service").is_running
+    assert relay.check_output("ktcp-apply --check") == ""
