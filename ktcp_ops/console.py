@@ -8,6 +8,7 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import islice
 from typing import Any
 
@@ -165,3 +166,75 @@ class Progress:
             for name, line in sorted(self.hosts.items())
         ]
         return Group(head, *lines[: max(self.console.height - 2, 1)])
+
+
+class Watch:
+    """A table that is drawn anew: on a terminal in its place, else below the last one."""
+
+    def __init__(self, *, title: str) -> None:
+        self.title = title
+        self.console = stdout()
+        self.table: tuple[Sequence[str], Sequence[Sequence[str]]] = ((), ())
+        self.foot = "asking the relays"
+        self.live: Live | None = None
+
+    def __enter__(self) -> "Watch":
+        """Begin to draw."""
+        if self.console.is_terminal:
+            self.live = Live(console=self.console, get_renderable=self.render, refresh_per_second=2)
+            self.live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leave the last table where it is, and the cursor below it."""
+        if self.live is not None:
+            self.live.stop()
+
+    def show(self, columns: Sequence[str], rows: Sequence[Sequence[str]], remark: str) -> None:
+        """Draw a table; the first column names its rows."""
+        now = datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
+        self.table, self.foot = (columns, rows), " ".join(f"{now}  {remark}".split())
+        if self.live is None:
+            print_table(columns, rows)
+            sys.stdout.flush()
+            if remark:
+                print_note(remark)
+
+    def render(self) -> Group:
+        """Draw what fits: the first columns and rows, and what is cut off by number."""
+        width, height = self.console.width, max(self.console.height - 4, 1)
+        columns, rows = self.table
+        lines = [columns, *rows] if columns else []
+        widths = fitting([max(len(line[n]) for line in lines) for n in range(len(columns))], width)
+        drawn = [
+            Text("  ").join(
+                Text(
+                    cut(cell, wide).rjust(wide)
+                    if n and is_number(cell)
+                    else cut(cell, wide).ljust(wide)
+                )
+                for n, (cell, wide) in enumerate(zip(line, widths, strict=False))
+            )
+            for line in lines[: height + 1]
+        ]
+        left = len(lines) - len(drawn)
+        foot = f"{self.foot}{f'  and {left} more' if left > 0 else ''}  Ctrl-C ends"
+        return Group(
+            Text(cut(self.title, width), style="bold"), *drawn, Text(cut(foot, width), style="dim")
+        )
+
+
+def fitting(widths: Sequence[int], width: int) -> list[int]:
+    """Give the widths of the columns that fit; the last of them may be cut."""
+    found: list[int] = []
+    for wide in widths:
+        room = width - sum(found) - 2 * len(found)
+        if room < min(wide, 8):
+            break
+        found.append(min(wide, room))
+    return found
+
+
+def cut(text: str, width: int) -> str:
+    """Shorten a text to a width, an ellipsis for what is missing."""
+    return text if len(text) <= width else text[: max(width - 1, 0)] + "\N{HORIZONTAL ELLIPSIS}"

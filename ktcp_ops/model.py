@@ -3,7 +3,7 @@
 
 Only round trips count: those of the handshakes, and those that slow start needs. All
 times are seconds, all round-trip times those of one leg of
-client -- rc -- rs -- server.
+client -- rc -- ... -- rs -- server.
 """
 
 from collections.abc import Sequence
@@ -16,16 +16,17 @@ HEADER_BYTES = 240
 
 @dataclass(frozen=True, kw_only=True)
 class Legs:
-    """The round-trip times of the three legs, in seconds."""
+    """The round-trip times of the legs, in seconds."""
 
     client: float
-    relay: float
-    server: float
+    relays: tuple[float, ...] = ()
+    """From relay to relay; none where there is one relay or none."""
+    server: float = 0.0
 
     @property
     def end_to_end(self) -> float:
         """The round-trip time from the client to the server."""
-        return self.client + self.relay + self.server
+        return self.client + sum(self.relays) + self.server
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,23 +90,22 @@ def routed(legs: Legs, size: int, tcp: Tcp = LINUX) -> Estimate:
 
 
 def split(legs: Legs, size: int, improvements: Improvements, tcp: Tcp = LINUX) -> Estimate:
-    """Three TCP connections, each with slow start of its own, except a turbo relay leg."""
+    """A TCP connection a leg, each with slow start of its own, except turbo relay legs."""
     first_byte = split_first_byte(legs, improvements)
-    paced = [legs.server, *([] if improvements.turbo else [legs.relay]), legs.client]
+    relays = () if improvements.turbo else legs.relays
+    paced = [legs.server, *reversed(relays), legs.client]
     return Estimate(first_byte, first_byte + transfer(paced, size, tcp))
 
 
 def split_first_byte(legs: Legs, improvements: Improvements) -> float:
-    """Follow the request through both relays; every moment counts from the client's SYN."""
-    request_at_rc = 1.5 * legs.client
-    leg_wanted = 0.5 * legs.client if improvements.early_syn else request_at_rc
-    leg_ready = leg_wanted + (0.0 if improvements.conn_pool else legs.relay)
-
-    target_sent = leg_wanted if improvements.early_syn else leg_ready
-    target_at_rs = target_sent + 0.5 * legs.relay
-    server_ready = target_at_rs + legs.server
-    request_at_rs = max(request_at_rc, leg_ready) + 0.5 * legs.relay
-    request_at_server = max(request_at_rs, server_ready) + 0.5 * legs.server
+    """Follow target and request through the relays; moments count from the client's SYN."""
+    request = 1.5 * legs.client
+    target = 0.5 * legs.client if improvements.early_syn else request
+    for leg in legs.relays:
+        ready = target + (0.0 if improvements.conn_pool else leg)
+        target = (target if improvements.early_syn else ready) + 0.5 * leg
+        request = max(request, ready) + 0.5 * leg
+    request_at_server = max(request, target + legs.server) + 0.5 * legs.server
     return request_at_server + 0.5 * legs.end_to_end
 
 
@@ -128,9 +128,10 @@ def slow_start(arrivals: Sequence[float], round_trip: float, tcp: Tcp = LINUX) -
     window is the initial one when the first segment comes.
     """
     sent: list[float] = []
+    gap = tcp.gap
     for number, arrival in enumerate(arrivals):
-        acknowledged = ceil((number - tcp.initial_window + 1) / 2)
+        acknowledged = (number - tcp.initial_window + 2) // 2
         allowed = sent[acknowledged - 1] + round_trip if acknowledged > 0 else 0.0
-        free = sent[-1] + tcp.gap if sent else 0.0
+        free = sent[-1] + gap if sent else 0.0
         sent.append(max(arrival, allowed, free))
     return [moment + round_trip / 2 for moment in sent]

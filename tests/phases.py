@@ -16,6 +16,17 @@ HARNESS: Command = (sys.executable, "-m", "tests.harness")
 BASELINE = "tests/bench/baseline.json"
 SHELLS = {b"sh", b"bash", b"dash"}
 
+# The release whose kernel is tried under KASAN as well.
+DEBUGGED = "trixie"
+# The group of what runs only where it is asked for.
+EXTENDED = "extended"
+# The scenarios that every run has; the others, with machines to boot for minutes, are extended.
+SCENARIOS = ("default", "relay_pair")
+# Beside the debug kernel go other guests: the suites of the stock kernels, the bench and this
+# scenario. Then both lanes take about as long.
+BESIDE = 1
+SCENARIO_BESIDE = "default"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Phase:
@@ -50,8 +61,8 @@ def every(root: Path) -> list[Phase]:
                 f"kernel {release}",
                 "kernel",
                 minutes=30,
-                commands=[(*HARNESS, "run", "--release", release)],
-                lane=1,
+                commands=[(*HARNESS, "run", "--release", release, *only_family(release))],
+                lane=BESIDE,
             )
             for release in RELEASES
         ),
@@ -59,23 +70,28 @@ def every(root: Path) -> list[Phase]:
             "kernel debug",
             "kernel",
             minutes=60,
-            commands=[(*HARNESS, "run", "--checker", "kasan")],
-            ahead=(*HARNESS, "prepare", "--checker", "kasan"),
-            # Beside it go all other guests: then both lanes take about as long.
-            lane=0,
+            commands=[(*HARNESS, "run", "--release", DEBUGGED, "--checker", "kasan")],
+            ahead=(*HARNESS, "prepare", "--release", DEBUGGED, "--checker", "kasan"),
         ),
-        phase("bench", "bench", minutes=20, commands=bench_commands(), lane=1),
+        phase(
+            "kernel defences",
+            "kernel",
+            EXTENDED,
+            minutes=30,
+            commands=[(*HARNESS, "without")],
+        ),
+        phase("bench", "bench", minutes=20, commands=bench_commands(), lane=BESIDE),
+        phase("browser", "bench", minutes=10, commands=[(*PYTEST, "tests/browser")], lane=BESIDE),
         *(
-            phase(
-                f"molecule {scenario}",
-                "molecule",
-                minutes=30,
-                commands=[("molecule", "test", "--scenario-name", scenario)],
-                lane=1,
-            )
-            for scenario in ("default", "relay_pair")
+            scenario_phase(path.parent.name)
+            for path in sorted(root.glob("molecule/*/molecule.yml"))
         ),
     ]
+
+
+def only_family(release: str) -> tuple[str, ...]:
+    """Options: one family where the debug kernel, of the same version, tries both."""
+    return ("--family", "v4") if release == DEBUGGED else ()
 
 
 def phase(
@@ -94,6 +110,18 @@ def phase(
         commands=tuple(commands),
         ahead=ahead,
         lane=lane,
+    )
+
+
+def scenario_phase(scenario: str) -> Phase:
+    """The phase of a scenario of molecule."""
+    return phase(
+        f"molecule {scenario}",
+        "molecule",
+        *([] if scenario in SCENARIOS else [EXTENDED]),
+        minutes=30,
+        commands=[("molecule", "test", "--scenario-name", scenario)],
+        lane=BESIDE if scenario == SCENARIO_BESIDE else 0,
     )
 
 
@@ -154,10 +182,14 @@ def is_shell_script(path: Path) -> bool:
 def choose(phases: Sequence[Phase], words: Sequence[str]) -> list[Phase]:
     """The phases that `words` call by name, by group or by `all`, in the order of running.
 
+    No word calls all but those that are `extended`.
+
     Raises:
         ValueError: A word calls nothing; the message lists what there is.
     """
-    known = {"all"}.union(*({p.name, *p.groups} for p in phases))
+    if not words:
+        return [p for p in phases if EXTENDED not in p.groups]
+    known = {"all", EXTENDED}.union(*({p.name, *p.groups} for p in phases))
     unknown = [word for word in words if word not in known]
     if unknown:
         raise ValueError(f"no phase {unknown[0]!r}; there are: {', '.join(sorted(known))}")

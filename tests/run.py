@@ -126,8 +126,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "phase",
         nargs="*",
-        default=["all"],
-        help="a phase, or a group: fast, kernel, molecule, all (the default)",
+        help="a phase, or a group: fast, kernel, molecule, extended, all; "
+        "without one, all that is not extended",
     )
     parser.add_argument("--outcomes", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--list", action="store_true", help="name the phases and end")
@@ -137,8 +137,11 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 def main(arguments: Sequence[str]) -> int:
     """Run the phases that the command line names; 0 when all passed."""
     options = parse(arguments)
+    every = phases.every(ROOT)
+    # A list without a word hides nothing.
+    words = options.phase or (["all"] if options.list else [])
     try:
-        chosen = phases.choose(phases.every(ROOT), options.phase)
+        chosen = phases.choose(every, words)
     except ValueError as error:
         print(f"./dev test: {error}", file=sys.stderr)
         return 2
@@ -152,6 +155,9 @@ def main(arguments: Sequence[str]) -> int:
     os.environ["ANSIBLE_HOME"] = str(ROOT / "build" / "ansible")
     logs = ROOT / "build" / "tests"
     started = time.monotonic()
+    if not words and len(chosen) < len(every):
+        left_out = ", ".join(phase.name for phase in every if phase not in chosen)
+        say(f"=== left to ./dev test extended: {left_out}")
     outcomes = run_phases(chosen, root=ROOT, logs=logs)
     if options.outcomes:
         beside.write_outcomes(options.outcomes, outcomes)
@@ -161,7 +167,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def run_phases(chosen: Sequence[Phase], *, root: Path, logs: Path) -> list[Outcome]:
     """Run phases, some beside the others; how each one ended."""
-    first, *others = beside.lanes(chosen)
+    first, *others = beside.lanes(chosen) or [[]]
     with ExitStack() as stack:
         stack.enter_context(beside.working_ahead(chosen, root=root, logs=logs))
         runners = []
@@ -179,12 +185,13 @@ def run_phases(chosen: Sequence[Phase], *, root: Path, logs: Path) -> list[Outco
 
 
 def interrupt(_signal: int, _frame: FrameType | None) -> None:
-    """Treat SIGTERM as Ctrl-C: both stop the running phase and end with its clean-up."""
+    """Treat a signal as Ctrl-C: both stop the running phase and end with its clean-up."""
     raise KeyboardInterrupt
 
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, interrupt)
+    signal.signal(signal.SIGHUP, interrupt)
     # A shell starts what it sends to the background deaf to SIGINT, by which our phases end.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:

@@ -92,6 +92,12 @@ def status(*, directory: Directory = DEFAULT_DIRECTORY, output: Format = Output.
         raise typer.Exit(1)
 
 
+@app.command()
+def calibrate(*, directory: Directory = DEFAULT_DIRECTORY, output: Format = Output.TEXT) -> None:
+    """Measure the links again, with what runs in the guests now, and correct them."""
+    show(existing(directory).recalibrate(), output)
+
+
 @app.command(
     name="ssh", context_settings={"allow_extra_args": True, "ignore_unknown_options": True}
 )
@@ -102,14 +108,24 @@ def into(
     directory: Directory = DEFAULT_DIRECTORY,
 ) -> None:
     """Open a shell in a guest as root, or run a command there."""
-    lab = Lab.find(directory)
-    if lab is None:
-        raise UsageError(f"no lab is up in {directory}: ktcp-ops lab up")
+    lab = existing(directory)
     guest = lab.guest(host)
     if not guest.alive():
         raise UnreachableError(f"guest {host} has stopped: ktcp-ops lab up starts it again")
     command = ssh.shell_command(lab.ssh_config, host, context.args)
     os.execvp(command[0], command)
+
+
+def existing(directory: Path) -> Lab:
+    """The lab in ``directory``.
+
+    Raises:
+        UsageError: there is none.
+    """
+    lab = Lab.find(directory)
+    if lab is None:
+        raise UsageError(f"no lab is up in {directory}: ktcp-ops lab up")
+    return lab
 
 
 def show(found: LabStatus, output: Output) -> None:

@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from ktcp_ops import __version__, console
-from ktcp_ops.cli import bench, lab, mesh
+from ktcp_ops.cli import bench, bundle, doctor, lab, mesh, observe, probe, waves
 from ktcp_ops.errors import ExitCode, InterruptedByUserError, KtcpError
 
 
@@ -36,7 +36,13 @@ app = typer.Typer(
     epilog="Exit codes: 0 ok, 1 failed, 2 usage, 3 invalid mesh, 4 unreachable, "
     "5 stopped by a gate, 6 drift, 130 interrupted.",
 )
+mesh.app.command(name="bundle")(bundle.make_bundle)
+mesh.app.command(name="dashboard")(observe.show_dashboard)
+mesh.app.command(name="alerts")(observe.show_alerts)
+mesh.app.command(name="probe")(probe.measure)
+waves.register(mesh.app)
 app.add_typer(mesh.app, name="mesh")
+app.command(name="doctor")(doctor.examine)
 app.add_typer(lab.app, name="lab")
 app.add_typer(bench.app, name="bench")
 
@@ -71,11 +77,14 @@ def run(arguments: list[str]) -> int:
 
 
 def terminate(_number: int, _frame: FrameType | None) -> None:
-    """Take SIGTERM as Ctrl-C, so that both leave by the same clean-up."""
+    """Take a signal as Ctrl-C, so that both leave by the same clean-up."""
     raise KeyboardInterrupt
 
 
 def main() -> None:
     """Entry point of the console script."""
     signal.signal(signal.SIGTERM, terminate)
+    # Sent when the terminal goes away; nohup wants that to be ignored.
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, terminate)
     sys.exit(run(sys.argv[1:]))

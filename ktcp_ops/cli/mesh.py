@@ -7,11 +7,13 @@ from typing import Annotated, Any
 import typer
 
 from ktcp_ops import console
+from ktcp_ops.cli.watch import watch
 from ktcp_ops.cli.workers import choose, make_engine
 from ktcp_ops.errors import ExitCode, InterruptedByUserError, InvalidMeshError, UsageError
-from ktcp_ops.mesh import change, inventory, rollout, schema, status, verify
+from ktcp_ops.mesh import change, gains, inventory, rollout, schema, status, verify
 from ktcp_ops.mesh.model import Mesh
 from ktcp_ops.mesh.plan import Node, plan
+from ktcp_ops.mesh.redact import without_keys
 from ktcp_ops.run.result import RunResult
 
 app = typer.Typer(
@@ -131,7 +133,9 @@ def show_plan(
 ) -> None:
     """Show what each relay has to hold: the lines of its /proc/net/ktcp and its steering.
 
-    Computed from the description alone; no host is asked. Keys are shown by number only.
+    Computed from the description alone; no host is asked. Keys are shown by number only. Once
+    `mesh probe` has measured, a table of the paths says how long their legs are, and by the
+    model the time to the first byte in ms and the Mbit/s of a megabyte, routed and split.
 
     With --live the relays are asked, and only what a rollout would change is shown: the lines
     that /proc/net/ktcp would gain (+) and lose (-), the module's version, the tasks that would
@@ -145,21 +149,30 @@ def show_plan(
     strangers = sorted(set(relays or ()) - set(nodes))
     if strangers:
         raise UsageError(f"{', '.join(strangers)}: not in the mesh; `mesh plan` lists its relays")
-    if live:
-        show_changes(mesh, nodes, relays, inventory_names, drift=drift, output=output)
-        return
     wanted = relays or nodes
-    shown = {name: without_secrets(node) for name, node in nodes.items() if name in wanted}
+    gained = [gain for gain in gains.predict(mesh) if gain.relays[0] in wanted]
+    if live:
+        show_changes(mesh, nodes, gained, relays, inventory_names, drift=drift, output=output)
+        return
+    shown = {name: without_keys(node) for name, node in nodes.items() if name in wanted}
     if output is Output.JSON:
-        console.print_json({"exit_code": 0, "relays": shown})
+        console.print_json({"exit_code": 0, "relays": shown, "paths": gains.to_data(gained)})
         return
     for name, node in shown.items():
         print_node(name, node)
+    print_gains(gained)
+
+
+def print_gains(gained: list[gains.Gain]) -> None:
+    """Print what paths gain, a line each, once anything has been measured."""
+    if any(gain.split for gain in gained):
+        console.print_table(gains.COLUMNS, [gains.row(gain) for gain in gained])
 
 
 def show_changes(
     mesh: Mesh,
     nodes: dict[str, Node],
+    gained: list[gains.Gain],
     relays: list[str] | None,
     inventory_names: list[str],
     *,
@@ -194,8 +207,10 @@ def show_changes(
         code = ExitCode.DRIFT
     if output is Output.JSON:
         data = {relay.relay: change.to_data(relay) for relay in found}
-        console.print_json({"exit_code": int(code), "relays": data})
+        paths = gains.to_data(gained)
+        console.print_json({"exit_code": int(code), "relays": data, "paths": paths})
     else:
+        print_gains(gained)
         for relay in found:
             for line in change.text(relay):
                 console.print_line(line)
@@ -206,11 +221,6 @@ def show_changes(
     end_with(tried)
     if code is not ExitCode.OK:
         raise typer.Exit(int(code))
-
-
-def without_secrets(node: Node) -> dict[str, Any]:
-    """Give a node for showing."""
-    return {**node, "keys": sorted(node["keys"])}
 
 
 def print_node(name: str, node: dict[str, Any]) -> None:
@@ -228,25 +238,6 @@ def print_node(name: str, node: dict[str, Any]) -> None:
                 f"  {'steering':<12} {chain['chain']} mark {chain['mark']} "
                 f"to {rule['destination']} {ports}"
             )
-
-
-@app.command(name="rollout")
-def roll_out(
-    inventory_names: Inventories,
-    limit: Limit = None,
-    check: Check = False,
-    output: OutputOption = Output.TEXT,
-) -> None:
-    """Bring the mesh to its hosts: module, configuration, steering.
-
-    Runs playbooks/site.yml, as ansible-playbook would. Running it again changes only what
-    differs. With --check nothing is changed and the report says what would be.
-
-    The report has a line for each host: ok, changed, failed or unreachable, with the task
-    that failed and why. Exit code 1 if a host failed, 4 if one was unreachable, 3 if the mesh
-    is invalid (then no host was touched).
-    """
-    run_action("rollout", inventory_names, limit=limit, check=check, output=output)
 
 
 @app.command()
@@ -395,6 +386,13 @@ def show_status(
     peers: Annotated[
         bool, typer.Option("--peers", help="A line for each peer of each relay instead.")
     ] = False,
+    again: Annotated[
+        bool,
+        typer.Option("--watch", help="Look again and again, and show rates, until Ctrl-C."),
+    ] = False,
+    interval: Annotated[
+        float, typer.Option("--interval", min=1, help="With --watch: seconds between two looks.")
+    ] = 2,
 ) -> None:
     """Show the state of the relays, read from their /proc/net/ktcp in one run.
 
@@ -403,8 +401,16 @@ def show_status(
     legs that the pool had ready and splits whose far leg began at the SYN (both in percent),
     bytes towards the targets and back. Exit code 1 if a relay has no module, 4 if one is
     unreachable.
+
+    With --watch there is one table that stays: splits opened and failed and bytes in a second,
+    and shares of the time since the last look. A narrow terminal shows the first columns. Ctrl-C
+    ends it, with exit code 130.
     """
+    if again and (peers or output is Output.JSON):
+        raise UsageError("--watch shows one table for eyes: leave out --peers and -o json")
     mesh = load(inventory_names, output)
+    if again:
+        watch(make_engine(), mesh, inventory_names, limit=limit, interval=interval)
     result, relays = status.fetch(
         engine=make_engine(),
         reporter=console.Progress(),

@@ -21,12 +21,14 @@ FILES = {"10k": 10_240, "100k": 102_400, "1m": 1_048_576, "10m": 10_485_760}
 PINGS = 5
 ANSWER_S = 60.0
 
-# A fetch is lost after a minute: twenty times what the slowest one needs.
+# A fetch is lost after a minute: twenty times what the slowest one needs. Each begins with
+# relays at rest: closing a split and filling the pool again takes them two round trips.
 FETCH = """
 set -u
 body=$(mktemp /dev/shm/ktcp-demo.XXXXXXXX)
 trap 'rm -f "$body"' EXIT
 fetch() {
+    sleep 0.6
     times=$(curl --silent --show-error --fail --max-time 60 --output "$body" \\
         --write-out '%{time_namelookup} %{time_starttransfer} %{time_total}' "$3") || exit 1
     sum=$(sha256sum <"$body")

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ktcp_ops.errors import ExitCode, KtcpError
+from ktcp_ops.signals import INTERRUPTS, handled
 
 # Taking four virtual machines down is the longest clean-up.
 GRACE_S = 120.0
@@ -44,13 +45,8 @@ def running(
 @contextmanager
 def uninterrupted() -> Iterator[None]:
     """Let a second, impatient Ctrl-C not break a clean-up; programs started here inherit that."""
-    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = [signal.signal(number, signal.SIG_IGN) for number in signals]
-    try:
+    with handled(INTERRUPTS, signal.SIG_IGN):
         yield
-    finally:
-        for number, handler in zip(signals, before, strict=True):
-            signal.signal(number, handler)
 
 
 def stop(process: subprocess.Popen[str]) -> None:

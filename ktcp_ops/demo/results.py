@@ -99,7 +99,9 @@ class RoundTrips(Frozen):
     def legs(self) -> Legs:
         """The nominal legs, for the model."""
         return Legs(
-            client=self.client.nominal, relay=self.relay.nominal, server=self.server.nominal
+            client=self.client.nominal,
+            relays=(self.relay.nominal,),
+            server=self.server.nominal,
         )
 
 

@@ -70,7 +70,23 @@ def build(
     """
     copy_sources(checkout, work)
     strict = ("W=1", "KCFLAGS=-Werror")
-    done = make(buildroot, work, tree, kernel=kernel, options=(*strict, *options))
+    return rebuild(buildroot, work, tree, kernel=kernel, options=(*strict, *options))
+
+
+def rebuild(
+    buildroot: Buildroot,
+    work: Path,
+    tree: str,
+    *,
+    kernel: Path | None = None,
+    options: Sequence[str] = (),
+) -> Path:
+    """Compile what has changed in `work`/kmod; arguments as of make().
+
+    Raises:
+        KtcpError: The compiler found a mistake; the message is its output.
+    """
+    done = make(buildroot, work, tree, kernel=kernel, options=options)
     module = work / "kmod" / "ktcp.ko"
     if done.returncode or not module.exists():
         raise KtcpError(f"ktcp.ko does not build with {tree}\n{done.stdout}")

@@ -14,22 +14,36 @@ from ktcp_ops.errors import KtcpError
 TOLERANCE = 0.01
 """The round-trip time may be wrong by this share."""
 
-# Leaves room for the noise of the next measurement within the tolerance.
-GOOD_ENOUGH = 0.006
-
 ROUNDS = 4
-PINGS = 30
 
 # A first guess at what an emulated link takes by itself.
 OVERHEAD_US = 900.0
 
 
-def ping_command(address: str) -> list[str]:
-    """The command that measures the way to ``address``; the first answer also resolves it."""
-    return ["ping", "-n", "-c", str(PINGS), "-i", "0.05", "-W", "5", address]
+@dataclass(frozen=True, kw_only=True)
+class Effort:
+    """How a link is measured, and how small an error is left alone after that."""
+
+    pings: int
+    pause_s: float
+    alone: bool
+    """Whether each packet has the link to itself, from one answer to the next ping."""
+    good_enough: float
+
+    def ping_command(self, address: str, rtt_ms: float) -> list[str]:
+        """The command that measures the way to ``address``; the first answer also resolves it."""
+        interval_s = self.pause_s + (rtt_ms / 1000 if self.alone else 0)
+        return ["ping", "-n", "-c", str(self.pings), "-i", f"{interval_s:g}", "-W", "5", address]
 
 
-def round_trip_ms(output: str) -> float:
+# Within the tolerance, with room for the noise of the next measurement.
+BRIEF = Effort(pings=30, pause_s=0.05, alone=False, good_enough=0.006)
+# As the packets that open a connection: each finds guests that sleep, and an emulated one
+# takes longer to wake up than to answer.
+CAREFUL = Effort(pings=20, pause_s=0.1, alone=True, good_enough=0.004)
+
+
+def round_trip_ms(output: str, *, pings: int) -> float:
     """The round-trip time in the output of ping, on an idle host.
 
     The mean of the faster half, without the fastest tenth. Whatever else keeps
@@ -40,7 +54,7 @@ def round_trip_ms(output: str) -> float:
         KtcpError: too few answers came.
     """
     times = [float(value) for value in re.findall(r"time=([\d.]+) ms", output)][1:]
-    if len(times) < PINGS // 2:
+    if len(times) < pings // 2:
         raise KtcpError(f"too few answers to ping: {output.strip() or 'none'}")
     return faster_mean(times)
 
@@ -69,6 +83,7 @@ def calibrate(
     wanted_ms: float,
     delay_us: int,
     *,
+    good_enough: float,
     measure: Callable[[], tuple[float, float]],
     set_delay: Callable[[int], None],
 ) -> Result:
@@ -77,12 +92,13 @@ def calibrate(
     Args:
         wanted_ms: the round-trip time the link is to have.
         delay_us: the delay of one direction that is set now.
+        good_enough: by which share the result may be wrong without another correction.
         measure: gives the round-trip times over IPv4 and over IPv6 in milliseconds.
         set_delay: sets the delay of one direction; called last with the result's.
     """
     best = now = Result(delay_us, *measure())
     for _ in range(ROUNDS):
-        if now.error(wanted_ms) <= GOOD_ENOUGH:
+        if now.error(wanted_ms) <= good_enough:
             break
         delay_us = corrected_delay_us(now, wanted_ms)
         set_delay(delay_us)

@@ -18,6 +18,7 @@ from pathlib import Path
 from ktcp_ops import console
 from ktcp_ops.errors import KtcpError, UnreachableError, UsageError
 from ktcp_ops.lab import calibration, image, machine, network, process, ssh, state
+from ktcp_ops.lab.calibration import BRIEF, CAREFUL, Effort
 from ktcp_ops.lab.guest import BOOT_TIMEOUT, Guest, greets, launch
 from ktcp_ops.lab.image import Image, Progress
 from ktcp_ops.lab.launch import free_port
@@ -177,11 +178,12 @@ class Lab:
             state.save(self.directory, now)
             began = time.monotonic()
             for guest in self.topology.guests:
-                started[guest.name] = self.launch(guest.name, base, now)
-                now = self.record(now, started[guest.name])
+                with process.interrupts_held():
+                    started[guest.name] = self.launch(guest.name, base, now)
+                    now = self.record(now, started[guest.name])
             self.write_ssh_config(now, base)
             self.wait(started)
-            now = self.calibrate(now, base, started)
+            now = self.calibrate(now, base, started, BRIEF)
             state.save(self.directory, now.model_copy(update={"complete": True}))
             self.progress(f"lab: up after {time.monotonic() - began:.0f} s in {self.directory}")
         except BaseException as error:
@@ -196,8 +198,9 @@ class Lab:
         started = {}
         for name in dead:
             self.progress(f"guest {name}: had stopped, starting it again")
-            started[name] = self.launch(name, base, found)
-            found = self.record(found, started[name])
+            with process.interrupts_held():
+                started[name] = self.launch(name, base, found)
+                found = self.record(found, started[name])
         self.write_ssh_config(found, base)
         self.wait(started)
 
@@ -255,16 +258,33 @@ class Lab:
             process.stop([guest.process for guest in guests.values()], patience=2)
             raise
 
-    def calibrate(self, now: State, base: Image, guests: Mapping[str, Guest]) -> State:
+    def recalibrate(self) -> LabStatus:
+        """Make the links of a lab that is up as long as they should be with what runs in it now.
+
+        Raises:
+            UsageError: no lab is up, or not all of it.
+        """
+        found = state.load(self.directory)
+        if found is None or self.status().state != "up":
+            raise UsageError(f"the lab in {self.directory} is not up: ktcp-ops lab up")
+        with held(self.directory):
+            base = image.ensure(found.release, progress=self.progress)
+            guests = {name: self.attach(name, of) for name, of in found.guests.items()}
+            state.save(self.directory, self.calibrate(found, base, guests, CAREFUL))
+        return self.status()
+
+    def calibrate(
+        self, now: State, base: Image, guests: Mapping[str, Guest], effort: Effort
+    ) -> State:
         """Make each link as long as it should be, and remember its delay."""
         for link in self.topology.links:
             if link.rtt_ms > 0:
                 self.progress(f"link {link.name}: measuring")
-                now = self.calibrate_link(now, link, base, guests)
+                now = self.calibrate_link(now, link, base, guests, effort)
         return now
 
     def calibrate_link(
-        self, now: State, link: Link, base: Image, guests: Mapping[str, Guest]
+        self, now: State, link: Link, base: Image, guests: Mapping[str, Guest], effort: Effort
     ) -> State:
         """Correct one delay, in the guests and in their seeds; report what came of it."""
 
@@ -280,7 +300,8 @@ class Lab:
         result = calibration.calibrate(
             link.rtt_ms,
             now.links[link.name].delay_us,
-            measure=lambda: round_trips(guests, link),
+            good_enough=effort.good_enough,
+            measure=lambda: round_trips(guests, link, effort),
             set_delay=set_delay,
         )
         line = (
@@ -360,20 +381,20 @@ class Lab:
             self.started.pop().stop()
 
 
-def round_trips(guests: Mapping[str, Guest], link: Link) -> tuple[float, float]:
-    """The round-trip times of a link over IPv4 and IPv6, measured at the same time."""
-    with ThreadPoolExecutor(2) as pool:
-        rtt4, rtt6 = pool.map(lambda version: ping(guests, link, version), (4, 6))
+def round_trips(guests: Mapping[str, Guest], link: Link, effort: Effort) -> tuple[float, float]:
+    """The round-trip times of a link over IPv4 and IPv6."""
+    with ThreadPoolExecutor(1 if effort.alone else 2) as pool:
+        rtt4, rtt6 = pool.map(lambda version: ping(guests, link, version, effort), (4, 6))
     return rtt4, rtt6
 
 
-def ping(guests: Mapping[str, Guest], link: Link, version: int) -> float:
+def ping(guests: Mapping[str, Guest], link: Link, version: int, effort: Effort) -> float:
     """The round-trip time of a link in milliseconds, from its first end."""
     first, second = link.ends
     address = link.address4(second).ip if version == 4 else link.address6(second).ip
-    done = guests[first].run(calibration.ping_command(str(address)), timeout=120)
+    done = guests[first].run(effort.ping_command(str(address), link.rtt_ms), timeout=120)
     try:
-        return calibration.round_trip_ms(done.stdout)
+        return calibration.round_trip_ms(done.stdout, pings=effort.pings)
     except KtcpError as error:
         raise UnreachableError(
             f"link {link.name}: {error.message}\n{done.stderr}".strip()

@@ -8,9 +8,12 @@ never signalled.
 import os
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from ktcp_ops.signals import INTERRUPTS, handled
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,3 +79,17 @@ def stop(processes: Iterable[Process], *, patience: float = 5) -> None:
         for each in left:
             each.signal(number)
         left = wait_gone(left, patience)
+
+
+@contextmanager
+def interrupts_held() -> Iterator[None]:
+    """Keep back what would interrupt the body until it is through.
+
+    Between the start of a process and the moment that it is written down, an
+    interrupt would leave it to nobody.
+    """
+    held: list[int] = []
+    with handled(INTERRUPTS, lambda number, _frame: held.append(number)):
+        yield
+    if held:
+        signal.raise_signal(held[0])

@@ -50,6 +50,7 @@ PACKAGES = (
     "systemd-sysv",
     "tcpdump",
     "udev",
+    "wireguard-tools",
 )
 
 # What the benchmark runs beside the rest: rival relays, and the client that counts

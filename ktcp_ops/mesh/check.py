@@ -5,7 +5,7 @@ Each check yields problems and never stops at the first. A part that could not b
 is in ``Doubts``: nothing is said twice, and nothing is said that only follows from it.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from ipaddress import ip_address, ip_network
@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 
 from ktcp_ops.mesh import acl, memory
 from ktcp_ops.mesh.description import key_path
-from ktcp_ops.mesh.model import MAX_HOPS, RETURN_MARK, Mesh, Path, Relay, Way
-from ktcp_ops.mesh.values import ALL_PORTS, Network, PortRange
+from ktcp_ops.mesh.model import MAX_BACKUPS, MAX_HOPS, RETURN_MARK, Mesh, Path, Relay, Way
+from ktcp_ops.mesh.values import ALL_PORTS, Endpoint, Network, PortRange
 
 NEVER_A_TARGET = tuple(
     ip_network(text)
@@ -40,6 +40,7 @@ class Doubts:
     path_fields: dict[int, set[str]] = field(default_factory=dict)
     relays: set[str] = field(default_factory=set)
     exits: set[str] = field(default_factory=set)
+    edges: set[str] = field(default_factory=set)
     keys: set[str] = field(default_factory=set)
 
 
@@ -53,10 +54,22 @@ class Subject:
     paths: tuple[tuple[int, Path], ...]
 
     def sound_paths(self) -> Iterator[tuple[int, Path]]:
-        """Give the paths whose relays all exist."""
+        """Give the paths that have a way, and whose relays all exist."""
         for number, path in self.paths:
-            if all(relay in self.mesh.relays for relay in path.relays):
+            named = {name for course in path.courses for name in course} | {*path.exits}
+            if path.via is not None and all(relay in self.mesh.relays for relay in named):
                 yield number, path
+
+    def sound_exits(self) -> Iterator[tuple[int, Path, str]]:
+        """Give these paths with each relay where one may leave."""
+        for number, path in self.sound_paths():
+            for name in path.possible_exits:
+                yield number, path, name
+
+
+def course_at(number: int, course: int, *parts: int) -> str:
+    """Spell where a way of a path stands: its own in ``via``, the others in ``backup``."""
+    return at("paths", number, *(("backup", course - 1) if course else ("via",)), *parts)
 
 
 def at(*parts: str | int) -> str:
@@ -118,7 +131,8 @@ def pairs_are_relays(subject: Subject) -> Iterator[Problem]:
 
 def relays_have_addresses(subject: Subject) -> Iterator[Problem]:
     """A relay that others connect to, or where flows enter, has an address, and its own."""
-    needed = {name for _, path in subject.paths for name in path.relays}
+    needed = {name for _, path in subject.paths for course in path.courses for name in course}
+    needed |= {name for _, path in subject.paths for name in path.exits}
     needed |= {name for pair in subject.mesh.pairs or () for name in pair}
     if subject.mesh.pairs is None and len(subject.mesh.relays) > 1:
         needed |= set(subject.mesh.relays)
@@ -209,36 +223,93 @@ def paths_are_relays(subject: Subject) -> Iterator[Problem]:
     for number, path in subject.paths:
         if path.ingress not in subject.mesh.relays:
             yield Problem(at("paths", number, "ingress"), not_a_relay(path.ingress, subject.mesh))
-        for place, name in enumerate(path.via):
-            if name not in subject.mesh.relays:
-                yield Problem(at("paths", number, "via", place), not_a_relay(name, subject.mesh))
+        if path.exits:
+            for place, name in enumerate(path.exits):
+                if name not in subject.mesh.relays:
+                    yield Problem(
+                        at("paths", number, "exits", place), not_a_relay(name, subject.mesh)
+                    )
+            continue
+        for course, (_, *via) in enumerate(path.courses):
+            for place, name in enumerate(via):
+                if name not in subject.mesh.relays:
+                    yield Problem(course_at(number, course, place), not_a_relay(name, subject.mesh))
+
+
+def auto_paths_have_ways(subject: Subject) -> Iterator[Problem]:
+    """Pairs lead from the ingress of an auto path to one of its exits."""
+    mesh = subject.mesh
+    for number, path in subject.paths:
+        if path.via is None and all(name in mesh.relays for name in (path.ingress, *path.exits)):
+            yield Problem(
+                at("paths", number, "via"),
+                f"pairs lead from {path.ingress} to no exit of the path with at most "
+                f"{mesh.auto.max_hops} hops; add [{path.ingress}, {path.exits[0]}] to "
+                "ktcp_mesh.pairs, or raise ktcp_mesh.auto.max_hops",
+            )
 
 
 def paths_end(subject: Subject) -> Iterator[Problem]:
     """A path visits no relay twice and fits into the wire format."""
     for number, path in subject.paths:
-        if len(path.via) > MAX_HOPS:
-            yield Problem(
-                at("paths", number, "via"),
-                f"{len(path.via)} hops are more than the {MAX_HOPS} a path may have; shorten it",
-            )
-        for place, name in enumerate(path.via):
-            if name in path.relays[: place + 1]:
+        for course, relays in enumerate(path.courses):
+            hops = len(relays) - 1
+            if hops > MAX_HOPS:
                 yield Problem(
-                    at("paths", number, "via", place),
-                    f"the path comes to {name!r} a second time; remove it here or before",
+                    course_at(number, course),
+                    f"{hops} hops are more than the {MAX_HOPS} a path may have; shorten it",
                 )
+            for place, name in enumerate(relays[1:]):
+                if name in relays[: place + 1]:
+                    yield Problem(
+                        course_at(number, course, place),
+                        f"the path comes to {name!r} a second time; remove it here or before",
+                    )
+
+
+def backups_stand_in(subject: Subject) -> Iterator[Problem]:
+    """The first relay of a way decides whether it is taken, so each way has another."""
+    for number, path in subject.paths:
+        if path.backup and not path.hops:
+            yield Problem(
+                at("paths", number, "backup"),
+                "is set and via is not, so there is no relay to stand in for; "
+                "list the best way in via, or remove it",
+            )
+            continue
+        if len(path.backup) > MAX_BACKUPS:
+            yield Problem(
+                at("paths", number, "backup"),
+                f"{len(path.backup)} are more than the {MAX_BACKUPS} a path may have; shorten it",
+            )
+        seen = set(path.hops[:1])
+        for place, via in enumerate(path.backup):
+            if not via:
+                yield Problem(
+                    at("paths", number, "backup", place),
+                    "is empty; list its relays, or remove it: without any way that is up, "
+                    "flows are routed",
+                )
+            elif via[0] in seen:
+                yield Problem(
+                    at("paths", number, "backup", place, 0),
+                    f"{via[0]!r} begins another way of this path, and both are down when it is; "
+                    "begin with another relay, or remove it",
+                )
+            seen.update(via[:1])
 
 
 def pairs_cover_paths(subject: Subject) -> Iterator[Problem]:
     """Consecutive relays of a path keep connections to each other."""
     for number, path in subject.sound_paths():
-        for place, (one, other) in enumerate(pairwise(path.relays)):
-            if one != other and not subject.mesh.are_paired(one, other):
-                yield Problem(
-                    at("paths", number, "via", place),
-                    f"{one} and {other} are not paired; add [{one}, {other}] to ktcp_mesh.pairs",
-                )
+        for course, relays in enumerate(path.courses):
+            for place, (one, other) in enumerate(pairwise(relays)):
+                if one != other and not subject.mesh.are_paired(one, other):
+                    yield Problem(
+                        course_at(number, course, place),
+                        f"{one} and {other} are not paired; "
+                        f"add [{one}, {other}] to ktcp_mesh.pairs",
+                    )
 
 
 def paths_have_destinations(subject: Subject) -> Iterator[Problem]:
@@ -286,13 +357,45 @@ def services_have_targets(subject: Subject) -> Iterator[Problem]:
                 f"{target} is unspecified, loopback, link-local or multicast, "
                 "which no relay connects to; name the target by an address of its own",
             )
-        relay = subject.mesh.relays.get(path.exit)
-        if relay and target in (relay.ktcp_address, relay.ktcp_address6):
-            yield Problem(
-                key,
-                f"{target} is an address of {path.exit} itself, to which the module never "
-                "connects; name another host",
-            )
+        for name in path.possible_exits:
+            relay = subject.mesh.relays.get(name)
+            if relay and target in (relay.ktcp_address, relay.ktcp_address6):
+                yield Problem(
+                    key,
+                    f"{target} is an address of {name} itself, to which the module never "
+                    "connects; name another host",
+                )
+
+
+def services_do_not_circle(subject: Subject) -> Iterator[Problem]:
+    """A service whose target is another one, and so on, does not come back to where it began."""
+    targets: dict[Endpoint, Endpoint] = {}
+    for _, path in subject.paths:
+        if path.service:
+            for service in service_endpoints(subject.mesh, path):
+                targets[service] = path.service.target
+    for number, path in subject.paths:
+        for service in service_endpoints(subject.mesh, path):
+            reached = {service}
+            place = targets[service]
+            while place in targets and place not in reached:
+                reached.add(place)
+                place = targets[place]
+            if place == service:
+                yield Problem(
+                    at("paths", number, "service", "target"),
+                    f"{targets[service]} leads, by services of relays, back to this service; "
+                    "name a target that is no relay's service",
+                )
+
+
+def service_endpoints(mesh: Mesh, path: Path) -> Iterator[Endpoint]:
+    """Give where clients find the service of a path, as far as the mesh knows."""
+    relay = mesh.relays.get(path.ingress)
+    if path.service and relay:
+        for address in (relay.ktcp_address, relay.ktcp_address6):
+            if address:
+                yield Endpoint(address, path.service.port)
 
 
 def service_ports_are_free(subject: Subject) -> Iterator[Problem]:
@@ -325,8 +428,7 @@ def service_ports_are_free(subject: Subject) -> Iterator[Problem]:
 def transparent_exits_keep_answers(subject: Subject) -> Iterator[Problem]:
     """A relay that speaks for clients knows where the answers to them come in."""
     said: set[str] = set()
-    for _, path in subject.sound_paths():
-        name = path.exit
+    for _, path, name in subject.sound_exits():
         if not path.transparent or name in said | subject.doubts.relays:
             continue
         if subject.mesh.relays[name].ktcp_inside_interface is None:
@@ -439,39 +541,39 @@ def exits_are_relays(subject: Subject) -> Iterator[Problem]:
 
 
 def exits_allow_paths(subject: Subject) -> Iterator[Problem]:
-    """A path's own exit lets its flows out; without a list a relay lets nothing out."""
+    """A path's exits let its flows out; without a list a relay lets nothing out."""
     if "exits" in subject.doubts.sections:
         return
-    for number, path in subject.sound_paths():
-        if path.exit in subject.doubts.exits or not path.targets:
+    for number, path, name in subject.sound_exits():
+        if name in subject.doubts.exits or not path.targets:
             continue
-        if subject.mesh.exits.get(path.exit):
-            yield from exit_allows_path(subject.mesh, number, path)
+        if subject.mesh.exits.get(name):
+            yield from exit_allows_path(subject.mesh, number, path, name)
         else:
             wanted = ", ".join(f"{{allow: {network}}}" for network in path.targets)
             yield Problem(
-                at("exits", path.exit),
+                at("exits", name),
                 f"has no rule, and without one path {path.name!r} cannot leave here; "
                 f"add [{wanted}]",
             )
 
 
-def exit_allows_path(mesh: Mesh, number: int, path: Path) -> Iterator[Problem]:
-    """Each target passes the list of the path's exit as a whole."""
+def exit_allows_path(mesh: Mesh, number: int, path: Path, name: str) -> Iterator[Problem]:
+    """Each target passes the list of an exit of the path as a whole."""
     for place, network in enumerate(path.targets):
-        found = acl.refusal(mesh.exits[path.exit], network, path.target_ports)
+        found = acl.refusal(mesh.exits[name], network, path.target_ports)
         if found is None:
             continue
         wanted = ("service", "target") if path.service else ("destinations", place)
         if found.rule is None:
             yield Problem(
-                at("exits", path.exit),
+                at("exits", name),
                 f"does not allow all of {network}, {at('paths', number, *wanted)}; "
                 f"add {{allow: {network}}}",
             )
         else:
             yield Problem(
-                at("exits", path.exit, found.rule),
+                at("exits", name, found.rule),
                 f"denies {network} of path {path.name!r}, which leaves here; "
                 "put an allow before it, or drop the destination",
             )
@@ -528,7 +630,9 @@ def takes(path: Path, url: str) -> bool:
     return inside and ports_overlap((port,), path.ports)
 
 
-CHECKS: tuple[Callable[[Subject], Iterator[Problem]], ...] = (
+Check = Callable[[Subject], Iterator[Problem]]
+
+CHECKS: tuple[Check, ...] = (
     ports_differ,
     group_has_relays,
     settings_fit,
@@ -538,11 +642,14 @@ CHECKS: tuple[Callable[[Subject], Iterator[Problem]], ...] = (
     pools_fit_memory,
     names_are_unique,
     paths_are_relays,
+    auto_paths_have_ways,
     paths_end,
+    backups_stand_in,
     pairs_cover_paths,
     paths_have_destinations,
     destinations_are_targets,
     services_have_targets,
+    services_do_not_circle,
     service_ports_are_free,
     transparent_exits_keep_answers,
     destinations_are_disjoint,
@@ -554,7 +661,7 @@ CHECKS: tuple[Callable[[Subject], Iterator[Problem]], ...] = (
 )
 
 
-def problems(subject: Subject) -> Iterator[Problem]:
-    """Run every check."""
-    for check in CHECKS:
+def problems(subject: Subject, checks: Iterable[Check]) -> Iterator[Problem]:
+    """Run checks, of which ``CHECKS`` are those of relays and paths."""
+    for check in checks:
         yield from check(subject)

@@ -14,6 +14,7 @@ RELAY_VARIABLES = (
     "ktcp_address6",
     "ktcp_inside_interface",
     "ktcp_memory_mib",
+    "ktcp_tunnel_address",
     "ansible_port",
 )
 """The host variables of a relay that the mesh needs; others are Ansible's business."""
@@ -29,6 +30,7 @@ class Description:
         relays: the hosts of the relays' group, each with its ``RELAY_VARIABLES`` that are set.
         hosts: the name of every host of the inventory.
         source: the inventory, as the user named it.
+        latency: the file with measured round-trip times, there or not; empty where none may be.
         origins: key path -> ``file`` or ``file:line``, as far as known.
     """
 
@@ -37,6 +39,7 @@ class Description:
     relays: Mapping[str, Mapping[str, Any]]
     hosts: tuple[str, ...]
     source: str
+    latency: str = ""
     origins: Mapping[str, str] = field(default_factory=dict)
 
     def where(self, key: str) -> str:

@@ -5,13 +5,16 @@ Here stands what each part may hold by itself. How the parts must fit together i
 ``check``'s business, and ``reader.read`` is the way in that reports both at once.
 """
 
+from collections.abc import Callable
 from functools import cached_property
 from ipaddress import ip_network
 from typing import Annotated, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from ktcp_ops.mesh.latency import Latency
 from ktcp_ops.mesh.values import (
+    Address,
     Address4,
     Address6,
     Endpoint,
@@ -19,6 +22,7 @@ from ktcp_ops.mesh.values import (
     Key,
     KeyId,
     Mark,
+    Milliseconds,
     Name,
     Network,
     Pair,
@@ -35,7 +39,11 @@ from ktcp_ops.mesh.values import (
 MAX_HOPS = 8
 """Relays of one path behind its ingress; the limit of the wire format's remaining path."""
 
+MAX_BACKUPS = 3
+"""Other ways of one path, beside its own; the limit of the module."""
+
 FULL_MESH = "full_mesh"
+AUTO = "auto"
 
 RETURN_MARK = 0x6B74
 """The mark that keeps a target's packets at a transparent path's exit; no path may have it."""
@@ -97,6 +105,8 @@ class Settings(Frozen):
     early_syn_max: Annotated[int | None, Whole(1, 1 << 20)] = None
     handshake_timeout_ms: Annotated[int | None, Whole(100, 60_000)] = None
     connect_timeout_ms: Annotated[int | None, Whole(100, 120_000)] = None
+    peer_timeout_ms: Annotated[int | None, Whole(1000, 60_000)] = None
+    peer_hold_ms: Annotated[int | None, Whole(0, 3_600_000)] = None
     idle_timeout_s: Annotated[int | None, Whole(1, 30 * 86400)] = None
     max_splits: Annotated[int | None, Whole(1, 1 << 20)] = None
 
@@ -115,6 +125,33 @@ class Service(Frozen):
     target: Target
 
 
+class Auto(Frozen):
+    """How paths with ``via: auto`` find their way.
+
+    Attributes:
+        max_hops: relays behind the ingress, at most.
+        min_gain_percent: by how much a round trip has to be shorter for a path to change.
+    """
+
+    max_hops: Annotated[int, Whole(1, MAX_HOPS)] = 2
+    min_gain_percent: Annotated[int, Whole(0, 99)] = 10
+
+
+def none_for(word: str, example: str) -> Callable[[object], object]:
+    """Make a parser that tells a word, which becomes None, and a list from all else."""
+
+    def parse(value: object) -> object:
+        if value == word:
+            return None
+        if not isinstance(value, list | tuple):
+            raise ValueError(  # noqa: TRY004 - pydantic collects ValueError only
+                f"{value!r} is neither {word} nor a list; write {word} or {example}"
+            )
+        return value
+
+    return parse
+
+
 class Way(NamedTuple):
     """What a mark stands for at an ingress: the relays, and what becomes of a flow at the last."""
 
@@ -122,14 +159,33 @@ class Way(NamedTuple):
     target: Endpoint | None = None
     proxy: bool = False
     transparent: bool = False
+    backup: tuple[tuple[str, ...], ...] = ()
 
 
 class Path(Frozen):
-    """Which flows of an ingress go through which relays, and how their target sees them."""
+    """Which flows of an ingress go through which relays, and how their target sees them.
+
+    Attributes:
+        via: the relays behind the ingress, or auto: those with the shortest round trip.
+        backup: what stands in for ``via``, the best one first, while the first relay of what
+            stands before it is down.
+        exits: the relays where an auto path may end, the preferred one first.
+        client_rtt_ms: from its clients to the ingress, where no probe measures it.
+        target_rtt_ms: from exits to its targets, the same.
+    """
 
     name: Name
     ingress: Name
-    via: tuple[Name, ...] = ()
+    # None is auto until ways.resolve() has put the chosen relays in its place.
+    via: Annotated[
+        tuple[Name, ...] | None,
+        BeforeValidator(
+            none_for(AUTO, "[...] or lines that begin with a dash"),
+            json_schema_input_type=Literal["auto"] | list[Name],
+        ),
+    ] = ()
+    exits: tuple[Name, ...] = ()
+    backup: tuple[tuple[Name, ...], ...] = ()
     destinations: tuple[Prefix, ...] = ()
     ports: Ports | None = None
     service: Service | None = None
@@ -137,11 +193,39 @@ class Path(Frozen):
     transparent: Switch = False
     mark: Mark | None = None
     probe: Probe | None = None
+    client_rtt_ms: Milliseconds | None = None
+    target_rtt_ms: dict[Name, Milliseconds] = {}
+
+    @model_validator(mode="after")
+    def auto_has_exits(self) -> Self:
+        """Where a path may end is said once: by the list of its relays, or by its exits."""
+        if self.via is None and not self.exits:
+            raise ValueError("has via: auto and no exits; list the relays where it may end")
+        if self.via is not None and self.exits:
+            raise ValueError(
+                "has exits beside a list of relays, whose last is the exit; "
+                "remove exits, or write via: auto"
+            )
+        if self.via is None and self.mark is not None:
+            raise ValueError("has a mark, which stands for one way, and via: auto; remove mark")
+        if self.backup and self.exits:
+            raise ValueError("has backups, and via: auto; list the relays of the best way in via")
+        return self
+
+    @property
+    def hops(self) -> tuple[str, ...]:
+        """The relays behind the ingress."""
+        return self.via or ()
 
     @property
     def relays(self) -> tuple[str, ...]:
         """Every relay on the way, from the ingress to the exit."""
-        return (self.ingress, *self.via)
+        return (self.ingress, *self.hops)
+
+    @property
+    def possible_exits(self) -> tuple[str, ...]:
+        """Every relay that may be the exit, each once."""
+        return self.exits or tuple(dict.fromkeys(course[-1] for course in self.courses))
 
     @property
     def exit(self) -> str:
@@ -149,10 +233,15 @@ class Path(Frozen):
         return self.relays[-1]
 
     @property
+    def courses(self) -> tuple[tuple[str, ...], ...]:
+        """The relays of its own way and of each backup, all from the ingress on."""
+        return tuple((self.ingress, *via) for via in (self.hops, *self.backup))
+
+    @property
     def way(self) -> Way:
         """The way of its flows."""
         target = self.service.target if self.service else None
-        return Way(self.via, target, self.proxy, self.transparent)
+        return Way(self.hops, target, self.proxy, self.transparent, self.backup)
 
     @property
     def targets(self) -> tuple[Network, ...]:
@@ -204,6 +293,7 @@ class Relay(Frozen):
         ktcp_address: where other relays reach it; ``ktcp_address6`` the same over IPv6.
         ktcp_inside_interface: where the targets' packets come in, if it is a transparent exit.
         ktcp_memory_mib: its memory; None means that nobody asks whether it is enough.
+        ktcp_tunnel_address: its address in the tunnel; None means the one that its name gives.
         ansible_port: where its ssh listens, or a port that leads there; None means 22.
     """
 
@@ -212,6 +302,7 @@ class Relay(Frozen):
     ktcp_address6: Address6 | None = None
     ktcp_inside_interface: Interface | None = None
     ktcp_memory_mib: Annotated[int | None, Whole(1, 1 << 30)] = None
+    ktcp_tunnel_address: Address | None = None
     ansible_port: Port | None = None
 
     def leg_to(self, other: "Relay") -> Address4 | Address6 | None:
@@ -223,15 +314,29 @@ class Relay(Frozen):
         return None
 
 
-def full_mesh_or_list(value: object) -> object:
-    """Tell the two ways to write ``pairs`` apart from everything else."""
-    if value == FULL_MESH:
-        return None
-    if not isinstance(value, list | tuple):
-        raise ValueError(  # noqa: TRY004 - pydantic collects ValueError only
-            f"{value!r} is neither full_mesh nor a list; write full_mesh or pairs like [[a, b]]"
-        )
-    return value
+class Tunnel(Frozen):
+    """WireGuard between relays, and from edges to them; each host has an address of its own."""
+
+    network: Prefix = ip_network("fd6b:7463:7000::/64")
+    port: Port = 51820
+    mtu: Annotated[int, Whole(1280, 9000)] = 1420
+
+
+class Edge(Frozen):
+    """A router that sends what its relay's paths take to that relay.
+
+    Attributes:
+        by: a route to the relay, or a tunnel.
+        via: where it reaches the relay; none means where the other relays do.
+        networks: what is behind it, for the relay's way back through the tunnel.
+        address: its address in the tunnel; None means the one that its name gives.
+    """
+
+    relay: Name
+    by: Literal["route", "wireguard"] = "route"
+    via: tuple[Address, ...] = ()
+    networks: tuple[Prefix, ...] = ()
+    address: Address | None = None
 
 
 class Mesh(Frozen):
@@ -242,7 +347,8 @@ class Mesh(Frozen):
     pairs: Annotated[
         tuple[Pair, ...] | None,
         BeforeValidator(
-            full_mesh_or_list, json_schema_input_type=Literal["full_mesh"] | list[Pair]
+            none_for(FULL_MESH, "pairs like [[a, b]]"),
+            json_schema_input_type=Literal["full_mesh"] | list[Pair],
         ),
     ] = None
     thread_pool: ThreadPool | None = None
@@ -250,9 +356,14 @@ class Mesh(Frozen):
     settings: Settings = Settings()
     key: KeyId = 1
     paths: tuple[Path, ...] = ()
+    auto: Auto = Auto()
     exits: dict[Name, tuple[ExitRule, ...]] = {}
+    encryption: Literal["none", "wireguard"] = "none"
+    tunnel: Tunnel = Tunnel()
+    edges: dict[Name, Edge] = {}
     relays: dict[Name, Relay] = {}
     keys: dict[KeyId, Key] = Field(default={}, repr=False)
+    latency: Latency = Latency()
 
     @cached_property
     def pair_set(self) -> frozenset[frozenset[str]]:

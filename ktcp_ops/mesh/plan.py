@@ -15,6 +15,7 @@ from typing import TypedDict
 
 from ktcp_ops.mesh.model import RETURN_MARK, Mesh, Path, Relay, Settings, Way
 from ktcp_ops.mesh.procfs import Route
+from ktcp_ops.mesh.tunnel import over
 from ktcp_ops.mesh.values import Endpoint, PortRange
 
 FIRST_MARK = 0x101
@@ -62,6 +63,7 @@ class Node(TypedDict):
 
 def plan(mesh: Mesh) -> dict[str, Node]:
     """Compute the node of every relay, by name. The mesh must be a checked one."""
+    mesh = over(mesh)
     neighbours = Neighbours(mesh)
     paths: dict[str, list[Path]] = {name: [] for name in mesh.relays}
     for path in mesh.paths:
@@ -126,9 +128,10 @@ class Neighbours:
             self.listed[one].add(other)
             self.listed[other].add(one)
         self.transparent = {
-            (path.exit, network.version)
+            (course[-1], network.version)
             for path in mesh.paths
             if path.transparent
+            for course in path.courses
             for network in path.targets
         }
         self.order = [mesh.relays[name] for name in sorted(mesh.relays)]
@@ -201,9 +204,14 @@ def leg(one: Relay, other: Relay) -> IPv4Address | IPv6Address:
 
 def route_line(mesh: Mesh, ingress: str, way: Way, mark: int) -> str:
     """Write the route of a mark."""
-    hops = tuple(legs(mesh, (ingress, *way.via)))
+    return route(mesh, ingress, way, mark).line
+
+
+def route(mesh: Mesh, ingress: str, way: Way, mark: int) -> Route:
+    """Compute the route of a mark."""
+    hops, *backup = (tuple(legs(mesh, (ingress, *via))) for via in (way.via, *way.backup))
     target = str(way.target) if way.target else None
-    return Route(mark, hops, target, way.proxy, way.transparent).line
+    return Route(mark, hops, target, way.proxy, way.transparent, tuple(backup))
 
 
 def exit_lines(mesh: Mesh, name: str) -> list[str]:
@@ -224,6 +232,7 @@ def chain_name(ingress: str, way: Way) -> str:
     # No relay's name has a +, so what is not a relay is told apart from one, by the digest.
     ending = (f"+{way.target}" if way.target else "") + "+proxy" * way.proxy
     ending += "+transparent" * way.transparent
+    ending += "".join(f"+backup-{'-'.join(via)}" for via in way.backup)
     full = "-".join(("KTCP", ingress, *(way.via or ("direct",)))) + ending
     clean = re.sub(r"[^A-Za-z0-9._-]", "_", full)
     if clean == full and len(full) <= CHAIN_LENGTH:

@@ -35,7 +35,7 @@ class ProcfsError(KtcpError):
 
 @dataclass(frozen=True)
 class Peer:
-    """A peer and the state of its pool of connections."""
+    """A peer, whether flows are sent over it, and the state of its pool of connections."""
 
     endpoint: str
     low: int
@@ -48,17 +48,23 @@ class Peer:
     failures: int = 0
     bytes_up: int = 0
     bytes_down: int = 0
+    rtt_us: int = 0
+    state: str = "up"
 
 
 @dataclass(frozen=True)
 class Route:
-    """Where the flows of a mark go: through relays, or (no ``via``) straight on."""
+    """Where the flows of a mark go: through relays, or (no ``via``) straight on.
+
+    ``backup`` are other ways through relays, the best one first.
+    """
 
     mark: int
     via: tuple[str, ...] = ()
     target: str | None = None
     proxy: bool = False
     transparent: bool = False
+    backup: tuple[tuple[str, ...], ...] = ()
 
     @property
     def line(self) -> str:
@@ -66,6 +72,7 @@ class Route:
         words = [
             f"add mark {self.mark:#x}",
             f"via {','.join(self.via)}" if self.via else "direct",
+            *(f"backup {','.join(via)}" for via in self.backup),
             f"target {self.target}" if self.target else "",
             "proxy" if self.proxy else "",
             "transparent" if self.transparent else "",
@@ -180,10 +187,13 @@ def parse_listeners(texts: Mapping[str, str]) -> dict[str, int]:
 
 def parse_peers(texts: Mapping[str, str]) -> tuple[Peer, ...]:
     """Read the peers, and the counters of each from its comment."""
-    counters = {}
+    counters, states = {}, {}
     for line in lines("peers", texts, comments=True):
-        endpoint, *words = line.split()
-        counters[endpoint] = named_numbers("peers", line, words)
+        match = re.fullmatch(r"(\S+)(.*?)(?: state (\w+))?", line)
+        if not match:
+            raise misunderstood("peers", line)
+        counters[match[1]] = named_numbers("peers", line, match[2].split())
+        states[match[1]] = match[3] or "up"
     found = []
     for line in lines("peers", texts):
         match = re.fullmatch(r"add (\S+)((?: \w+ \d+)*)", line)
@@ -194,7 +204,7 @@ def parse_peers(texts: Mapping[str, str]) -> tuple[Peer, ...]:
         known = {name: value for name, value in values.items() if name in Peer.__annotations__}
         if not {"low", "high", "key"} <= known.keys():
             raise misunderstood("peers", line)
-        found.append(Peer(endpoint=match[1], **known))
+        found.append(Peer(endpoint=match[1], state=states.get(match[1], "up"), **known))
     return tuple(found)
 
 
@@ -207,9 +217,9 @@ def named_numbers(name: str, line: str, words: list[str]) -> dict[str, int]:
 
 
 def parse_routes(texts: Mapping[str, str]) -> Iterator[Route]:
-    """Read ``add mark M via A,B|direct [target T] [proxy] [transparent]``."""
+    """Read ``add mark M via A,B [backup C]...|direct [target T] [proxy] [transparent]``."""
     form = re.compile(
-        r"add mark (0x[0-9a-fA-F]+|\d+) (?:via (\S+)|direct)(?: target (\S+))?"
+        r"add mark (0x[0-9a-fA-F]+|\d+) (?:via (\S+)((?: backup \S+)*)|direct)(?: target (\S+))?"
         r"( proxy)?( transparent)?"
     )
     for line in lines("routes", texts):
@@ -217,7 +227,8 @@ def parse_routes(texts: Mapping[str, str]) -> Iterator[Route]:
         if not match:
             raise misunderstood("routes", line)
         via = tuple(match[2].split(",")) if match[2] else ()
-        yield Route(int(match[1], 0), via, match[3], bool(match[4]), bool(match[5]))
+        backup = tuple(tuple(way.split(",")) for way in (match[3] or "").split()[1::2])
+        yield Route(int(match[1], 0), via, match[4], bool(match[5]), bool(match[6]), backup)
 
 
 def parse_exits(texts: Mapping[str, str]) -> tuple[Exit, ...]:

@@ -13,11 +13,14 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from ktcp_ops.errors import InvalidMeshError
-from ktcp_ops.mesh import check
+from ktcp_ops.mesh import check, tunnel_check, ways
 from ktcp_ops.mesh.check import Doubts, Problem, Subject
 from ktcp_ops.mesh.description import Description, key_path
+from ktcp_ops.mesh.latency import Latency, load
 from ktcp_ops.mesh.model import (
+    Auto,
     ConnectionPool,
+    Edge,
     ExitRule,
     ListeningPorts,
     Mesh,
@@ -26,10 +29,11 @@ from ktcp_ops.mesh.model import (
     Service,
     Settings,
     ThreadPool,
+    Tunnel,
 )
 
-INJECTED = {"relays", "keys"}
-"""Fields of the model that come from other variables than ``ktcp_mesh``."""
+INJECTED = {"relays", "keys", "latency"}
+"""Fields of the model that do not come from the variable ``ktcp_mesh``."""
 
 Location = tuple[str | int, ...]
 
@@ -43,7 +47,8 @@ def read(description: Description) -> Mesh:
     found: list[Problem] = []
     doubts = Doubts()
     raw = gather(description, found)
-    mesh = parse(raw, found, doubts)
+    raw["latency"], sentences = measured(description)
+    mesh = ways.resolve(parse(raw, found, doubts))
     left = [number for number in range(path_count(raw)) if not hopeless(number, doubts)]
     subject = Subject(
         mesh=mesh,
@@ -52,16 +57,24 @@ def read(description: Description) -> Mesh:
         paths=tuple(zip(left, mesh.paths, strict=True)),
     )
     if description.mesh is not None:
-        found += check.problems(subject)
-    if found:
-        sentences = (f"{description.where(p.key)}: {p.key}: {p.text}." for p in found)
+        found += check.problems(subject, (*check.CHECKS, *tunnel_check.CHECKS))
+    sentences += [f"{description.where(p.key)}: {p.key}: {p.text}." for p in found]
+    if sentences:
         raise InvalidMeshError(list(dict.fromkeys(sentences)))
     return mesh
 
 
+def measured(description: Description) -> tuple[Latency, list[str]]:
+    """Give what the latency file holds, or what is wrong with it."""
+    try:
+        return load(description.latency), []
+    except InvalidMeshError as error:
+        return Latency(description.latency), list(error.problems)
+
+
 def hopeless(number: int, doubts: Doubts) -> bool:
     """Tell whether a path cannot even be followed: its relays or all of it are unreadable."""
-    needed = {"name", "ingress", "via", "*"}
+    needed = {"name", "ingress", "via", "exits", "*"}
     return "paths" in doubts.sections or bool(needed & doubts.path_fields.get(number, set()))
 
 
@@ -124,6 +137,8 @@ def doubt(location: Location, doubts: Doubts) -> None:
             doubts.relays.add(name)
         case ("exits", str(name), *_):
             doubts.exits.add(name)
+        case ("edges", str(name), *_):
+            doubts.edges.add(name)
         case ("keys", identity, *_):
             doubts.keys.add(str(identity))
         case _:
@@ -141,6 +156,8 @@ def prune(raw: Mapping[str, Any], doubts: Doubts) -> dict[str, Any]:
         ]
     if "exits" in kept:
         kept["exits"] = without(kept["exits"], doubts.exits)
+    if "edges" in kept:
+        kept["edges"] = without(kept["edges"], doubts.edges)
     if "keys" in kept:
         kept["keys"] = without(kept["keys"], doubts.keys)
     kept["relays"] = {
@@ -195,13 +212,16 @@ def model_at(location: Location) -> type[BaseModel]:
         ("pool",): ConnectionPool,
         ("thread_pool",): ThreadPool,
         ("settings",): Settings,
+        ("auto",): Auto,
         ("paths", "*"): Path,
         ("paths", "*", "probe"): Probe,
         ("paths", "*", "service"): Service,
         ("exits", "*", "*"): ExitRule,
+        ("tunnel",): Tunnel,
+        ("edges", "*"): Edge,
     }
     inner = {"probe", "service"}
-    names = {"paths", *inner, "exits", "ports", "pool", "thread_pool", "settings"}
+    names = {root[0] for root in models} | inner
     shape = tuple(
         part if part in names and (place == 0 or part in inner) else "*"
         for place, part in enumerate(location)

@@ -1,11 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Bringing a mesh to its hosts, resting it and taking it away: one run of one playbook each."""
+"""Looking at a mesh, resting it and taking it away: one run of one playbook each.
+
+What goes through the mesh in waves is ``campaign``'s business.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ktcp_ops.mesh.journal import Journal, Run
 from ktcp_ops.mesh.model import Mesh
 from ktcp_ops.mesh.status import variables
+from ktcp_ops.run import hosts
 from ktcp_ops.run.engine import Engine, Job
 from ktcp_ops.run.environment import playbook
 from ktcp_ops.run.inventory import resolve
@@ -14,11 +19,18 @@ from ktcp_ops.run.result import RunResult
 
 PLAYBOOKS = {
     "rollout": "site.yml",
+    "upgrade": "upgrade.yml",
+    "rollback": "rollback.yml",
+    "gate": "gate.yml",
+    "undo": "undo.yml",
     "verify": "verify.yml",
     "remove": "teardown.yml",
     "drain": "drain.yml",
     "undrain": "drain.yml",
 }
+
+WRITTEN_DOWN = ("remove", "drain", "undrain")
+"""Actions that change relays: the journal has them."""
 
 
 def run(
@@ -39,12 +51,40 @@ def run(
     Raises:
         UsageError: for an inventory that does not exist.
     """
-    job = Job(
-        title=action,
+    chosen = job(action, mesh, inventories, limit=limit, check=check, options=options)
+    if check or action not in WRITTEN_DOWN:
+        return engine.run(chosen, reporter)
+    run = Run.begin(action, mesh=mesh, inventories=inventories, limit=limit, options=options)
+    return Journal.of(inventories).recorded(run, lambda: engine.run(chosen, reporter))
+
+
+def hosts_of(action: str, mesh: Mesh, inventories: Sequence[str], limit: str) -> list[str]:
+    """Ask Ansible which relays an action is about, within a limit.
+
+    Raises:
+        UsageError: for an inventory that does not exist.
+        KtcpError: with Ansible's words, when it finds none.
+    """
+    found = hosts.hosts_of(job(action, mesh, inventories, limit=limit))
+    return [name for name in found if name in mesh.relays]
+
+
+def job(
+    action: str,
+    mesh: Mesh,
+    inventories: Sequence[str],
+    *,
+    limit: str | None,
+    check: bool = False,
+    options: Mapping[str, Any] | None = None,
+    title: str = "",
+) -> Job:
+    """Make the job of an action, which is its title too unless there is a better one."""
+    return Job(
+        title=title or action,
         playbook=playbook(PLAYBOOKS[action]),
         inventories=resolve(inventories),
         limit=limit,
         check=check,
         variables={**variables(mesh), **(options or {})},
     )
-    return engine.run(job, reporter)

@@ -17,7 +17,8 @@ def schema() -> dict[str, Any]:
     """Give the schema of a file of variables that holds ``ktcp_mesh``."""
     generated = Mesh.model_json_schema()
     kinds = generated.pop("$defs")
-    for name in ("Relay", "Endpoint"):  # of other variables, and written as one text
+    # Of other variables, written as one text, and of a file of its own.
+    for name in ("Relay", "Endpoint", "Latency"):
         kinds.pop(name, None)
     for name in INJECTED:
         generated["properties"].pop(name)

@@ -3,6 +3,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from ktcp_ops.mesh import procfs
@@ -22,11 +23,16 @@ READ_FILES = tuple(name for name in procfs.FILES if name != "splits")
 
 @dataclass(frozen=True, kw_only=True)
 class RelayStatus:
-    """One relay: its state, or why there is none."""
+    """One relay: its state, or why there is none.
+
+    Attributes:
+        taken: when it said so, by its own clock.
+    """
 
     relay: str
     state: procfs.State | None
     reason: str = ""
+    taken: datetime | None = None
 
     @property
     def ready(self) -> int:
@@ -80,7 +86,8 @@ def relay_status(
     if not texts:
         return RelayStatus(relay=name, state=None, reason="the module is not loaded")
     try:
-        return RelayStatus(relay=name, state=procfs.parse(texts))
+        taken = datetime.fromisoformat(str(output["end"])) if output.get("end") else None
+        return RelayStatus(relay=name, state=procfs.parse(texts), taken=taken)
     except procfs.ProcfsError as error:
         return RelayStatus(relay=name, state=None, reason=error.message)
 
@@ -109,6 +116,7 @@ def row(status: RelayStatus) -> list[str]:
     if state is None:
         return [status.relay, *["-"] * (len(COLUMNS) - 2), status.reason]
     notes = ["draining"] if state.draining else []
+    notes += [f"{peer.endpoint} is {peer.state}" for peer in state.peers if peer.state != "up"]
     notes += [state.last_error] if state.last_error else []
     listeners = ",".join(f"{kind}:{port}" for kind, port in sorted(state.listeners.items()))
     count = state.stats.get
@@ -139,6 +147,7 @@ def share(part: int, whole: int) -> str:
 PEER_COLUMNS = (
     "RELAY",
     "PEER",
+    "STATE",
     "LOW",
     "HIGH",
     "READY",
@@ -156,6 +165,7 @@ def peer_rows(status: RelayStatus) -> list[list[str]]:
         [
             status.relay,
             peer.endpoint,
+            peer.state,
             str(peer.low),
             str(peer.high),
             str(peer.ready),

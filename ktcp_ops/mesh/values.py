@@ -54,6 +54,17 @@ class Whole:
         return f"a whole number from {self.low} to {self.high}"
 
 
+def milliseconds(value: object) -> float:
+    """Parse a round-trip time."""
+    try:
+        number = float(value) if isinstance(value, int | float | str) else 0.0
+    except ValueError:
+        number = 0.0
+    if isinstance(value, bool) or not 0 < number <= 60_000:
+        raise ValueError(f"{value!r} is no round-trip time; write milliseconds up to 60000")
+    return number
+
+
 def switch(value: object) -> bool:
     """Parse ``on`` or ``off``, which YAML reads as true and false."""
     words = {"on": True, "off": False}
@@ -110,6 +121,8 @@ def address6(value: object) -> IPv6Address:
 
 def address(value: object) -> IPv4Address | IPv6Address:
     """Parse an address that other hosts can reach."""
+    if isinstance(value, IPv4Address | IPv6Address):
+        return value
     try:
         parsed = ip_address(value if isinstance(value, str) else "")
     except ValueError:
@@ -250,6 +263,11 @@ Switch = Annotated[
     BeforeValidator(switch),
     WithJsonSchema({"anyOf": [{"type": "boolean"}, {"enum": ["on", "off"]}]}),
 ]
+Milliseconds = Annotated[
+    float,
+    BeforeValidator(milliseconds),
+    WithJsonSchema({"type": "number", "exclusiveMinimum": 0, "maximum": 60_000}),
+]
 Name = Annotated[str, BeforeValidator(name), WithJsonSchema({**TEXT, "pattern": r"^\S+$"})]
 Pair = Annotated[
     tuple[str, str],
@@ -260,6 +278,11 @@ Prefix = Annotated[
     Network,
     BeforeValidator(prefix),
     WithJsonSchema({**TEXT, "pattern": r"^[0-9a-fA-F.:]+(/\d{1,3})?$"}),
+]
+Address = Annotated[
+    IPv4Address | IPv6Address,
+    BeforeValidator(address),
+    WithJsonSchema({**TEXT, "pattern": r"^[0-9a-fA-F.:]+$"}),
 ]
 Address4 = Annotated[IPv4Address, BeforeValidator(address4)]
 Address6 = Annotated[IPv6Address, BeforeValidator(address6)]

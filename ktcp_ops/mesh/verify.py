@@ -13,9 +13,10 @@ from itertools import pairwise
 from typing import Any
 
 from ktcp_ops.mesh.model import Mesh, Path
-from ktcp_ops.mesh.plan import assign_marks, endpoint, exit_lines, leg
+from ktcp_ops.mesh.plan import assign_marks, endpoint, exit_lines, leg, route
 from ktcp_ops.mesh.procfs import State
 from ktcp_ops.mesh.status import READ_TASK, RelayStatus, statuses, variables
+from ktcp_ops.mesh.tunnel import over
 from ktcp_ops.run.engine import Engine, Job
 from ktcp_ops.run.environment import playbook
 from ktcp_ops.run.inventory import resolve
@@ -97,7 +98,7 @@ def fetch(
     before, after = ({s.relay: s for s in statuses(mesh, result, moment)} for moment in moments)
     found = downloads(result.outputs.get(FETCH_TASK, {}))
     evidence = Evidence(before, after)
-    return result, tuple(judge(mesh, path, evidence, found) for path in mesh.paths)
+    return result, tuple(judge(over(mesh), path, evidence, found) for path in mesh.paths)
 
 
 def probes(mesh: Mesh) -> dict[str, list[str]]:
@@ -152,9 +153,7 @@ def setup_faults(mesh: Mesh, path: Path, evidence: Evidence) -> Iterator[Blame]:
         if not place:
             yield from route_faults(mesh, path, state)
         if name != path.exit:
-            peer = leg_text(mesh, name, path.relays[place + 1])
-            if peer not in {known.endpoint for known in state.peers}:
-                yield Blame(name, f"{path.relays[place + 1]} ({peer}) is not among its peers")
+            yield from peer_faults(mesh, name, path.relays[place + 1], state)
         elif not set(exit_lines(mesh, name)) <= {rule.rule for rule in state.exits}:
             yield Blame(name, "its exit list is not the mesh's")
 
@@ -162,17 +161,29 @@ def setup_faults(mesh: Mesh, path: Path, evidence: Evidence) -> Iterator[Blame]:
 def route_faults(mesh: Mesh, path: Path, state: State) -> Iterator[Blame]:
     """Find out whether the ingress knows the way of the path."""
     marks = assign_marks([other for other in mesh.paths if other.ingress == path.ingress])
-    wanted = tuple(leg_text(mesh, one, other) for one, other in pairwise(path.relays))
     mark, way = marks[path.way], path.way
-    known = {route.mark: route for route in state.routes}
-    if mark not in known:
+    wanted = route(mesh, path.ingress, way, mark)
+    known = {each.mark: each for each in state.routes}.get(mark)
+    if known is None:
         yield Blame(path.ingress, f"it has no route for mark {mark:#x}")
-    elif known[mark].via != wanted:
+    elif known.via != wanted.via:
         yield Blame(path.ingress, f"its route for mark {mark:#x} goes another way")
-    elif known[mark].target != (str(way.target) if way.target else None):
+    elif known.backup != wanted.backup:
+        yield Blame(path.ingress, f"its route for mark {mark:#x} has other backups")
+    elif known.target != wanted.target:
         yield Blame(path.ingress, f"its route for mark {mark:#x} ends at another target")
-    elif (known[mark].proxy, known[mark].transparent) != (way.proxy, way.transparent):
+    elif (known.proxy, known.transparent) != (way.proxy, way.transparent):
         yield Blame(path.ingress, f"its route for mark {mark:#x} shows the client in another way")
+
+
+def peer_faults(mesh: Mesh, name: str, following: str, state: State) -> Iterator[Blame]:
+    """Find out whether a relay knows the next one of the path, and takes it for alive."""
+    peer = leg_text(mesh, name, following)
+    known = next((each for each in state.peers if each.endpoint == peer), None)
+    if known is None:
+        yield Blame(name, f"{following} ({peer}) is not among its peers")
+    elif known.state != "up":
+        yield Blame(following, f"it is {known.state} as {name} sees it; new flows go another way")
 
 
 def leg_text(mesh: Mesh, one: str, other: str) -> str:

@@ -11,8 +11,8 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
-from types import FrameType
 from typing import Any, Protocol
 
 import ansible_runner
@@ -21,6 +21,7 @@ from ktcp_ops.run.environment import ansible_environment
 from ktcp_ops.run.events import Tally
 from ktcp_ops.run.reporter import Reporter
 from ktcp_ops.run.result import RunResult
+from ktcp_ops.signals import handled
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,26 +137,21 @@ def private_directory() -> Iterator[Path]:
 @contextmanager
 def interrupts_set(flag: threading.Event) -> Iterator[None]:
     """Turn SIGINT and SIGTERM into a flag while a run lasts; only the main thread can."""
-    if threading.current_thread() is not threading.main_thread():
+    with handled((signal.SIGINT, signal.SIGTERM), lambda _number, _frame: flag.set()):
         yield
-        return
-
-    def note(_number: int, _frame: FrameType | None) -> None:
-        flag.set()
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def count_tasks(job: Job) -> int | None:
-    """Ask Ansible how many tasks a playbook has; None where it cannot tell."""
+    """Ask Ansible, once, how many tasks a job's playbook has; None where it cannot tell."""
+    return tasks_of(job.playbook)
+
+
+@cache
+def tasks_of(playbook: Path) -> int | None:
+    """Count the tasks of a playbook."""
     command = [sys.executable, "-m", "ansible", "playbook", "--list-tasks", "-i", "localhost,"]
     done = subprocess.run(
-        [*command, str(job.playbook)],
+        [*command, str(playbook)],
         env={**os.environ, **ansible_environment()},
         stdin=subprocess.DEVNULL,
         capture_output=True,

@@ -6,15 +6,19 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from ktcp_ops.errors import InvalidMeshError, UsageError
 from ktcp_ops.run.environment import ansible_environment
 
 SOURCES = {"ktcp_mesh", "ktcp_keys"}
 """The variables that the plugin ``ktcp_mesh`` makes ``ktcp_node`` of."""
+
+YAML_SUFFIXES = {".yml", ".yaml"}
 
 
 def resolve(inventories: Sequence[str]) -> tuple[str, ...]:
@@ -89,8 +93,30 @@ def ask(inventories: Sequence[str], *options: str, **environment: str) -> str:
         check=False,
     )
     if done.returncode != 0:
-        raise InvalidMeshError(complaints(", ".join(inventories), done.stderr))
+        broken = [line for name in resolve(inventories) for line in broken_files(Path(name))]
+        raise InvalidMeshError(broken or complaints(", ".join(inventories), done.stderr))
     return done.stdout
+
+
+def broken_files(inventory: Path) -> Iterator[str]:
+    """Say which files of an inventory are no YAML, and where; Ansible tells one's fault only.
+
+    A file is looked at with the variables that lie beside it.
+    """
+    beside = [inventory.parent / name for name in ("group_vars", "host_vars")]
+    places = [inventory] if inventory.is_dir() else [inventory, *beside]
+    files = (path for place in places for path in (place, *sorted(place.rglob("*"))))
+    for path in files:
+        if path.suffix not in YAML_SUFFIXES or not path.is_file():
+            continue
+        try:
+            # Composed, not constructed: tags as !vault are Ansible's.
+            list(yaml.compose_all(path.read_text(encoding="utf-8")))
+        except yaml.MarkedYAMLError as error:
+            line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
+            yield f"{path}{line}: is no YAML: {error.problem or error.context}"
+        except (OSError, UnicodeError, yaml.YAMLError) as error:
+            yield f"{path}: cannot be read: {error}"
 
 
 def unwrap(item: dict[str, Any]) -> Any:  # noqa: ANN401 - JSON is what it is

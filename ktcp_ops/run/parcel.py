@@ -8,17 +8,16 @@ what is packed lies in memory, where the system has a file system for that.
 import json
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import ansible_runner
 
-from ktcp_ops.errors import KtcpError
+from ktcp_ops.run import hosts
 from ktcp_ops.run.engine import Job
 from ktcp_ops.run.environment import ansible_environment, collection_root
 
@@ -86,38 +85,11 @@ def worker_environment() -> dict[str, str]:
 
 
 def hosts_of(job: Job, inventory: Mapping[str, Any], directory: Path) -> list[str]:
-    """Ask Ansible which hosts a job is about, within its limit.
+    """Ask Ansible which hosts of an inventory a job is about, within its limit.
 
     Raises:
         KtcpError: with Ansible's words, when it finds none or cannot read the playbook.
     """
     file = directory / "all.json"
     file.write_text(json.dumps(inventory), encoding="utf-8")
-    limit = ["--limit", job.limit] if job.limit else []
-    variables = ["--extra-vars", json.dumps(dict(job.variables))]
-    command = [sys.executable, "-m", "ansible", "playbook", "--list-hosts", "-i", str(file)]
-    done = subprocess.run(
-        [*command, *limit, *variables, str(job.playbook)],
-        env={**os.environ, **ansible_environment()},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode != 0:
-        raise KtcpError(done.stderr.strip() or "Ansible ended without a reason")
-    return listed(done.stdout.splitlines())
-
-
-def listed(lines: Sequence[str]) -> list[str]:
-    """Read the hosts that ``--list-hosts`` printed: a block of them below each play."""
-    found: set[str] = set()
-    inside = False
-    for line in lines:
-        if line.startswith("    hosts ("):
-            inside = True
-        elif inside and line.startswith("      "):
-            found.add(line.strip())
-        else:
-            inside = False
-    return sorted(found)
+    return hosts.hosts_of(replace(job, inventories=(str(file),)))

@@ -32,8 +32,8 @@ def play(file: Path, word: str, *, deadline: int = 0, check: bool = False) -> Ho
         variables={
             "ktcp_drain": word,
             "ktcp_drain_deadline": deadline,
-            "ktcp_drain_file": str(file),
-            "ktcp_drain_pause": 1,
+            "ktcp_module_drain_file": str(file),
+            "ktcp_module_drain_pause": 1,
         },
     )
     (result,) = LocalEngine().run(job, Silent()).hosts
@@ -54,5 +54,5 @@ def test_splits_that_outlive_the_deadline_fail_the_drain(file: Path) -> None:
     file.write_text("on\n# splits 20\n")
     result = play(file, "on", deadline=1)
     assert result.state is HostState.FAILED
-    assert result.failed_task == "Wait for live splits to end"
+    assert result.failed_task == "ktcp_module: Wait for live splits to end"
     assert play(file, "on").state is HostState.OK

@@ -14,8 +14,9 @@ from typing import get_args
 import pytest
 from pydantic import BaseModel
 
-from ktcp_ops.mesh import procfs, status
+from ktcp_ops.mesh import bundle, doctor, procfs, status
 from ktcp_ops.mesh.model import (
+    MAX_BACKUPS,
     MAX_HOPS,
     ConnectionPool,
     Mesh,
@@ -114,6 +115,13 @@ def test_the_files_are_the_documented_ones() -> None:
     assert module_files() == documented == {*procfs.FILES, "keys"}
 
 
+def test_the_states_of_peers_are_the_documented_ones() -> None:
+    names = re.findall(r'return "(\w+)";', text("kmod/health.c"))
+    documented = re.findall(r"^\| `(\w+)` \|", ABI["peers"], re.MULTILINE)
+    assert documented == names == ["up", "down", "recovering"]
+    assert procfs.Peer("", 0, 0, 0).state == names[0]
+
+
 def test_the_settings_are_the_documented_ones() -> None:
     documented = re.findall(r"^\| `(\w+) ([\w ]+)` \|", ABI["settings"], re.MULTILINE)
     names = {*module_words(), *module_numbers()}
@@ -167,6 +175,9 @@ def test_watermarks_and_limits_are_the_same() -> None:
     assert f"{threads[0]} {DASH} {threads[1]}" in ABI["thread_pool"]
     assert constant("kmod/route.h", "KTCP_HOPS_MAX") == MAX_HOPS
     assert f"up to {MAX_HOPS} relays" in ABI["routes"]
+    # The module counts the route's own way too.
+    assert constant("kmod/route.h", "KTCP_PATHS_MAX") == 1 + MAX_BACKUPS
+    assert f"at most {MAX_BACKUPS} and" in ABI["routes"]
     assert bounds(Path, "mark") == (1, constant("kmod/route.h", "KTCP_MARK_MAX"))
     assert bounds(Mesh, "key") == (1, 65535)
     assert f"N is 1 {DASH} 65535" in ABI["keys"]
@@ -179,13 +190,33 @@ def test_the_counters_are_the_documented_ones() -> None:
     assert counters | {"splits_active"} == documented
 
 
+def test_the_tracepoints_are_the_documented_ones() -> None:
+    documented = set(re.findall(r"^\| `(ktcp_\w+)` \|", ABI["Tracepoints"], re.MULTILINE))
+    source = text("kmod/trace.h")
+    alone = re.findall(r"^TRACE_EVENT\((\w+),", source, re.MULTILINE)
+    alike = re.findall(r"^DEFINE_EVENT\(\w+, (\w+),", source, re.MULTILINE)
+    assert documented == {*alone, *alike}
+
+
 def test_ops_asks_for_counters_that_there_are() -> None:
     documented = set(re.findall(r"`(\w+)`", ABI["stats"]))
     asked: set[str] = set()
-    for name in ("status", "verify"):
-        asked |= set(re.findall(r'"(\w+_total|splits_active)"', text(f"ktcp_ops/mesh/{name}.py")))
+    for name in ("rates", "status", "verify"):
+        source = text(f"ktcp_ops/mesh/{name}.py")
+        asked |= set(re.findall(r"[\"'](\w+_total|splits_active)[\"']", source))
     assert asked
     assert asked <= documented
+
+
+def test_the_figures_of_a_peer_are_the_documented_ones() -> None:
+    printing = text("kmod/peer.c").partition('seq_printf(seq, "# ')[2].partition("\n}")[0]
+    printed = re.findall(r"(\w+) %(?:d|u|lu|lld|s)\b", printing)
+    example = next(line for line in ABI["peers"].splitlines() if line.startswith("# "))
+    assert printed == example.split()[2::2] == list(procfs.Peer.__annotations__)[4:]
+    # What the program on the relay reads by itself.
+    asked = set(re.findall(r'values(?:\.get\(|\[)"(\w+)"', text("playbooks/files/rtt.py")))
+    assert asked == {"ready", "rtt_us"}
+    assert asked <= set(printed)
 
 
 def test_the_documents_examples_can_be_read() -> None:
@@ -198,6 +229,7 @@ def test_the_documents_examples_can_be_read() -> None:
     assert state.version["wire"] == "1"
     assert state.thread_pool["ready"] == 32
     assert state.peers[0].misses == 3
+    assert state.peers[0].state == "up"
     assert state.exits[0].hits == 12
     assert state.draining
     assert state.splits[0].fields["role"] == "client"
@@ -218,6 +250,9 @@ def test_every_planned_line_is_one_that_the_relay_applies() -> None:
 def test_the_tasks_that_ops_listens_to_are_there() -> None:
     assert f"- name: {status.READ_TASK} {{{{" in text("playbooks/tasks/procfs.yml")
     assert "- name: Fetch the probes" in text("playbooks/fetch.yml")
+    for task in (doctor.EXAMINE_TASK, doctor.CLOUD_TASK):
+        assert f"- name: {task}\n" in text("playbooks/doctor.yml")
+    assert f"- name: {bundle.COLLECT_TASK}\n" in text("playbooks/bundle.yml")
     for moment in ("before", "after"):
         assert f"ktcp_moment: {moment}" in text("playbooks/fetch.yml")
 

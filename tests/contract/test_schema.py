@@ -52,12 +52,17 @@ def test_our_inventories_follow_it(inventory: str) -> None:
         ("ports", {"client": 0}),
         ("paths", [{"ingress": "rc"}]),
         ("paths", [{"name": "a", "ingress": "rc", "transparent": "maybe"}]),
+        ("paths", [{"name": "a", "ingress": "rc", "via": "some", "exits": ["rs"]}]),
+        ("paths", [{"name": "a", "ingress": "rc", "target_rtt_ms": {"rs": -1}}]),
+        ("auto", {"max_hops": 9}),
         ("paths", [{"name": "a", "ingress": "rc", "service": {"port": 80}}]),
         ("paths", [{"name": "a", "ingress": "rc", "service": {"port": 80, "target": "x:1"}}]),
     ],
 )
 def test_it_refuses_what_the_model_refuses(where: str, value: object) -> None:
     mesh: dict[str, Any] = copy.deepcopy(MESH)
+    mesh["auto"] = {"max_hops": 3}
+    mesh["paths"].append({"name": "a", "ingress": "rc", "via": "auto", "exits": ["rs"]})
     assert errors(mesh) == []
     mesh[where] = value
     assert errors(mesh)

@@ -23,14 +23,18 @@ from tests.unit.mesh.conftest import make_description
 EXPECTED = Path(__file__).parent / "expected"
 PROCFS_FILES = ("settings", "thread_pool", "listeners", "peers", "routes", "exits")
 
-# Where a template goes: role, template, the loop's item, name of the text.
+# Where a template goes: role, template, section or family, name of the text.
 TEMPLATES = [
     *[("ktcp_peers", "lines.conf.j2", name, f"{name}.conf") for name in PROCFS_FILES],
+    ("ktcp_edge", "ktcp-edge.service.j2", "", "ktcp-edge.service"),
     ("ktcp_peers", "keys.conf.j2", "", "keys.conf"),
     ("ktcp_peers", "ktcp.service.j2", "", "ktcp.service"),
+    ("ktcp_observe", "ktcp-metrics.service.j2", "", "ktcp-metrics.service"),
+    ("ktcp_observe", "ktcp-metrics.timer.j2", "", "ktcp-metrics.timer"),
     ("ktcp_steering", "steering.j2", "v4", "steering.v4"),
     ("ktcp_steering", "steering.j2", "v6", "steering.v6"),
     ("ktcp_steering", "ktcp-steering.service.j2", "", "ktcp-steering.service"),
+    ("ktcp_wireguard", "ktcp-wireguard.service.j2", "", "ktcp-wireguard.service"),
 ]
 RELAYS = ("rc", "rs")
 
@@ -75,15 +79,15 @@ def nodes() -> dict[str, Node]:
 def task(role: str) -> dict[str, Any]:
     """Write the one task that renders a role's templates; many would take a minute."""
 
-    def lookup(template: str, item: str) -> str:
+    def lookup(template: str, which: str) -> str:
         path = ROOT / "roles" / role / "templates" / template
         return (
             f"{{{{ lookup('ansible.builtin.template', '{path}', "
-            f"template_vars={{'item': '{item}'}}) }}}}"
+            f"template_vars={{'section': '{which}', 'family': '{which}'}}) }}}}"
         )
 
     texts = {
-        name: lookup(template, item) for owner, template, item, name in TEMPLATES if owner == role
+        name: lookup(template, which) for owner, template, which, name in TEMPLATES if owner == role
     }
     return {"name": f"Render {role}", "ansible.builtin.debug": {"msg": texts}}
 

@@ -19,8 +19,8 @@ from moto.server import ThreadedMotoServer
 from ktcp_ops.mesh.inventory import load
 from ktcp_ops.mesh.plan import Node, plan
 from ktcp_ops.run.environment import ansible_environment
+from ktcp_ops.run.hosts import listed as hosts_of
 from ktcp_ops.run.inventory import unwrap
-from ktcp_ops.run.parcel import listed as hosts_of
 from tests.unit.clouds import collections
 
 ROOT = Path(__file__).parents[3]

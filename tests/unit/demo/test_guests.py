@@ -17,6 +17,7 @@ from ktcp_ops.demo.guests import (
 )
 from ktcp_ops.demo.results import Download, Way
 from ktcp_ops.errors import KtcpError, UnreachableError
+from ktcp_ops.lab.topology import PAPER
 
 SERVER = IPv4Address("10.77.3.2")
 SUM = "0f" * 32
@@ -34,6 +35,7 @@ printf '%s' "$(basename "$5")" > "$2"
 [ "$(basename "$5")" != 1m ] || [ ! -e "{tmp_path}/broken" ] || exit 22
 echo 0.1 0.6 0.85""",
     )
+    program(tmp_path / "sleep", f'echo "$1" >>"{tmp_path}/rests"')
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     return Guests(tmp_path / "ssh_config")
 
@@ -60,6 +62,14 @@ def test_downloads_are_reported_as_they_come(guests: Guests) -> None:
     assert len(downloads) == 8
     assert {(d.first_byte, d.total) for d in downloads} == {(0.5, 0.75)}
     assert downloads[0].size == len("10k")
+
+
+def test_relays_come_to_rest_before_each_download(guests: Guests, tmp_path: Path) -> None:
+    downloads = guests.fetch("client", SERVER, runs=2, done=lambda _: None)
+    rests = [float(line) for line in (tmp_path / "rests").read_text().split()]
+    assert len(rests) == len(downloads)
+    pool = 2 * max(link.rtt_ms for link in PAPER.links) / 1000
+    assert min(rests) > pool
 
 
 def test_a_failed_download_is_an_error(guests: Guests, tmp_path: Path) -> None:

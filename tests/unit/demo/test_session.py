@@ -99,13 +99,14 @@ def measure(monkeypatch: pytest.MonkeyPatch, guests: Guests, *, keep: bool = Fal
 
 
 UP = ["lab", "up", "--release", "trixie", "--dir", "/lab"]
-ROLLOUT = ["mesh", "rollout", "-i", "/checkout/inventories/lab"]
+ROLLOUT = ["mesh", "rollout", "--waves", "off", "-i", "/checkout/inventories/lab"]
+CALIBRATE = ["lab", "calibrate", "--dir", "/lab"]
 DOWN = ["lab", "down", "--dir", "/lab"]
 
 
 def test_steps_and_results(monkeypatch: pytest.MonkeyPatch, commands: list[list[str]]) -> None:
     results = measure(monkeypatch, FakeGuests())
-    assert commands == [UP, ROLLOUT, DOWN]
+    assert commands == [UP, ROLLOUT, CALIBRATE, DOWN]
     assert results.runs == 3
     assert len(results.downloads) == 6
     assert results.versions.kernel == "6.12.0-1-amd64"
@@ -138,7 +139,7 @@ def test_a_kept_lab_is_not_taken_down(
     monkeypatch: pytest.MonkeyPatch, commands: list[list[str]]
 ) -> None:
     measure(monkeypatch, FakeGuests(), keep=True)
-    assert commands == [UP, ROLLOUT]
+    assert commands == [UP, ROLLOUT, CALIBRATE]
 
 
 def test_unsplit_downloads_are_a_failure(

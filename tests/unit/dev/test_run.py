@@ -2,6 +2,7 @@
 """The test runner: it goes on after a failure, keeps to its time and counts right."""
 
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -123,23 +124,64 @@ def test_a_runner_that_dies_fails_its_phases(tmp_path: Path) -> None:
     assert outcome.failures == ("its runner ended with 7",)
 
 
-def test_nothing_runs_beside_nothing() -> None:
+def test_nothing_runs_beside_nothing(tmp_path: Path) -> None:
     guest = phases.phase("guest", "slow", minutes=1, commands=[], lane=1)
     assert beside.lanes([guest]) == [[guest]]
+    assert run.run_phases([], root=tmp_path, logs=tmp_path) == []
 
 
 @pytest.mark.parametrize(
     ("words", "names"),
-    [(["all"], ["a", "b", "c"]), (["fast"], ["a", "b"]), (["c", "a"], ["a", "c"])],
+    [
+        ([], ["a", "b", "c"]),
+        (["all"], ["a", "b", "c", "d"]),
+        (["fast"], ["a", "b"]),
+        (["c", "a"], ["a", "c"]),
+        (["extended"], ["d"]),
+        (["d"], ["d"]),
+    ],
 )
 def test_phases_are_chosen_in_order(words: list[str], names: list[str]) -> None:
-    known = [phase("a"), phase("b"), phase("c", group="slow")]
+    known = [phase("a"), phase("b"), phase("c", group="slow"), phase("d", group=phases.EXTENDED)]
     assert [p.name for p in phases.choose(known, words)] == names
 
 
 def test_an_unknown_phase_lists_the_known() -> None:
-    with pytest.raises(ValueError, match="no phase 'x'; there are: a, all, fast"):
+    with pytest.raises(ValueError, match="no phase 'x'; there are: a, all, extended, fast"):
         phases.choose([phase("a")], ["x"])
+
+
+def test_a_scenario_that_is_not_of_every_run_is_extended(tmp_path: Path) -> None:
+    for name in ("default", "drill", "shared"):
+        (tmp_path / "molecule" / name).mkdir(parents=True)
+    for name in ("default", "drill"):
+        (tmp_path / "molecule" / name / "molecule.yml").touch()
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    groups = {p.name: p.groups for p in phases.every(tmp_path) if "molecule" in p.groups}
+    assert groups == {
+        "molecule default": {"molecule"},
+        "molecule drill": {"molecule", "extended"},
+    }
+
+
+def test_every_run_has_its_scenarios() -> None:
+    names = {p.name for p in phases.choose(phases.every(run.ROOT), [])}
+    assert {f"molecule {scenario}" for scenario in phases.SCENARIOS} < names
+
+
+def test_what_is_extended_is_listed_and_said_to_be_left_out(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(run, "ROOT", tmp_path)
+    drill = phase("drill", ("false",), group=phases.EXTENDED)
+    monkeypatch.setattr(phases, "every", lambda _: [phase("good", ("true",)), drill])
+    assert run.main(["--list"]) == 0
+    listed = capfd.readouterr().out.splitlines()
+    assert [line.split() for line in listed] == [["good", "fast"], ["drill", "extended"]]
+    assert run.main([]) == 0
+    printed = capfd.readouterr().out.splitlines()
+    assert printed[0] == "=== left to ./dev test extended: drill"
+    assert printed[-1] == "1 passed, 0 failed"
 
 
 def test_shell_scripts_are_known_by_their_first_line(tmp_path: Path) -> None:

@@ -5,7 +5,9 @@ import pytest
 
 from ktcp_ops.errors import KtcpError
 from ktcp_ops.lab import calibration
-from ktcp_ops.lab.calibration import Result
+from ktcp_ops.lab.calibration import BRIEF, CAREFUL, Effort, Result
+
+GOOD_ENOUGH = 0.006
 
 
 class FakeLink:
@@ -28,7 +30,11 @@ class FakeLink:
 
     def calibrate(self, wanted_ms: float) -> Result:
         return calibration.calibrate(
-            wanted_ms, self.delay_us, measure=self.measure, set_delay=self.set_delay
+            wanted_ms,
+            self.delay_us,
+            good_enough=GOOD_ENOUGH,
+            measure=self.measure,
+            set_delay=self.set_delay,
         )
 
 
@@ -48,7 +54,7 @@ def test_a_link_that_is_right_is_left_alone() -> None:
 
 def test_a_burst_of_load_is_outlived() -> None:
     link = FakeLink(13_000, own_ms=1.0, noise_ms=[4.0, 2.0])
-    assert link.calibrate(26.0).error(26.0) < calibration.GOOD_ENOUGH
+    assert link.calibrate(26.0).error(26.0) < GOOD_ENOUGH
 
 
 def test_the_best_is_kept_when_the_host_stays_busy() -> None:
@@ -75,11 +81,22 @@ def pings(*times: float) -> str:
 
 def test_late_answers_and_the_first_do_not_count() -> None:
     times = [500.0] + [33.0] * 20 + [90.0] * 9
-    assert calibration.round_trip_ms(pings(*times)) == pytest.approx(33.0)
+    assert calibration.round_trip_ms(pings(*times), pings=30) == pytest.approx(33.0)
 
 
 def test_too_few_answers_are_an_error() -> None:
     with pytest.raises(KtcpError, match="too few answers to ping: none"):
-        calibration.round_trip_ms("")
+        calibration.round_trip_ms("", pings=30)
     with pytest.raises(KtcpError, match="too few answers"):
-        calibration.round_trip_ms(pings(*[33.0] * 5))
+        calibration.round_trip_ms(pings(*[33.0] * 5), pings=30)
+
+
+def test_careful_pings_wait_for_the_answer_before() -> None:
+    assert interval_s(BRIEF, 215.0) == interval_s(BRIEF, 26.0) == 0.05
+    assert interval_s(CAREFUL, 215.0) == 0.315
+    assert interval_s(CAREFUL, 26.0) == 0.126
+
+
+def interval_s(effort: Effort, rtt_ms: float) -> float:
+    command = effort.ping_command("192.0.2.1", rtt_ms)
+    return float(command[command.index("-i") + 1])

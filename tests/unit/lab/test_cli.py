@@ -28,6 +28,7 @@ def test_without_a_lab(directory: Path, capfd: pytest.CaptureFixture[str]) -> No
     assert run(["lab", "status"]) == ExitCode.FAILED
     assert run(["lab", "down"]) == ExitCode.OK
     assert run(["lab", "ssh", "rc"]) == ExitCode.USAGE
+    assert run(["lab", "calibrate"]) == ExitCode.USAGE
     said = capfd.readouterr()
     assert f"lab: none is up in {directory}" in said.out
     assert "ktcp-ops lab up" in said.err
@@ -57,6 +58,19 @@ def test_status_for_people(
     assert lines[0] == f"lab pair (Debian trixie) in {directory}: up"
     assert any(line.split()[:2] == ["left", "up"] for line in lines)
     assert any(line.split() == ["left-right", "40", "40.00", "40.00"] for line in lines)
+
+
+def test_calibrate_shows_what_came_of_it(
+    directory: Path, new_lab: NewLab, fakes: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    new_lab().up()
+    (fakes / "rtt").write_text("40.1\n")
+    capfd.readouterr()
+    assert run(["lab", "calibrate"]) == ExitCode.OK
+    said = capfd.readouterr()
+    assert said.out.startswith(f"lab pair (Debian trixie) in {directory}: up\n")
+    assert "left-right      40  40.10  40.10" in said.out
+    assert "link left-right: measuring" in said.err
 
 
 def test_a_broken_lab_ends_status_with_1(

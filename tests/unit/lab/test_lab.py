@@ -13,10 +13,12 @@ from pathlib import Path
 import pytest
 
 from ktcp_ops.errors import KtcpError, UnreachableError, UsageError
-from ktcp_ops.lab import image, lab, state
+from ktcp_ops.lab import image, lab, launch, qemu, state
+from ktcp_ops.lab.calibration import BRIEF, CAREFUL, Effort
 from ktcp_ops.lab.lab import Lab
 from ktcp_ops.lab.process import Process
 from ktcp_ops.lab.topology import Guest, Topology
+from tests.unit.lab.conftest import PAIR
 
 NewLab = Callable[..., Lab]
 
@@ -178,6 +180,23 @@ def test_an_interrupt_ends_all(new_lab: NewLab, tmp_path: Path, fakes: Path) -> 
     assert_nothing_left(tmp_path, fakes)
 
 
+def test_an_interrupt_while_a_guest_starts_leaves_none(
+    new_lab: NewLab, tmp_path: Path, fakes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process runs, and nothing knows of it yet."""
+    spawn = launch.spawn
+
+    def spawn_and_interrupt(vm: qemu.Vm, errors: Path) -> subprocess.Popen[bytes] | None:
+        child = spawn(vm, errors)
+        signal.raise_signal(signal.SIGINT)
+        return child
+
+    monkeypatch.setattr(launch, "spawn", spawn_and_interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        new_lab().up()
+    assert_nothing_left(tmp_path, fakes)
+
+
 def interrupt_when_running(fakes: Path, guests: int) -> None:
     """Interrupt the main thread once so many guests run."""
     assert wait_until(lambda: len(fake_qemus(fakes)) == guests)
@@ -271,6 +290,54 @@ def test_links_are_corrected_in_guests_and_seeds(
         seed = (tmp_path / "lab" / name / "seed.img").read_bytes()
         assert f"netem delay {delay}us".encode() in seed
     assert any("more than 1 % wrong" in line for line in said)
+
+
+def test_links_are_corrected_again_when_guests_have_become_slower(
+    new_lab: NewLab, tmp_path: Path, fakes: Path
+) -> None:
+    new_lab().up()
+    before = state.load(tmp_path / "lab")
+    assert before is not None
+    (fakes / "rtt").write_text("40.2\n")
+    [link] = new_lab().recalibrate().links
+    assert link.rtt4_ms == 40.2
+    log = (fakes / "ssh.log").read_text()
+    delay = before.links["left-right"].delay_us - 100
+    assert f"left -- tc qdisc change dev ifb-right root netem delay {delay}us" in log
+    after = state.load(tmp_path / "lab")
+    assert after is not None
+    assert after.complete
+    assert after.guests == before.guests
+
+
+@pytest.mark.parametrize(("effort", "at_once"), [(BRIEF, 2), (CAREFUL, 1)])
+def test_careful_pings_of_one_family_wait_for_the_other(
+    monkeypatch: pytest.MonkeyPatch, effort: Effort, at_once: int
+) -> None:
+    met = threading.Barrier(at_once, timeout=10)
+    running: list[int] = []
+    seen: list[int] = []
+
+    def ping(_guests: object, _link: object, version: int, _effort: Effort) -> float:
+        running.append(version)
+        met.wait()
+        seen.append(len(running))
+        met.wait()
+        running.remove(version)
+        return float(version)
+
+    monkeypatch.setattr(lab, "ping", ping)
+    assert lab.round_trips({}, PAIR.links[0], effort) == (4.0, 6.0)
+    assert seen == [at_once, at_once]
+
+
+def test_links_of_a_lab_that_is_not_up_are_not_measured(new_lab: NewLab, fakes: Path) -> None:
+    with pytest.raises(UsageError, match="is not up: ktcp-ops lab up"):
+        new_lab().recalibrate()
+    new_lab().up()
+    (fakes / "left.silent").touch()
+    with pytest.raises(UsageError, match="is not up: ktcp-ops lab up"):
+        new_lab().recalibrate()
 
 
 def test_a_guest_is_found_by_name(new_lab: NewLab) -> None:

@@ -30,7 +30,7 @@ FAILED = HostResult(
 GONE = HostResult(host="rs", state=HostState.UNREACHABLE, failed_task="Build", message="timed out")
 
 
-COMMANDS = ["validate", "plan", "rollout", "status", "verify", "drain", "undrain", "remove"]
+COMMANDS = ["validate", "plan", "probe", "status", "verify", "drain", "undrain", "remove"]
 
 
 class FakeEngine:
@@ -124,12 +124,12 @@ def test_plan_shows_lines_and_no_secret(capsys: pytest.CaptureFixture[str]) -> N
     assert "rx: not in the mesh" in capsys.readouterr().err
 
 
-def test_rollout_gives_json_a_host(
+def test_remove_gives_json_a_host(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     engine = FakeEngine(OK, FAILED)
     use(monkeypatch, engine)
-    arguments = ["mesh", "rollout", "-i", "a", "-i", "b", "--limit", "rc,rs", "--check"]
+    arguments = ["mesh", "remove", "-i", "a", "-i", "b", "--limit", "rc,rs", "--check"]
     assert main.run([*arguments, "-o", "json"]) == 1
     captured = capsys.readouterr()
     data = json.loads(captured.out)
@@ -144,19 +144,19 @@ def test_rollout_gives_json_a_host(
         "failed_task": "Build",
         "message": "no headers\nfor 6.1",
     }
-    assert "rollout: [1/2] Build" in captured.err
+    assert "remove: [1/2] Build" in captured.err
     assert "rs failed: no headers" in captured.err
     job = engine.jobs[0]
-    assert job.playbook.name == "site.yml"
+    assert job.playbook.name == "teardown.yml"
     assert (job.inventories, job.limit, job.check) == (("a", "b"), "rc,rs", True)
     assert job.variables["ktcp_relays_group"] == "relays"
 
 
-def test_rollout_gives_a_line_a_host(
+def test_remove_gives_a_line_a_host(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     use(monkeypatch, FakeEngine(OK, GONE))
-    assert main.run(["mesh", "rollout", "-i", "inv"]) == 4
+    assert main.run(["mesh", "remove", "-i", "inv"]) == 4
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 3
     assert lines[1].split() == ["rc", "changed", "9", "4", "-", "-"]
@@ -286,7 +286,7 @@ def test_a_dry_run_says_what_would_change(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     use(monkeypatch, FakeEngine(OK))
-    assert main.run(["mesh", "rollout", "-i", "inv", "--check"]) == 0
+    assert main.run(["mesh", "remove", "-i", "inv", "--check"]) == 0
     assert capsys.readouterr().out.splitlines()[-2:] == [
         "rc would change: Build",
         "rc would change: Load",

@@ -15,7 +15,7 @@ from ktcp_ops.errors import InvalidMeshError, UsageError
 from ktcp_ops.mesh.inventory import load
 from ktcp_ops.mesh.plan import plan
 from ktcp_ops.run.environment import ansible_environment
-from ktcp_ops.run.inventory import complaints
+from ktcp_ops.run.inventory import broken_files, complaints
 from tests.unit.mesh.conftest import KEY, MESH, RELAYS
 
 HOSTS = {
@@ -103,6 +103,33 @@ def test_templates_host_vars_and_several_inventories(tmp_path: Path) -> None:
     assert found.keys == {1: KEY}
 
 
+def test_measured_round_trips_lie_beside_the_plugins_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    auto = {**MESH["paths"][0], "via": "auto", "exits": ["rs", "rx"]}
+    exits = {**MESH["exits"], "rx": MESH["exits"]["rs"]}
+    relays = {**RELAYS, "rx": {"ktcp_address": "10.77.2.3"}}
+    inventory = write(
+        tmp_path / "inventory",
+        hosts={"all": {"children": {"relays": {"hosts": relays}}, "hosts": {"client": {}}}},
+        group_vars__all={
+            "ktcp_mesh": {**MESH, "paths": [auto], "exits": exits},
+            "ktcp_keys": {1: KEY},
+        },
+    )
+    mesh = load([inventory])
+    assert mesh.latency.path == "inventory/latency.txt"
+    assert mesh.paths[0].via == ("rs",)
+    (tmp_path / mesh.latency.path).write_text("ktcp-latency 1\nrtt rc rx 10000\n")
+    assert load([inventory]).paths[0].via == ("rx",)
+    node = hostvars(inventory, "rc")["ktcp_node"]
+    assert node["conf"]["routes"] == ["add mark 0x101 via 10.77.2.3:5565"]
+    (tmp_path / mesh.latency.path).write_text("ktcp-latency 1\nrtt rc\n")
+    with pytest.raises(InvalidMeshError, match=r"inventory/latency\.txt:2: 'rtt rc' is not"):
+        load([inventory])
+
+
 def test_a_key_in_a_vault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     password = tmp_path / "password"
     password.write_text("open sesame\n")
@@ -181,7 +208,23 @@ def test_an_inventory_that_is_no_yaml(tmp_path: Path) -> None:
     inventory = write(tmp_path, hosts="all: [\n")
     with pytest.raises(InvalidMeshError) as caught:
         load([inventory])
-    assert f"{inventory}: cannot be read: " in caught.value.problems[0]
+    [problem] = caught.value.problems
+    assert problem.startswith(f"{inventory}/hosts.yml:2: is no YAML: ")
+
+
+def test_every_file_that_is_no_yaml_is_named_with_its_line(tmp_path: Path) -> None:
+    inventory = write(tmp_path)
+    variables = Path(inventory) / "group_vars/all"
+    variables.mkdir(parents=True)
+    (variables / "keys.yml").write_text("$ANSIBLE_VAULT;1.1;AES256\n6162\n")
+    (variables / "secret.yml").write_text("a: !vault |\n  $ANSIBLE_VAULT;1.1;AES256\n  6162\n")
+    assert list(broken_files(Path(inventory))) == []
+    (variables / "one.yml").write_text("a: b\nc: [\n")
+    (variables / "other.yml").write_bytes(b"a: \xff\n")
+    broken = list(broken_files(Path(inventory) / "hosts.yml"))
+    assert broken == list(broken_files(Path(inventory)))
+    assert broken[0].startswith(f"{variables}/one.yml:3: is no YAML: ")
+    assert broken[1].startswith(f"{variables}/other.yml: cannot be read: ")
 
 
 def test_an_inventory_that_is_not_there() -> None:

@@ -13,7 +13,7 @@ TEXTS = {
     "listeners": "add client 5557\nadd relay 5565\n",
     "peers": (
         "add 10.77.2.2:5565 low 16 high 64 key 1\n"
-        "# 10.77.2.2:5565 ready 15 connecting 1 hits 7 misses 2 failures 0\n"
+        "# 10.77.2.2:5565 ready 15 connecting 1 hits 7 misses 2 failures 0 rtt_us 215123\n"
         "add [fd77::2]:5565 low 0 high 4 key 2\n"
         "# [fd77::2]:5565 ready 0 connecting 0 hits 0 misses 0 failures 3 novelty 9\n"
     ),
@@ -50,7 +50,7 @@ def test_everything() -> None:
     }
     assert state.listeners == {"client": 5557, "relay": 5565}
     assert state.peers == (
-        Peer("10.77.2.2:5565", 16, 64, 1, ready=15, connecting=1, hits=7, misses=2, failures=0),
+        Peer("10.77.2.2:5565", 16, 64, 1, ready=15, connecting=1, hits=7, misses=2, rtt_us=215123),
         Peer("[fd77::2]:5565", 0, 4, 2, failures=3),
     )
     assert state.routes == (

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Every kind of error in a mesh is reported with its file, its key and a fix, all at once."""
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from ktcp_ops.mesh.reader import read
 from tests.unit.mesh.conftest import KEY, Describe, Spoil
 
 MESH_FILE = "group_vars/all/mesh.yml:1"
+VIA_FILE = "group_vars/all/mesh.yml:23"
 PATHS_FILE = "group_vars/all/mesh.yml:20"
 KEYS_FILE = "group_vars/all/keys.yml:1"
 INVENTORY = "inventories/test/mesh.ktcp.yml"
@@ -70,6 +73,12 @@ def another_service(
     service = {"port": 8080, "target": "10.77.3.2:80", **fields}
     whole = {"name": name, "ingress": "rc", "via": ["rs"], "service": service, **(path or {})}
     return lambda mesh: mesh["paths"].append(whole)
+
+
+def automatic(**fields: object) -> Spoil:
+    """Make a spoiler that lets the path find its way to rs."""
+    path = {"via": "auto", "exits": ["rs"], **fields}
+    return lambda mesh: mesh["paths"][0].update(path)
 
 
 CASES: list[tuple[str, Spoil, str, str, str]] = [
@@ -372,6 +381,69 @@ CASES: list[tuple[str, Spoil, str, str, str]] = [
         "choose another",
     ),
     ("key", setting("key", to=2), KEYS_FILE, "ktcp_keys.2", "openssl rand"),
+    ("via null", setting("paths", 0, "via", to=None), VIA_FILE, "paths[0].via", "write auto"),
+    (
+        "auto alone",
+        setting("paths", 0, "via", to="auto"),
+        PATHS_FILE,
+        "paths[0]",
+        "list the relays",
+    ),
+    ("exits", setting("paths", 0, "exits", to=["rs"]), PATHS_FILE, "paths[0]", "via: auto"),
+    ("auto mark", automatic(mark=5), PATHS_FILE, "paths[0]", "remove mark"),
+    ("auto exits", automatic(exits="rs"), PATHS_FILE, "paths[0].exits", "dash"),
+    ("auto who", automatic(exits=["rs", "rx"]), PATHS_FILE, "paths[0].exits[1]", "or rs"),
+    (
+        "auto denied",
+        automatic(exits=["rs", "rc"]),
+        MESH_FILE,
+        "exits.rc",
+        "add [{allow: 10.77.3.0/24}, {allow:",
+    ),
+    (
+        "auto nowhere",
+        both(automatic(), setting("pairs", to=[])),
+        VIA_FILE,
+        "paths[0].via",
+        "add [rc, rs]",
+    ),
+    (
+        "auto answers",
+        automatic(transparent=True),
+        INVENTORY,
+        "hostvars.rs.ktcp_inside_interface",
+        "like eth1",
+    ),
+    ("hops", setting("auto", to={"max_hops": 9}), MESH_FILE, "auto.max_hops", "1 to 8"),
+    ("hop", setting("auto", to={"max_hop": 2}), MESH_FILE, "auto.max_hop", "write max_hops"),
+    (
+        "gain",
+        setting("auto", to={"min_gain_percent": 100}),
+        MESH_FILE,
+        "auto.min_gain_percent",
+        "9",
+    ),
+    (
+        "client rtt",
+        setting("paths", 0, "client_rtt_ms", to=0),
+        PATHS_FILE,
+        "paths[0].client_rtt_ms",
+        "milliseconds",
+    ),
+    (
+        "target rtt",
+        setting("paths", 0, "target_rtt_ms", to={"rs": "far"}),
+        PATHS_FILE,
+        "paths[0].target_rtt_ms.rs",
+        "milliseconds",
+    ),
+    (
+        "circle",
+        another_service(target="10.77.2.1:8080"),
+        PATHS_FILE,
+        "paths[1].service.target",
+        "no relay's service",
+    ),
 ]
 
 
@@ -569,3 +641,42 @@ def test_where_falls_back_to_the_nearest_parent(describe: Describe) -> None:
     assert description.where("ktcp_mesh.paths[0].via[3]") == "group_vars/all/mesh.yml:23"
     assert description.where("ktcp_mesh.paths[7].name") == "group_vars/all/mesh.yml:20"
     assert description.where("elsewhere") == "inventories/test/mesh.ktcp.yml"
+
+
+def test_an_auto_path_has_a_way_before_anything_is_measured(describe: Describe) -> None:
+    (path,) = read(describe(automatic())).paths
+    assert (path.via, path.exits) == (("rs",), ("rs",))
+
+
+def test_an_auto_path_takes_the_way_that_was_measured(describe: Describe, tmp_path: Path) -> None:
+    file = tmp_path / "latency.txt"
+    file.write_text("ktcp-latency 1\nrtt rc rs 90000\nrtt rc rx 10000\nrtt rs rx 10000\n")
+    relays = {
+        name: {"ktcp_address": f"10.77.2.{number}"}
+        for number, name in enumerate(("rc", "rs", "rx"), start=1)
+    }
+    description = replace(describe(automatic(), relays=relays), latency=str(file))
+    assert read(description).paths[0].via == ("rx", "rs")
+
+
+def test_a_latency_file_that_is_wrong_is_one_problem_of_all(
+    describe: Describe, tmp_path: Path
+) -> None:
+    file = tmp_path / "latency.txt"
+    file.write_text("ktcp-latency 1\nrtt rc\n")
+    found = problems(replace(describe(setting("key", to=2)), latency=str(file)))
+    assert [text.partition(" ")[0] for text in found] == [f"{file}:2:", f"{KEYS_FILE}:"]
+
+
+def test_services_may_follow_each_other(describe: Describe) -> None:
+    chain = both(
+        another_service(name="there", target="10.77.2.2:8081"),
+        another_service(name="on", path={"ingress": "rs", "via": []}, port=8081),
+    )
+
+    def spoil(mesh: dict[str, Any]) -> None:
+        chain(mesh)
+        mesh["paths"][1]["via"] = []
+        mesh["exits"]["rc"] = [{"allow": "10.77.2.2"}]
+
+    assert len(read(describe(spoil)).paths) == 3

@@ -14,8 +14,9 @@ import pytest
 
 from ktcp_ops.errors import ExitCode
 from ktcp_ops.run.engine import Job
+from ktcp_ops.run.hosts import listed
 from ktcp_ops.run.inventory import portion
-from ktcp_ops.run.parcel import MEMORY, listed, memory_directory
+from ktcp_ops.run.parcel import MEMORY, memory_directory
 from ktcp_ops.run.result import HostState
 from ktcp_ops.run.workers import Worker, WorkersEngine, split
 from tests.unit.mesh.test_engine import PLAYBOOK, SLOW, processes_with, wait_until

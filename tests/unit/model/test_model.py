@@ -16,10 +16,16 @@ from ktcp_ops.model import (
     split_first_byte,
 )
 
-PAPER = Legs(client=0.0327, relay=0.215, server=0.026)
+PAPER = Legs(client=0.0327, relays=(0.215,), server=0.026)
+TWO_HOPS = Legs(client=0.0327, relays=(0.1, 0.115), server=0.026)
 ALL = Improvements(early_syn=True, conn_pool=True, turbo=True)
 SECONDS = st.floats(min_value=0, max_value=10)
-LEGS = st.builds(Legs, client=SECONDS, relay=SECONDS, server=SECONDS)
+LEGS = st.builds(
+    Legs,
+    client=SECONDS,
+    relays=st.lists(SECONDS, max_size=4).map(tuple),
+    server=SECONDS,
+)
 IMPROVEMENTS = st.builds(
     Improvements,
     early_syn=st.booleans(),
@@ -80,7 +86,30 @@ def test_all_improvements_leave_only_the_short_legs(size: int, total: float) -> 
 def test_a_pooled_connection_saves_the_relays_handshake() -> None:
     without = split_first_byte(PAPER, Improvements())
     pooled = split_first_byte(PAPER, Improvements(conn_pool=True))
-    assert pooled == pytest.approx(without - PAPER.relay)
+    assert pooled == pytest.approx(without - PAPER.relays[0])
+
+
+@pytest.mark.parametrize("improvements", [Improvements(), ALL])
+def test_more_hops_of_the_same_length_cost_no_first_byte(improvements: Improvements) -> None:
+    one, two = (split_first_byte(legs, improvements) for legs in (PAPER, TWO_HOPS))
+    assert two == pytest.approx(one)
+
+
+def test_more_hops_shorten_slow_start() -> None:
+    naive, turbo = Improvements(), ALL
+    assert split(TWO_HOPS, MEGA, naive).total < split(PAPER, MEGA, naive).total - 0.4
+    assert split(TWO_HOPS, MEGA, turbo).total == pytest.approx(split(PAPER, MEGA, turbo).total)
+
+
+def test_early_syn_opens_all_legs_at_once() -> None:
+    early = split_first_byte(TWO_HOPS, Improvements(early_syn=True))
+    assert early == pytest.approx(2 * TWO_HOPS.end_to_end - 0.0327 - 0.026 - 0.1)
+
+
+def test_one_relay_has_no_relay_leg() -> None:
+    legs = Legs(client=0.1, server=0.2)
+    assert split_first_byte(legs, Improvements()) == pytest.approx(0.6)
+    assert split_first_byte(legs, Improvements(early_syn=True)) == pytest.approx(0.5)
 
 
 def test_turbo_moves_the_last_byte_only() -> None:

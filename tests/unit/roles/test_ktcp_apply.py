@@ -251,6 +251,14 @@ def test_other_spellings_are_no_difference(
     assert run("--check") == 0
 
 
+def test_other_spellings_of_a_backup_are_no_difference(relay: Relay, run: Command) -> None:
+    spelt = "add mark {} via 10.77.2.2:5565 backup {}:5565,10.77.2.9:5565"
+    relay.configure(routes=spelt.format(257, "[fd77:0:0:2::2]") + "\n")
+    run()
+    (relay.root / "proc" / "routes").write_text(spelt.format("0x101", "[fd77:0:0:2:0::2]"))
+    assert run("--check") == 0
+
+
 def test_a_new_key_under_an_old_number_is_replaced(relay: Relay, run: Command) -> None:
     run()
     relay.procfs.writes.clear()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.roles.programs import program
+from tests.unit.roles.programs import ROOT, program
 
 dkms = program("ktcp_module", "ktcp-dkms")
 
@@ -79,3 +79,97 @@ def test_kernels_without_headers_are_all_named(
         "kernel 6.1.0-2-amd64",
         "kernel 5.10.0-amd64 runs, but ktcp is made for ^6\\.[1-9]",
     ]
+
+
+def test_kernels_that_could_be_booted_without_the_module_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(dkms, "MODULES", tmp_path)
+    for kernel in ("6.1.0-1-amd64", "6.1.0-2-amd64", "6.1.0-3-amd64", "5.10.0-amd64"):
+        (tmp_path / kernel).mkdir()
+        (tmp_path / kernel / "modules.builtin").touch()
+    has = {"6.1.0-1-amd64"}
+    monkeypatch.setattr(dkms, "srcversion", lambda kernel: "ABCD" if kernel in has else "")
+    source = dkms.Source({"dkms.conf": CONF})
+    assert dkms.lacking(source, ["6.1.0-3-amd64"]) == dkms.DRIFT
+    assert [line.split(": ")[0] for line in capsys.readouterr().out.splitlines()] == [
+        "kernel 6.1.0-2-amd64"
+    ]
+    assert dkms.lacking(source, [], "6.1.0-1-amd64") == 0
+    assert dkms.lacking(source, [], "6.1.0-3-amd64") == dkms.DRIFT
+    has.add("6.1.0-2-amd64")
+    assert dkms.lacking(source, ["6.1.0-3-amd64"]) == 0
+
+
+class Signer:
+    """A DKMS that signs when it builds, and knows one certificate."""
+
+    def __init__(self, *, key: str) -> None:
+        self.key = key
+        self.sig_key = "11:22"
+        self.commands: list[str] = []
+
+    def run(self, *argv: str) -> subprocess.CompletedProcess[str]:
+        output = ""
+        match argv:
+            case ("openssl", *_):
+                output = "serial=0ABC\n"
+            case ("modinfo", *_, "sig_key", "ktcp"):
+                output = self.sig_key
+            case ("modinfo", *_):
+                output = "ABCD\n"
+            case ("dkms", "status", *_):
+                output = "ktcp/1.2.3, 6.1.0-1-amd64, x86_64: installed\n"
+            case ("dkms", word, *_):
+                self.commands.append(word)
+                if self.commands[-2:] == ["unbuild", "install"]:
+                    self.sig_key = self.key
+        return subprocess.CompletedProcess(argv, 0, output, "")
+
+
+def test_a_module_that_is_signed_otherwise_is_built_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    signer = Signer(key="0A:BC")
+    monkeypatch.setattr(dkms, "run", signer.run)
+    source = dkms.Source({"dkms.conf": CONF}, certificate=Path("/root/mok.der"))
+    monkeypatch.setattr(dkms.Source, "is_unpacked", lambda _: True)
+    kernels = ["6.1.0-1-amd64"]
+    assert dkms.missing(source, kernels, dkms.known_versions()) == kernels
+    assert dkms.build(source, kernels[0]) == ""
+    assert signer.commands == ["install", "unbuild", "install"]
+    assert dkms.missing(source, kernels, dkms.known_versions()) == []
+
+
+def test_a_module_that_stays_signed_otherwise_is_a_problem(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(dkms, "run", Signer(key="99").run)
+    source = dkms.Source({"dkms.conf": CONF}, certificate=Path("/root/mok.der"))
+    assert "is not signed with the key of /root/mok.der" in dkms.build(source, "6.1.0-1-amd64")
+
+
+def test_what_is_no_certificate_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    says(monkeypatch, "")
+    source = dkms.Source({"dkms.conf": CONF}, certificate=Path("/root/mok.der"))
+    with pytest.raises(dkms.DkmsError, match="is no certificate"):
+        dkms.is_signed(source, "6.1.0-1-amd64")
+
+
+def test_the_kernels_hook_never_fails_and_says_what_it_finds(tmp_path: Path) -> None:
+    for name, body in (
+        ("ktcp-dkms", 'echo "asked $*"; exit 6'),
+        ("logger", f'echo "$*" >>{tmp_path}/log'),
+    ):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{body}\n")
+        (tmp_path / name).chmod(0o755)
+    hook = (ROOT / "roles/ktcp_module/files/zz-ktcp").read_text()
+    script = hook.replace("/usr/local/sbin/ktcp-dkms", "ktcp-dkms")
+    done = subprocess.run(
+        ["/bin/sh", "-c", script, "zz-ktcp", "6.1.0-9-amd64", "/boot/vmlinuz"],
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    wanted = "asked lacking --kernel 6.1.0-9-amd64"
+    assert done.stderr == f"ktcp: {wanted}\n"
+    assert (tmp_path / "log").read_text() == f"-p daemon.err -t ktcp -- {wanted}\n"

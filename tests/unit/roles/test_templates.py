@@ -11,7 +11,9 @@ import yaml
 
 from tests.unit.roles.programs import ROOT, program
 
+edge = program("ktcp_edge", "ktcp-edge")
 steering = program("ktcp_steering", "ktcp-steering")
+wireguard = program("ktcp_wireguard", "ktcp-wireguard")
 
 NODE: dict[str, Any] = {
     "name": "rc",
@@ -77,7 +79,7 @@ def chains(family: str, *, guard: bool = True, node: dict[str, Any] | None = Non
     return render(
         "ktcp_steering",
         "steering.j2",
-        item=family,
+        family=family,
         ktcp_node=node or NODE,
         ktcp_steering_client_ports=["5557"],
         ktcp_steering_guard=guard,
@@ -161,7 +163,7 @@ def test_a_relay_without_paths_marks_nothing() -> None:
 
 
 def test_configuration_files_hold_exactly_the_lines() -> None:
-    text = render("ktcp_peers", "lines.conf.j2", item="listeners", ktcp_node=NODE)
+    text = render("ktcp_peers", "lines.conf.j2", section="listeners", ktcp_node=NODE)
     lines = [line for line in text.splitlines() if not line.startswith("#")]
     assert lines == NODE["conf"]["listeners"]
 
@@ -171,11 +173,92 @@ def test_keys_are_sorted() -> None:
     assert [line.split()[:2] for line in text.splitlines()[1:]] == [["add", "1"], ["add", "2"]]
 
 
+INTERFACE = {
+    "address": "fd6b::1/64",
+    "port": 51820,
+    "mtu": 1420,
+    "peers": [
+        {
+            "name": "rs",
+            "networks": ["fd6b::2/128"],
+            "endpoint": "10.77.2.2:51820",
+            "keepalive": 0,
+        },
+        {
+            "name": "branch",
+            "networks": ["fd6b::e/128", "10.5.0.0/24"],
+            "endpoint": "",
+            "keepalive": 25,
+        },
+        {"name": "unborn", "networks": ["fd6b::f/128"], "endpoint": "", "keepalive": 0},
+    ],
+}
+
+
+def test_a_tunnel_has_the_peers_whose_keys_are_known() -> None:
+    text = render(
+        "ktcp_wireguard",
+        "wireguard.conf.j2",
+        ktcp_wireguard_interface=INTERFACE,
+        ktcp_wireguard_keys={"rs": "RS=", "branch": "BRANCH="},
+    )
+    found = wireguard.parse(text)
+    assert found.interface == {"Address": "fd6b::1/64", "ListenPort": "51820", "MTU": "1420"}
+    assert [(peer.name, peer.key, sorted(peer.networks)) for peer in found.peers] == [
+        ("rs", "RS=", ["fd6b::2/128"]),
+        ("branch", "BRANCH=", ["10.5.0.0/24", "fd6b::e/128"]),
+    ]
+    first, second = text.split("[Peer]")[1:]
+    assert "Endpoint = 10.77.2.2:51820\n" in first
+    assert "Keepalive" not in first
+    assert "Endpoint" not in second
+    assert "PersistentKeepalive = 25\n" in second
+    assert "PrivateKey" not in text
+
+
+def test_a_tunnels_end_is_kept_out_of_routes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = render(
+        "ktcp_wireguard",
+        "wireguard.conf.j2",
+        ktcp_wireguard_interface=INTERFACE,
+        ktcp_wireguard_keys={"rs": "RS="},
+    )
+    monkeypatch.setattr(edge, "TUNNEL", tmp_path / "wireguard.conf")
+    edge.TUNNEL.write_text(text)
+    assert {str(address) for address in edge.endpoints()} == {"10.77.2.2"}
+
+
+def test_routes_are_written_as_the_command_reads_them() -> None:
+    lines = ["10.8.0.0/16 via 10.5.0.9", "10.9.0.0/16 dev ktcp-wg"]
+    text = render("ktcp_edge", "ktcp-edge.conf.j2", ktcp_edge_lines=lines)
+    assert [str(route) for route in edge.parse(text.splitlines())] == lines
+
+
+def test_dkms_is_told_the_key_in_its_own_words() -> None:
+    text = render(
+        "ktcp_module",
+        "framework.conf.j2",
+        ktcp_module_signing_key="/root/mok.key",
+        ktcp_module_signing_certificate="/root/mok.der",
+    )
+    assert text.splitlines()[-2:] == [
+        'mok_signing_key="/root/mok.key"',
+        'mok_certificate="/root/mok.der"',
+    ]
+
+
 def test_every_option_of_a_role_has_the_default_that_its_specification_says() -> None:
     for specs in sorted(Path(ROOT / "roles").glob("*/meta/argument_specs.yml")):
         role = specs.parents[1].name
-        options = yaml.safe_load(specs.read_text())["argument_specs"]["main"]["options"]
+        entries = yaml.safe_load(specs.read_text())["argument_specs"].values()
+        options = {name: o for entry in entries for name, o in entry["options"].items()}
         path = ROOT / "roles" / role / "defaults" / "main.yml"
         defaults = yaml.safe_load(path.read_text())
-        described = {name: o["default"] for name, o in options.items() if name.startswith(role)}
+        described = {
+            name: option["default"]
+            for name, option in options.items()
+            if name.startswith(role) and "default" in option
+        }
         assert described == defaults, role

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""``ktcp-ops mesh bundle``: an archive for whoever is to help."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ktcp_ops import console
+from ktcp_ops.cli.mesh import Inventories, Limit, Output, OutputOption, end_with, load
+from ktcp_ops.cli.workers import make_engine
+from ktcp_ops.errors import UsageError
+from ktcp_ops.mesh import bundle
+
+File = Annotated[
+    Path | None,
+    typer.Option(
+        "--file",
+        metavar="FILE",
+        help="The archive to write; it must not exist.",
+        show_default="ktcp-bundle-TIME.tar.gz",
+    ),
+]
+Flows = Annotated[
+    bool, typer.Option("--flows", help="With the relays' splits, which name users' addresses.")
+]
+
+
+def make_bundle(
+    inventory_names: Inventories,
+    limit: Limit = None,
+    file: File = None,
+    flows: Flows = False,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Collect what support asks for into one archive; print its name. Changes nothing.
+
+    Of each relay the files of /proc/net/ktcp and /etc/ktcp, logs, rules, routes, addresses,
+    sysctls and versions; the plan of the mesh; how the run went. Keys and what looks like
+    secrets are removed, wherever they stand. Addresses and names of relays stay: look at it
+    before you send it.
+
+    Exit code 4 if a relay is unreachable, 1 if it failed; the archive has the others.
+    """
+    taken = datetime.now(UTC)
+    path = file or Path(f"ktcp-bundle-{taken:%Y%m%dT%H%M%SZ}.tar.gz")
+    if path.exists():
+        raise UsageError(f"{path}: is there already; choose another --file or remove it")
+    result, texts = bundle.collect(
+        engine=make_engine(),
+        reporter=console.Progress(),
+        mesh=load(inventory_names, output),
+        inventories=inventory_names,
+        limit=limit,
+        flows=flows,
+    )
+    if not result.canceled:
+        bundle.write(path, texts, taken)
+    if output is Output.JSON:
+        written = None if result.canceled else str(path)
+        console.print_json({"file": written, **result.to_data()})
+    elif not result.canceled:
+        console.print_line(str(path))
+    end_with(result)

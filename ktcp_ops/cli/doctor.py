@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""``ktcp-ops doctor``: what is wrong with the relays' hosts, and what to do about it."""
+
+import typer
+
+from ktcp_ops import console
+from ktcp_ops.cli.mesh import Inventories, Limit, Output, OutputOption, end_with, load
+from ktcp_ops.cli.workers import make_engine
+from ktcp_ops.errors import ExitCode
+from ktcp_ops.mesh import doctor
+from ktcp_ops.mesh.doctor import Diagnosis
+from ktcp_ops.mesh.finding import Severity
+
+STYLES = {
+    Severity.ERROR: "failed",
+    Severity.DRIFT: "changed",
+    Severity.WARNING: "changed",
+    Severity.HINT: "skipped",
+}
+
+
+def examine(
+    inventory_names: Inventories, limit: Limit = None, output: OutputOption = Output.TEXT
+) -> None:
+    """Examine the relays' hosts: all that KTCP depends on. Changes nothing.
+
+    Kernels, headers, modules and Secure Boot; services, and what differs from the relay's files
+    and from the mesh; forwarding, rp_filter, conntrack, clock; routes and MTU to the peers and
+    routes to the targets; what a cloud has to allow.
+
+    A finding is an error (users notice), drift, a warning or a hint; it says what it means and
+    what to do. Exit code 1 if there is an error, 6 if there is only drift, 4 if a relay is
+    unreachable; warnings and hints do not count.
+    """
+    result, diagnoses = doctor.examine(
+        engine=make_engine(),
+        reporter=console.Progress(),
+        mesh=load(inventory_names, output),
+        inventories=inventory_names,
+        limit=limit,
+    )
+    code = doctor.exit_code(result, diagnoses)
+    if output is Output.JSON:
+        relays = {diagnosis.relay: doctor.to_data(diagnosis) for diagnosis in diagnoses}
+        console.print_json({"exit_code": int(code), "relays": relays})
+    else:
+        for diagnosis in diagnoses:
+            show(diagnosis)
+    end_with(result)
+    if code is not ExitCode.OK:
+        raise typer.Exit(int(code))
+
+
+def show(diagnosis: Diagnosis) -> None:
+    """Print a relay's findings, three lines each."""
+    if diagnosis.reason:
+        console.print_line(f"{diagnosis.relay}: not examined: {diagnosis.reason}", "failed")
+    elif not diagnosis.findings:
+        console.print_line(f"{diagnosis.relay}: nothing is wrong", "ok")
+    for finding in diagnosis.findings:
+        head = f"{diagnosis.relay}: {finding.severity}: {finding.check}: {finding.seen}"
+        console.print_line(head, STYLES[finding.severity])
+        console.print_line(f"  means  {finding.meaning}")
+        console.print_line(f"  fix    {finding.fix}")

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""``ktcp-ops mesh probe``: measure, choose, and keep it beside the inventory."""
+
+from typing import Annotated
+
+import typer
+
+from ktcp_ops import console
+from ktcp_ops.cli import mesh as commands
+from ktcp_ops.cli import workers
+from ktcp_ops.cli.mesh import Check, Inventories, Limit, Output, OutputOption
+from ktcp_ops.mesh import probe
+from ktcp_ops.run.result import RunResult
+
+
+def measure(
+    inventory_names: Inventories,
+    limit: Limit = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Ping also where a relay's pool knows.")
+    ] = False,
+    check: Check = False,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Measure round-trip times between relays, and choose the ways of paths with via: auto.
+
+    A relay says what TCP measured on the pooled connections to its peers, else it pings them,
+    else it connects. Exits connect to the targets of paths, and hosts where probes start ping
+    ingress and target. All is kept in latency.txt beside mesh.ktcp.yml, where plan and rollout
+    find it; with --check nothing is written. What no host could be asked about stays in it.
+
+    A path changes its way only for a round trip that is ktcp_mesh.auto.min_gain_percent
+    shorter. Exit code 4 if a host is unreachable, 1 if one failed.
+    """
+    mesh = commands.load(inventory_names, output)
+    result, found = probe.fetch(
+        engine=workers.make_engine(),
+        reporter=console.Progress(),
+        mesh=mesh,
+        inventories=inventory_names,
+        limit=limit,
+        fresh=fresh,
+    )
+    if result.canceled:
+        commands.end_with(result)
+    latency = probe.update(mesh, found)
+    chosen = probe.choices(mesh, latency)
+    if found and not check:
+        latency.save()
+    show(result, found, chosen, output)
+    if found and not check:
+        console.print_note(f"written: {latency.path}")
+    commands.end_with(result, failed=not found)
+
+
+def show(
+    result: RunResult,
+    found: tuple[probe.RoundTrip, ...],
+    chosen: list[probe.Choice],
+    output: Output,
+) -> None:
+    """Print what was measured and chosen."""
+    if output is Output.JSON:
+        data = probe.to_data(found, chosen)
+        console.print_json({"exit_code": int(result.exit_code), **data})
+        return
+    console.print_table(probe.COLUMNS, [probe.row(trip) for trip in found])
+    if chosen:
+        console.print_table(probe.CHOICE_COLUMNS, [probe.choice_row(one) for one in chosen])

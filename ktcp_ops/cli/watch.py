@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""``ktcp-ops mesh status --watch``: looks at the relays again and again until Ctrl-C."""
+
+import time
+from collections.abc import Sequence
+from typing import NoReturn
+
+import typer
+
+from ktcp_ops import console
+from ktcp_ops.errors import ExitCode
+from ktcp_ops.mesh import rates, status
+from ktcp_ops.mesh.model import Mesh
+from ktcp_ops.mesh.status import RelayStatus
+from ktcp_ops.run.engine import Engine
+from ktcp_ops.run.reporter import Silent
+
+
+def watch(
+    engine: Engine,
+    mesh: Mesh,
+    inventories: Sequence[str],
+    *,
+    limit: str | None,
+    interval: float,
+) -> NoReturn:
+    """Show what the relays do in a second, anew every ``interval`` seconds.
+
+    Raises:
+        typer.Exit: with 130 after Ctrl-C, which is how it ends, without a word about it.
+    """
+    before: tuple[RelayStatus, ...] = ()
+    try:
+        with console.Watch(title=f"ktcp-ops: {', '.join(inventories)}") as screen:
+            while True:
+                begun = time.monotonic()
+                result, now = status.fetch(
+                    engine=engine,
+                    reporter=Silent(),
+                    mesh=mesh,
+                    inventories=inventories,
+                    limit=limit,
+                )
+                if result.canceled:  # the engine takes the signal for itself
+                    raise typer.Exit(int(ExitCode.INTERRUPTED))
+                screen.show(rates.COLUMNS, rates.rows(before, now), result.complaint)
+                # A relay that did not answer is compared with its last answer.
+                before = remembered(before, now)
+                time.sleep(max(interval - (time.monotonic() - begun), 0))
+    except KeyboardInterrupt:
+        raise typer.Exit(int(ExitCode.INTERRUPTED)) from None
+
+
+def remembered(
+    before: Sequence[RelayStatus], now: Sequence[RelayStatus]
+) -> tuple[RelayStatus, ...]:
+    """Give the last state that each relay told."""
+    known = {status.relay: status for status in (*before, *now) if status.state}
+    return tuple(known.values())

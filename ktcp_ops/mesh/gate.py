@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What has to be well before the next wave: which relays are asked, and about which peers.
+
+A peer counts that has been changed in this run, or that the relay had connections to before
+it. Others may not be there yet, or may have been broken by somebody else.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+
+from ktcp_ops.mesh.model import Mesh
+from ktcp_ops.mesh.plan import endpoint
+from ktcp_ops.mesh.status import RelayStatus
+from ktcp_ops.mesh.waves import partners_of
+
+Links = Mapping[str, frozenset[str]]
+"""The endpoints of each relay's peers that it had a ready connection to."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """Whom to ask, and about which peers not.
+
+    Attributes:
+        hosts: the relays of the wave, and their partners that were changed before.
+        absent: endpoints that no relay has to be connected to.
+        excused: more such endpoints, of single relays.
+    """
+
+    hosts: tuple[str, ...]
+    absent: tuple[str, ...] = ()
+    excused: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+def links(statuses: Collection[RelayStatus]) -> Links:
+    """Take out of the relays' states who was connected to whom."""
+    return {
+        status.relay: frozenset(
+            peer.endpoint for peer in (status.state.peers if status.state else ()) if peer.ready
+        )
+        for status in statuses
+    }
+
+
+def question(
+    mesh: Mesh, wave: Collection[str], changed: Collection[str], before: Links
+) -> Question:
+    """Compute whom to ask after a wave; ``changed`` are the relays that are done, its own too."""
+    partners = partners_of(mesh)
+    near = {name for host in wave for name in partners[host]} & set(changed)
+    hosts = tuple(sorted({*wave, *near}))
+    alive = {address for name in changed for address in endpoints(mesh, name)}
+    known = frozenset[str]().union(*before.values()) | alive
+    everyone = {address for name in mesh.relays for address in endpoints(mesh, name)}
+    doubtful = known & everyone - alive
+    excused = {host: tuple(sorted(doubtful - before.get(host, frozenset()))) for host in hosts}
+    return Question(
+        hosts=hosts,
+        absent=tuple(sorted(everyone - known)),
+        excused={host: lost for host, lost in excused.items() if lost},
+    )
+
+
+def endpoints(mesh: Mesh, name: str) -> list[str]:
+    """Give where other relays reach a relay."""
+    relay = mesh.relays[name]
+    addresses = (relay.ktcp_address, relay.ktcp_address6)
+    return [endpoint(address, mesh.ports.relay) for address in addresses if address]

@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Measuring round-trip times: between relays, and where they are the ends of paths.
+
+Relays say what their pools' connections took, else ping; exits connect to targets, and
+the hosts where probes start ping ingress and target, as no relay splits a ping.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from ktcp_ops.mesh import tunnel
+from ktcp_ops.mesh.distance import over, target_of
+from ktcp_ops.mesh.latency import RTT_MAX_US, Latency, ends
+from ktcp_ops.mesh.model import Mesh
+from ktcp_ops.mesh.status import variables
+from ktcp_ops.mesh.values import Endpoint
+from ktcp_ops.mesh.ways import choose
+from ktcp_ops.run.engine import Engine, Job
+from ktcp_ops.run.environment import playbook
+from ktcp_ops.run.inventory import resolve
+from ktcp_ops.run.reporter import Reporter
+from ktcp_ops.run.result import RunResult
+
+MEASURE_TASK = "Measure round-trip times"
+
+
+@dataclass(frozen=True)
+class RoundTrip:
+    """What a host found out: to a relay by its name, to a target by its address.
+
+    Attributes:
+        rtt_us: None where there was no answer.
+        how: by pool, ping or tcp.
+    """
+
+    source: str
+    destination: str
+    rtt_us: int | None
+    how: str
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The way of a path with ``via: auto``, now and before; None where there is none."""
+
+    path: str
+    relays: tuple[str, ...] | None
+    before: tuple[str, ...] | None
+    rtt_us: int | None
+
+
+def fetch(
+    *,
+    engine: Engine,
+    reporter: Reporter,
+    mesh: Mesh,
+    inventories: Sequence[str],
+    limit: str | None = None,
+    fresh: bool = False,
+) -> tuple[RunResult, tuple[RoundTrip, ...]]:
+    """Have the hosts measure; ``fresh`` passes over what pools know."""
+    job = Job(
+        title="probe",
+        playbook=playbook("probe.yml"),
+        inventories=resolve(inventories),
+        limit=limit,
+        variables={**variables(mesh), "ktcp_round_trips": wanted(mesh), "ktcp_fresh": fresh},
+        keep=frozenset({MEASURE_TASK}),
+    )
+    result = engine.run(job, reporter)
+    return result, tuple(round_trips(mesh, result))
+
+
+def wanted(mesh: Mesh) -> dict[str, list[str]]:
+    """Say what hosts measure beside their peers, in the words of ``rtt.py``."""
+    found: dict[str, set[str]] = {}
+    for path in mesh.paths:
+        target = target_of(path)
+        if target:
+            for name in path.possible_exits:
+                found.setdefault(name, set()).add(f"target {target}")
+        if path.probe:
+            ingress = mesh.relays[path.ingress]
+            places = [ingress.ktcp_address or ingress.ktcp_address6]
+            places += [target.address] if target else []
+            asked = found.setdefault(path.probe.host, set())
+            asked |= {f"host {place}" for place in places if place}
+    return {host: sorted(lines) for host, lines in sorted(found.items())}
+
+
+def round_trips(mesh: Mesh, result: RunResult) -> Iterator[RoundTrip]:
+    """Read what the hosts found out."""
+    names = {}
+    for relay in (*mesh.relays.values(), *tunnel.over(mesh).relays.values()):
+        for address in (relay.ktcp_address, relay.ktcp_address6):
+            if address:
+                names[str(address)] = relay.name
+                names[str(Endpoint(address, mesh.ports.relay))] = relay.name
+    targets = {str(target): str(target.address) for target in map(target_of, mesh.paths) if target}
+    for host, output in sorted(result.outputs.get(MEASURE_TASK, {}).items()):
+        for where, rtt_us, how in json.loads(str(output.get("stdout") or "[]")):
+            known = rtt_us is None or 1 <= rtt_us <= RTT_MAX_US
+            destination = names.get(where) or targets.get(where, where)
+            yield RoundTrip(host, destination, rtt_us if known else None, how)
+
+
+def update(mesh: Mesh, found: Sequence[RoundTrip]) -> Latency:
+    """Bring what was known up to date, and choose the ways of auto paths by it.
+
+    Of two directions the shorter counts, as delays of hosts only add. What nobody could be
+    asked about stays; what did not answer goes.
+    """
+    answers: dict[tuple[str, str], list[int]] = {}
+    for trip in found:
+        heard = answers.setdefault(ends(trip.source, trip.destination), [])
+        heard += [trip.rtt_us] if trip.rtt_us is not None else []
+    rtts: dict[str, dict[str, int]] = {}
+    for one, other, rtt in mesh_legs(mesh):
+        if (one, other) not in answers:
+            rtts.setdefault(one, {})[other] = rtt
+    for (one, other), heard in answers.items():
+        if heard:
+            rtts.setdefault(one, {})[other] = min(heard)
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    latency = replace(mesh.latency, measured=now, rtts=rtts)
+    return replace(latency, ways=choose(mesh, latency))
+
+
+def mesh_legs(mesh: Mesh) -> Iterator[tuple[str, str, int]]:
+    """Give the legs known before, between those that are still in the mesh."""
+    targets = {str(target.address) for target in map(target_of, mesh.paths) if target}
+    present = {*mesh.relays, *targets, *(path.probe.host for path in mesh.paths if path.probe)}
+    for one, others in mesh.latency.rtts.items():
+        for other, rtt in others.items():
+            if one in present and other in present:
+                yield one, other, rtt
+
+
+def choices(mesh: Mesh, latency: Latency) -> list[Choice]:
+    """Compare the ways of auto paths with those before."""
+    return [
+        Choice(
+            path=path.name,
+            relays=latency.ways.get(path.name),
+            before=path.relays if path.via is not None else None,
+            rtt_us=over(latency, latency.ways.get(path.name, ())),
+        )
+        for path in mesh.paths
+        if path.exits
+    ]
+
+
+COLUMNS = ("FROM", "TO", "RTT_MS", "BY")
+CHOICE_COLUMNS = ("PATH", "WAY", "RTT_MS", "BEFORE")
+
+
+def row(trip: RoundTrip) -> list[str]:
+    """Write a line of the table."""
+    return [trip.source, trip.destination, milliseconds(trip.rtt_us), trip.how or "no answer"]
+
+
+def choice_row(choice: Choice) -> list[str]:
+    """Write an auto path's line of the table."""
+    same = choice.relays == choice.before
+    before = "the same" if same else spell(choice.before)
+    return [choice.path, spell(choice.relays), milliseconds(choice.rtt_us), before]
+
+
+def spell(relays: Sequence[str] | None) -> str:
+    """Write a way; a dash for none."""
+    return ",".join(relays or ()) or "-"
+
+
+def milliseconds(rtt_us: int | None) -> str:
+    """Write a round-trip time; a dash where it is unknown."""
+    return "-" if rtt_us is None else f"{rtt_us / 1000:.3f}"
+
+
+def to_data(found: Sequence[RoundTrip], chosen: Sequence[Choice]) -> dict[str, Any]:
+    """Give it as JSON data."""
+    return {
+        "round_trips": [vars(trip) for trip in found],
+        "ways": {choice.path: vars(choice) for choice in chosen},
+    }

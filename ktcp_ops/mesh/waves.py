@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Which relay is changed in which wave: a pure function of the mesh.
+
+A first wave of few relays, the canary, then larger ones. No wave has both ends of a pair,
+so that of any two relays that work together one is always as it was.
+"""
+
+import math
+import re
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Self
+
+from ktcp_ops.errors import UsageError
+from ktcp_ops.mesh.model import Mesh
+
+Wave = tuple[str, ...]
+
+OFF = "off"
+"""What is written in the place of steps for all relays at once."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """How many relays a wave may have: a number, or a share of all in percent."""
+
+    amount: int
+    percent: bool = False
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read ``3`` or ``10%``.
+
+        Raises:
+            UsageError: for anything else.
+        """
+        found = re.fullmatch(r"([1-9]\d{0,5})(%?)", text.strip())
+        if not found or (found[2] and int(found[1]) > 100):
+            raise UsageError(
+                f"--waves: {text.strip()!r}: write how many relays or percent, like 1,10%,100%"
+            )
+        return cls(int(found[1]), bool(found[2]))
+
+    def size(self, total: int) -> int:
+        """Give the most relays that a wave of this step has, of ``total``."""
+        return math.ceil(total * self.amount / 100) if self.percent else self.amount
+
+
+def parse_steps(text: str) -> tuple[Step, ...]:
+    """Read the steps of a rollout: ``1,10%,100%``, or ``off`` for none.
+
+    Raises:
+        UsageError: for what is neither.
+    """
+    return () if text == OFF else tuple(Step.parse(part) for part in text.split(","))
+
+
+def build(
+    mesh: Mesh, hosts: Collection[str], steps: Sequence[Step], canary: str | None = None
+) -> tuple[Wave, ...]:
+    """Divide relays into waves; the last step is repeated until all have one.
+
+    Without steps all relays are one wave, pairs or not. A step that allows no more relays than
+    the one before it is left out, so that a small mesh has its canary and then the rest.
+
+    Raises:
+        UsageError: for a canary that is none of the relays.
+    """
+    if canary is not None and canary not in hosts:
+        raise UsageError(f"--canary: {canary}: none of the relays {', '.join(sorted(hosts))}")
+    if not steps or not hosts:
+        return (tuple(sorted(hosts)),) if hosts else ()
+    partners, load = partners_of(mesh), loads(mesh)
+    left = set(hosts)
+    waves: list[Wave] = []
+    for size in sizes(steps, len(left)):
+        if not waves:
+            # One that traffic crosses, or it would show nothing; of these the one with least.
+            order = sorted(left, key=lambda n: (n != canary, not load[n], load[n], n))
+        else:
+            # As Welsh and Powell colour a graph: who has most partners is placed first.
+            order = sorted(left, key=lambda name: (-len(partners[name] & left), name))
+        waves.append(independent(order, partners, size))
+        left -= set(waves[-1])
+        if not left:
+            break
+    return tuple(waves)
+
+
+def sizes(steps: Sequence[Step], total: int) -> Iterable[int]:
+    """Give the sizes of the waves, one more than can be needed."""
+    wanted = [step.size(total) for step in steps]
+    kept = [size for n, size in enumerate(wanted) if n == 0 or size > max(wanted[:n])]
+    yield from kept
+    # Steps that shrink end with what the user wrote last.
+    for _ in range(total):
+        yield wanted[-1]
+
+
+def independent(order: Sequence[str], partners: dict[str, set[str]], size: int) -> Wave:
+    """Take the first relays of an order that have no partner among those taken."""
+    taken: set[str] = set()
+    for name in order:
+        if len(taken) < size and not partners[name] & taken:
+            taken.add(name)
+    return tuple(sorted(taken))
+
+
+def partners_of(mesh: Mesh) -> dict[str, set[str]]:
+    """Give each relay's partners: the other ends of its pairs.
+
+    These are the pairs that are listed, and those that follow each other on a path. In a full
+    mesh every two relays may work together, but only on a path do they.
+    """
+    partners: dict[str, set[str]] = {name: set() for name in mesh.relays}
+    used = [pair for path in mesh.paths for pair in pairwise(path.relays)]
+    for one, other in (*(mesh.pairs or ()), *used):
+        partners[one].add(other)
+        partners[other].add(one)
+    return partners
+
+
+def loads(mesh: Mesh) -> dict[str, int]:
+    """Count the paths that cross each relay."""
+    load = dict.fromkeys(mesh.relays, 0)
+    for path in mesh.paths:
+        for name in path.relays:
+            load[name] += 1
+    return load

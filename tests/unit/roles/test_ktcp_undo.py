@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What ktcp-undo remembers of a relay, and that it brings exactly that back."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.unit.roles.programs import ROOT, program
+
+PROGRAM = ROOT / "roles/ktcp_undo/files/ktcp-undo"
+undo = program("ktcp_undo", "ktcp-undo")
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A relay's file system with a rollout in it."""
+    root = tmp_path / "root"
+    files = {
+        "etc/ktcp/peers.conf": "add 10.0.0.1:5565 key 1\n",
+        "etc/ktcp/keys.conf": "add 1 abab\n",
+        "etc/systemd/system/ktcp.service": "[Unit]\n",
+        "etc/passwd": "root\n",
+        "usr/local/sbin/ktcp-apply": "#!/bin/sh\n",
+        "usr/local/sbin/other": "#!/bin/sh\n",
+        "sys/module/ktcp/srcversion": "ABC\n",
+    }
+    for name, text in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    (root / "etc/ktcp/keys.conf").chmod(0o600)
+    (root / "usr/local/sbin/ktcp-apply").chmod(0o755)
+    wanted = root / "etc/systemd/system/multi-user.target.wants"
+    wanted.mkdir()
+    (wanted / "ktcp.service").symlink_to("/etc/systemd/system/ktcp.service")
+    return root
+
+
+def call(root: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run the program as the role does, from standard input."""
+    memory = root.parent / "memory"
+    return subprocess.run(
+        [sys.executable, "-", f"--root={root}", f"--memory={memory}", *words],
+        input=PROGRAM.read_text(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def look(root: Path, run: str) -> dict[str, object]:
+    return dict(json.loads(call(root, "look", run).stdout))
+
+
+def snapshot(root: Path) -> dict[str, object]:
+    return {
+        str(path): (
+            path.lstat().st_mode,
+            str(path.readlink()) if path.is_symlink() else path.read_text(),
+        )
+        for path in sorted(root.rglob("*"))
+        if path.is_symlink() or path.is_file()
+    }
+
+
+def test_what_a_run_did_to_files_is_undone(root: Path) -> None:
+    before = snapshot(root)
+    assert call(root, "remember", "one").returncode == 0
+    (root / "etc/ktcp/peers.conf").write_text("add 10.0.0.2:5565 key 1\n")
+    (root / "etc/ktcp/keys.conf").chmod(0o644)
+    (root / "etc/ktcp/new.conf").write_text("new\n")
+    (root / "etc/systemd/system/ktcp-new.service").write_text("[Unit]\n")
+    (root / "usr/local/sbin/ktcp-apply").unlink()
+    (root / "etc/systemd/system/multi-user.target.wants/ktcp.service").unlink()
+    (root / "etc/passwd").write_text("root\nada\n")
+    done = call(root, "restore", "one")
+    assert sorted(done.stdout.splitlines()) == [
+        "/etc/ktcp/keys.conf: restored",
+        "/etc/ktcp/new.conf: removed",
+        "/etc/ktcp/peers.conf: restored",
+        "/etc/systemd/system/ktcp-new.service: removed",
+        "/etc/systemd/system/multi-user.target.wants/ktcp.service: restored",
+        "/usr/local/sbin/ktcp-apply: restored",
+    ]
+    (root / "etc/passwd").write_text("root\n")
+    assert snapshot(root) == before
+    assert call(root, "restore", "one").stdout == ""
+
+
+def test_a_run_remembers_what_was_before_it_and_not_its_own_half(root: Path) -> None:
+    call(root, "remember", "one")
+    (root / "etc/ktcp/peers.conf").write_text("half\n")
+    call(root, "remember", "one")
+    call(root, "restore", "one")
+    assert (root / "etc/ktcp/peers.conf").read_text() == "add 10.0.0.1:5565 key 1\n"
+
+
+def test_only_the_latest_run_is_remembered_and_only_for_root(root: Path) -> None:
+    call(root, "remember", "one")
+    call(root, "remember", "two")
+    memory = root.parent / "memory"
+    (file,) = memory.iterdir()
+    assert file.name == "before-two.json"
+    assert (file.stat().st_mode & 0o777, memory.stat().st_mode & 0o777) == (0o600, 0o700)
+    assert look(root, "one") == {"known": False, "fresh": False, "module": ""}
+    assert look(root, "two") == {"known": True, "fresh": False, "module": "ABC"}
+
+
+def test_a_fresh_host_is_known_as_one(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    call(root, "remember", "one")
+    assert look(root, "one") == {"known": True, "fresh": True, "module": ""}
+
+
+@pytest.mark.parametrize("run", ["../one", "", ".one", "a/b"])
+def test_a_name_that_is_a_path(root: Path, run: str) -> None:
+    done = call(root, "look", run)
+    assert (done.returncode, done.stderr) == (1, f"ktcp-undo: {run}: not the name of a run\n")
+
+
+def test_what_is_not_remembered_cannot_be_restored(root: Path) -> None:
+    done = call(root, "restore", "one")
+    assert done.returncode == 1
+    assert "before-one.json" in done.stderr
+    (root.parent / "memory").mkdir()
+    (root.parent / "memory/before-one.json").write_text("{")
+    assert call(root, "restore", "one").returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("command", "module"), [("/bin/modinfo", "DEF"), (None, "")], ids=["installed", "no kmod"]
+)
+def test_a_module_that_is_not_loaded(
+    command: str | None, module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(command: list[str], **_more: object) -> subprocess.CompletedProcess[str]:
+        assert command[0] == "modinfo"
+        return subprocess.CompletedProcess(command, 0, "DEF\n", "")
+
+    monkeypatch.setattr(undo.subprocess, "run", run)
+    monkeypatch.setattr(undo.shutil, "which", lambda _name: command)
+    assert undo.Host(tmp_path, tmp_path).module() == module
