@@ -17,11 +17,14 @@ from typing import Any, Protocol
 
 import ansible_runner
 
-from ktcp_ops.run.environment import ansible_environment
+from ktcp_ops.run.environment import ansible_environment, as_the_user_has_it, callbacks
 from ktcp_ops.run.events import Tally
 from ktcp_ops.run.reporter import Reporter
 from ktcp_ops.run.result import RunResult
 from ktcp_ops.signals import handled
+
+ANSWERS = {r"Are you sure you want to continue connecting.*\?\s*$": "no"}
+"""To ssh, which asks about unknown host keys before ansible-core 2.19: pattern -> answer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +76,7 @@ class LocalEngine:
         reporter.started(title=job.title, tasks=count_tasks(job))
         try:
             with private_directory() as directory, interrupts_set(stop.wanted):
-                ansible_runner.run(
+                runner = ansible_runner.interface.init_runner(
                     private_data_dir=str(directory),
                     # Ansible finds the user's ansible.cfg in its working directory.
                     project_dir=str(Path.cwd()),
@@ -82,7 +85,9 @@ class LocalEngine:
                     limit=job.limit,
                     cmdline="--check --diff" if job.check else None,
                     extravars=dict(job.variables),
-                    envvars=ansible_environment(),
+                    envvars={**ansible_environment(), **callbacks()},
+                    # A question that nobody sees must not hold the run up.
+                    passwords=ANSWERS,
                     settings={"pexpect_timeout": 1, "suppress_ansible_output": True},
                     suppress_env_files=True,
                     quiet=True,
@@ -90,6 +95,8 @@ class LocalEngine:
                     # With one set, the runner leaves the process's signal handlers alone.
                     cancel_callback=stop.must_kill,
                 )
+                runner.config.env = as_the_user_has_it(runner.config.env)
+                runner.run()
         finally:
             reporter.finished()
         return tally.result(canceled=stop.wanted.is_set())

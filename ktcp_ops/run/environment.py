@@ -3,9 +3,11 @@
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from ktcp_ops.errors import KtcpError
+from ktcp_ops.run.configuration import directories, said
 
 COLLECTION = Path("ansible_collections/pathway/ktcp")
 
@@ -41,15 +43,16 @@ def playbook(name: str) -> Path:
 def ansible_environment() -> dict[str, str]:
     """Make the variables that our runs of Ansible add to the user's environment.
 
-    The user's own settings for the same things win, except for what makes runs reliable.
+    The user's own settings for the same things win, by the environment or by ``ansible.cfg``,
+    except for what makes runs reliable. Each has its line in ``docs/operations.md``.
     """
     root = collection_root()
     bin_directory = str(Path(sys.executable).parent)
     ours = {
         "ANSIBLE_INVENTORY_PLUGINS": search_path(
-            "ANSIBLE_INVENTORY_PLUGINS", root, "plugins/inventory"
+            "ANSIBLE_INVENTORY_PLUGINS", str(root / "plugins/inventory")
         ),
-        "ANSIBLE_ROLES_PATH": search_path("ANSIBLE_ROLES_PATH", root, "roles"),
+        "ANSIBLE_ROLES_PATH": search_path("ANSIBLE_ROLES_PATH", str(root / "roles")),
         # An inventory that was read in part gives a rollout to a part of the mesh.
         "ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "true",
         "ANSIBLE_NOCOLOR": "true",
@@ -59,12 +62,52 @@ def ansible_environment() -> dict[str, str]:
         "PATH": os.pathsep.join((bin_directory, os.environ.get("PATH", os.defpath))),
     }
     # Half the round trips; the user turns it off where sudo insists on a terminal.
-    defaults = {"ANSIBLE_PIPELINING": "true"}
-    return {**{k: v for k, v in defaults.items() if k not in os.environ}, **ours}
+    if not any(name in os.environ for name in PIPELINING) and said(PIPELINING_SETTINGS) is None:
+        ours["ANSIBLE_PIPELINING"] = "true"
+    return ours
 
 
-def search_path(variable: str, root: Path, directory: str) -> str:
-    """Put one of our directories before those that the user has in a search path."""
+PIPELINING = ("ANSIBLE_PIPELINING", "ANSIBLE_SSH_PIPELINING")
+PIPELINING_SETTINGS = tuple(
+    (section, "pipelining") for section in ("defaults", "connection", "ssh_connection")
+)
+
+SEARCHED = {
+    "ANSIBLE_CALLBACK_PLUGINS": ("callback_plugins", "plugins/callback"),
+    "ANSIBLE_INVENTORY_PLUGINS": ("inventory_plugins", "plugins/inventory"),
+    "ANSIBLE_ROLES_PATH": ("roles_path", "roles"),
+}
+"""A search path's key in the section ``defaults``, and its place below Ansible's directories."""
+
+
+def search_path(variable: str, *own: str) -> str:
+    """Put directories of ours before those that Ansible would search without us."""
     theirs = os.environ.get(variable)
-    own = str(root / directory)
-    return os.pathsep.join((own, theirs)) if theirs else own
+    key, place = SEARCHED[variable]
+    home = os.environ.get("ANSIBLE_HOME") or str(Path("~/.ansible").expanduser())
+    usual = [str(Path(base) / place) for base in (home, "/usr/share/ansible")]
+    found = theirs.split(os.pathsep) if theirs else directories(("defaults", key)) or usual
+    return os.pathsep.join(dict.fromkeys((*own, *found)))
+
+
+def callbacks() -> dict[str, str]:
+    """Keep the user's directory of callbacks: ansible-runner names its own by the variable."""
+    return {"ANSIBLE_CALLBACK_PLUGINS": search_path("ANSIBLE_CALLBACK_PLUGINS")}
+
+
+HIDING = {
+    "ANSIBLE_CACHE_PLUGIN",
+    "ANSIBLE_CACHE_PLUGIN_CONNECTION",
+    "ANSIBLE_HOST_KEY_CHECKING",
+    "ANSIBLE_RETRY_FILES_ENABLED",
+}
+"""Variables that ansible-runner sets, and by which it overrules the user's ``ansible.cfg``."""
+
+
+def as_the_user_has_it(environment: Mapping[str, str]) -> dict[str, str]:
+    """Take back what ansible-runner has set behind the user's back.
+
+    It switches the check of host keys off, and sends facts to a cache of its own.
+    """
+    theirs = {name: os.environ[name] for name in HIDING if name in os.environ}
+    return {**{k: v for k, v in environment.items() if k not in HIDING}, **theirs}

@@ -77,9 +77,11 @@ def pack(job: Job, directory: Path, playbook: str, inventory: Mapping[str, Any])
 
 
 def worker_environment() -> dict[str, str]:
-    """Take what has no path of this host in it out of what our own runs get."""
+    """Keep only the variables that mean the same on a worker: no paths of this host."""
     paths = {"PATH", "ANSIBLE_INVENTORY_PLUGINS", "ANSIBLE_ROLES_PATH"}
     ours = {name: value for name, value in ansible_environment().items() if name not in paths}
+    # Without it the worker's runner would switch the check off.
+    ours["ANSIBLE_HOST_KEY_CHECKING"] = os.environ.get("ANSIBLE_HOST_KEY_CHECKING", "true")
     # The worker takes it from the directory `roles` beside `project`.
     return {**ours, "ANSIBLE_ROLES_PATH": "../project/roles"}
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ktcp_ops.errors import ExitCode, KtcpError
-from ktcp_ops.run import environment
+from ktcp_ops.run import environment, parcel
 from ktcp_ops.run.engine import Job, LocalEngine, Stop, count_tasks
 from ktcp_ops.run.result import HostState
 from tests.unit.mesh.test_events import Recorder
@@ -194,3 +194,115 @@ def test_the_users_own_search_paths_are_kept(monkeypatch: pytest.MonkeyPatch) ->
     added = environment.ansible_environment()
     assert added["ANSIBLE_ROLES_PATH"].endswith("/roles:/srv/roles")
     assert "ANSIBLE_PIPELINING" not in added
+
+
+@pytest.fixture
+def users_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A user without any setting, whose ansible.cfg may lie in the directory they are in."""
+    for name in [name for name in os.environ if name.startswith("ANSIBLE_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_what_ansible_cfg_says_is_not_hidden(users_directory: Path) -> None:
+    usual = environment.ansible_environment()
+    assert usual["ANSIBLE_PIPELINING"] == "true"
+    assert usual["ANSIBLE_INVENTORY_PLUGINS"].split(":")[1:] == [
+        f"{users_directory}/.ansible/plugins/inventory",
+        "/usr/share/ansible/plugins/inventory",
+    ]
+    (users_directory / "ansible.cfg").write_text(
+        "[defaults]\nroles_path = ./mine:/srv/roles ; ours\ninventory_plugins = ~/plugins\n"
+        "callback_plugins = cb\n[ssh_connection]\npipelining = False\n"
+    )
+    found = environment.ansible_environment()
+    assert "ANSIBLE_PIPELINING" not in found
+    assert found["ANSIBLE_ROLES_PATH"].endswith(f"/roles:{users_directory}/mine:/srv/roles")
+    assert found["ANSIBLE_INVENTORY_PLUGINS"].endswith(f":{users_directory}/plugins")
+    assert environment.callbacks() == {"ANSIBLE_CALLBACK_PLUGINS": f"{users_directory}/cb"}
+
+
+def test_ansible_cfg_is_looked_for_where_ansible_does(
+    users_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def roles() -> str:
+        return environment.ansible_environment()["ANSIBLE_ROLES_PATH"].split(":")[1]
+
+    (users_directory / ".ansible.cfg").write_text("[defaults]\nroles_path = /of/home\n")
+    assert roles() == "/of/home"
+    (users_directory / "ansible.cfg").write_text("[defaults]\nroles_path = /of/cwd\n")
+    assert roles() == "/of/cwd"
+    users_directory.chmod(0o777)
+    assert roles() == "/of/home"
+    (users_directory / "named").mkdir()
+    (users_directory / "named/ansible.cfg").write_text("[defaults]\nroles_path = /of/env\n")
+    monkeypatch.setenv("ANSIBLE_CONFIG", str(users_directory / "named"))
+    assert roles() == "/of/env"
+    (users_directory / "named/ansible.cfg").write_text("no file of settings\n")
+    assert roles() == f"{users_directory}/.ansible/roles"
+
+
+SSH = """#!/bin/sh
+# Stands in for ssh: notes its arguments, and does not get there.
+echo "$*" >>"{log}"
+exit 255
+"""
+
+
+@pytest.mark.parametrize(
+    ("configured", "variable", "checked"),
+    [("", "", True), ("False", "", False), ("False", "True", True), ("", "False", False)],
+)
+def test_host_keys_are_checked_as_the_user_has_it(
+    configured: str,
+    variable: str,
+    checked: bool,
+    users_directory: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    log, ssh = users_directory / "ssh.log", users_directory / "bin/ssh"
+    ssh.parent.mkdir()
+    ssh.write_text(SSH.format(log=log))
+    ssh.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{ssh.parent}:/usr/bin:/bin")
+    if configured:
+        text = f"[defaults]\nhost_key_checking = {configured}\n"
+        (users_directory / "ansible.cfg").write_text(text)
+    if variable:
+        monkeypatch.setenv("ANSIBLE_HOST_KEY_CHECKING", variable)
+    play = "- hosts: all\n  gather_facts: false\n  tasks:\n    - ansible.builtin.command: 'true'\n"
+    result = LocalEngine().run(job(users_directory, "far.invalid,", play), Recorder())
+    assert [host.state for host in result.hosts] == [HostState.UNREACHABLE]
+    called = log.read_text()
+    assert "far.invalid" in called
+    assert ("StrictHostKeyChecking=no" in called) is not checked
+
+
+def test_facts_go_to_the_users_cache(
+    users_directory: Path, inventory: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (users_directory / "ansible.cfg").write_text(
+        "[defaults]\nfact_caching = jsonfile\nfact_caching_connection = facts\n"
+    )
+    play = (
+        "- hosts: good\n  gather_facts: false\n  tasks:\n"
+        "    - ansible.builtin.set_fact: {colour: blue, cacheable: true}\n"
+    )
+    result = LocalEngine().run(job(users_directory, inventory, play), Recorder())
+    assert result.exit_code is ExitCode.OK
+    (cached,) = (users_directory / "facts").glob("*good")
+    assert "blue" in cached.read_text()
+    monkeypatch.setenv("ANSIBLE_CACHE_PLUGIN", "memory")
+    assert environment.as_the_user_has_it({"ANSIBLE_CACHE_PLUGIN": "jsonfile", "A": "b"}) == {
+        "ANSIBLE_CACHE_PLUGIN": "memory",
+        "A": "b",
+    }
+
+
+def test_a_worker_checks_host_keys_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ANSIBLE_HOST_KEY_CHECKING", raising=False)
+    assert parcel.worker_environment()["ANSIBLE_HOST_KEY_CHECKING"] == "true"
+    monkeypatch.setenv("ANSIBLE_HOST_KEY_CHECKING", "False")
+    assert parcel.worker_environment()["ANSIBLE_HOST_KEY_CHECKING"] == "False"
