@@ -7,6 +7,7 @@ is the one place that turns an error into a message and an exit code.
 
 from collections.abc import Sequence
 from enum import IntEnum
+from typing import Any
 
 
 class ExitCode(IntEnum):
@@ -22,6 +23,11 @@ class ExitCode(IntEnum):
     INTERRUPTED = 130
 
 
+def worst(*codes: ExitCode) -> ExitCode:
+    """Give the exit code of a command that did several things, each with an exit code."""
+    return max(codes, default=ExitCode.OK)
+
+
 class KtcpError(Exception):
     """A failure said in one sentence (or one a line), with its exit code."""
 
@@ -32,6 +38,10 @@ class KtcpError(Exception):
         self.message = message
         if exit_code is not None:
             self.exit_code = exit_code
+
+    def to_data(self) -> dict[str, Any]:
+        """Give the failure as JSON data."""
+        return {"exit_code": int(self.exit_code), "error": self.message}
 
 
 class UsageError(KtcpError):
@@ -48,6 +58,10 @@ class InvalidMeshError(KtcpError):
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__("\n".join(problems))
         self.problems = tuple(problems)
+
+    def to_data(self) -> dict[str, Any]:
+        """Give the failure as JSON data."""
+        return {**super().to_data(), "valid": False, "problems": list(self.problems)}
 
 
 class UnreachableError(KtcpError):

@@ -2,16 +2,18 @@
 """``ktcp-ops mesh bundle``: an archive for whoever is to help."""
 
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ktcp_ops import console
-from ktcp_ops.cli.mesh import Inventories, Limit, Output, OutputOption, end_with, load
+from ktcp_ops.cli.answer import Output, OutputOption, give
+from ktcp_ops.cli.mesh import Inventories, Limit
 from ktcp_ops.cli.workers import make_engine
 from ktcp_ops.errors import UsageError
-from ktcp_ops.mesh import bundle
+from ktcp_ops.mesh import bundle, inventory
 
 File = Annotated[
     Path | None,
@@ -50,16 +52,14 @@ def make_bundle(
     result, texts = bundle.collect(
         engine=make_engine(),
         reporter=console.Progress(),
-        mesh=load(inventory_names, output),
+        mesh=inventory.load(inventory_names),
         inventories=inventory_names,
         limit=limit,
         flows=flows,
     )
     if not result.canceled:
         bundle.write(path, texts, taken)
-    if output is Output.JSON:
-        written = None if result.canceled else str(path)
-        console.print_json({"file": written, **result.to_data()})
-    elif not result.canceled:
-        console.print_line(str(path))
-    end_with(result)
+    written = None if result.canceled else str(path)
+    data = {"file": written, **result.to_data()}
+    show = partial(console.print_line, written) if written else lambda: None
+    give(output, result.exit_code, data, show, remarks=result.remarks)

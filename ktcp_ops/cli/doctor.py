@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """``ktcp-ops doctor``: what is wrong with the relays' hosts, and what to do about it."""
 
-import typer
+from collections.abc import Sequence
+from functools import partial
 
 from ktcp_ops import console
-from ktcp_ops.cli.mesh import Inventories, Limit, Output, OutputOption, end_with, load
+from ktcp_ops.cli.answer import Output, OutputOption, give
+from ktcp_ops.cli.mesh import Inventories, Limit
 from ktcp_ops.cli.workers import make_engine
-from ktcp_ops.errors import ExitCode
-from ktcp_ops.mesh import doctor
+from ktcp_ops.mesh import doctor, inventory
 from ktcp_ops.mesh.doctor import Diagnosis
 from ktcp_ops.mesh.finding import Severity
 
@@ -35,20 +36,19 @@ def examine(
     result, diagnoses = doctor.examine(
         engine=make_engine(),
         reporter=console.Progress(),
-        mesh=load(inventory_names, output),
+        mesh=inventory.load(inventory_names),
         inventories=inventory_names,
         limit=limit,
     )
     code = doctor.exit_code(result, diagnoses)
-    if output is Output.JSON:
-        relays = {diagnosis.relay: doctor.to_data(diagnosis) for diagnosis in diagnoses}
-        console.print_json({"exit_code": int(code), "relays": relays})
-    else:
-        for diagnosis in diagnoses:
-            show(diagnosis)
-    end_with(result)
-    if code is not ExitCode.OK:
-        raise typer.Exit(int(code))
+    data = {"relays": {found.relay: doctor.to_data(found) for found in diagnoses}}
+    give(output, code, data, partial(show_all, diagnoses), remarks=result.remarks)
+
+
+def show_all(diagnoses: Sequence[Diagnosis]) -> None:
+    """Print the findings of all relays."""
+    for diagnosis in diagnoses:
+        show(diagnosis)
 
 
 def show(diagnosis: Diagnosis) -> None:

@@ -4,25 +4,20 @@
 import os
 from dataclasses import asdict
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ktcp_ops import console
-from ktcp_ops.errors import UnreachableError, UsageError
+from ktcp_ops.cli.answer import Output, OutputOption, give
+from ktcp_ops.errors import ExitCode, UnreachableError, UsageError
 from ktcp_ops.lab import ssh, topology
 from ktcp_ops.lab.lab import Lab
 from ktcp_ops.lab.status import LabStatus, absent
 
 app = typer.Typer(no_args_is_help=True, help="Boot, look at and stop a lab of virtual machines.")
-
-
-class Output(StrEnum):
-    """How data is printed."""
-
-    TEXT = "text"
-    JSON = "json"
 
 
 class ReleaseName(StrEnum):
@@ -36,7 +31,7 @@ Directory = Annotated[
     Path,
     typer.Option("--dir", envvar="KTCP_LAB_DIR", help="Where the lab keeps its files."),
 ]
-Format = Annotated[Output, typer.Option("--output", "-o", help="How to print the result.")]
+Format = OutputOption
 
 DEFAULT_DIRECTORY = Path("build/lab")
 
@@ -86,10 +81,7 @@ def down(
 def status(*, directory: Directory = DEFAULT_DIRECTORY, output: Format = Output.TEXT) -> None:
     """Say how the guests and links are. Ends with 1 if the lab is not up."""
     lab = Lab.find(directory)
-    found = absent(directory) if lab is None else lab.status()
-    show(found, output)
-    if found.state != "up":
-        raise typer.Exit(1)
+    show(absent(directory) if lab is None else lab.status(), output, expected="up")
 
 
 @app.command()
@@ -128,11 +120,14 @@ def existing(directory: Path) -> Lab:
     return lab
 
 
-def show(found: LabStatus, output: Output) -> None:
-    """Print the state of a lab."""
-    if output is Output.JSON:
-        console.print_json(asdict(found))
-        return
+def show(found: LabStatus, output: Output, expected: str = "") -> None:
+    """Print the state of a lab; another one than expected is a failure."""
+    code = ExitCode.OK if expected in ("", found.state) else ExitCode.FAILED
+    give(output, code, asdict(found), partial(print_state, found))
+
+
+def print_state(found: LabStatus) -> None:
+    """Print the state of a lab for people."""
     if found.state == "down":
         console.print_line(f"lab: none is up in {found.directory}")
         return

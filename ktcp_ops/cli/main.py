@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from ktcp_ops import __version__, console
-from ktcp_ops.cli import bench, bundle, doctor, lab, mesh, observe, probe, waves
+from ktcp_ops import __version__
+from ktcp_ops.cli import answer, bench, bundle, doctor, lab, mesh, observe, probe, waves
 from ktcp_ops.errors import ExitCode, InterruptedByUserError, KtcpError
 
 
@@ -66,11 +66,11 @@ def options(
 
 def run(arguments: list[str]) -> int:
     """Run the program with ``arguments`` (without its name); return its exit code."""
+    answer.asked.set(answer.Output.TEXT)
     try:
         app(arguments, prog_name="ktcp-ops")
     except KtcpError as error:
-        console.print_error(error.message)
-        return int(error.exit_code)
+        return answer.fail(error)
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(ExitCode.OK)
     return int(ExitCode.OK)

@@ -1,18 +1,20 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """``ktcp-ops mesh``: the commands about a mesh of relays."""
 
-from enum import StrEnum
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Annotated, Any
 
 import typer
 
 from ktcp_ops import console
+from ktcp_ops.cli.answer import Output, OutputOption, give
 from ktcp_ops.cli.watch import watch
 from ktcp_ops.cli.workers import choose, make_engine
-from ktcp_ops.errors import ExitCode, InterruptedByUserError, InvalidMeshError, UsageError
+from ktcp_ops.errors import ExitCode, UsageError
 from ktcp_ops.mesh import change, gains, inventory, rollout, schema, status, verify
 from ktcp_ops.mesh.model import Mesh
-from ktcp_ops.mesh.plan import Node, plan
+from ktcp_ops.mesh.plan import plan
 from ktcp_ops.mesh.redact import without_keys
 from ktcp_ops.run.result import RunResult
 
@@ -31,13 +33,6 @@ app = typer.Typer(
     Vault passwords come as Ansible wants them, from ansible.cfg or ANSIBLE_VAULT_PASSWORD_FILE.
     """,
 )
-
-
-class Output(StrEnum):
-    """How data is written on stdout."""
-
-    TEXT = "text"
-    JSON = "json"
 
 
 Inventories = Annotated[
@@ -65,22 +60,6 @@ Relays = Annotated[
 Check = Annotated[
     bool, typer.Option("--check", help="Change nothing; report what would be changed.")
 ]
-OutputOption = Annotated[
-    Output, typer.Option("--output", "-o", help="What to write on stdout: text or json.")
-]
-
-
-def load(inventories: list[str], output: Output) -> Mesh:
-    """Read the mesh; an invalid one is told as data too, for who asked for data."""
-    try:
-        return inventory.load(inventories)
-    except InvalidMeshError as error:
-        if output is Output.JSON:
-            problems = list(error.problems)
-            console.print_json(
-                {"exit_code": int(error.exit_code), "valid": False, "problems": problems}
-            )
-        raise
 
 
 @app.command()
@@ -90,16 +69,15 @@ def validate(inventory_names: Inventories, output: OutputOption = Output.TEXT) -
     Every error is reported at once, a line each: the file, the key in it, what is wrong and
     how to put it right. Exit code 3 if there is any.
     """
-    mesh = load(inventory_names, output)
+    mesh = inventory.load(inventory_names)
     counts = {"relays": len(mesh.relays), "pairs": pair_count(mesh), "paths": len(mesh.paths)}
-    if output is Output.JSON:
-        console.print_json({"exit_code": 0, "valid": True, "problems": [], **counts})
-        return
     said = ", ".join(
         f"{number} {word.removesuffix('s') if number == 1 else word}"
         for word, number in counts.items()
     )
-    console.print_line(f"{', '.join(inventory_names)}: the mesh is valid: {said}")
+    line = f"{', '.join(inventory_names)}: the mesh is valid: {said}"
+    data = {"valid": True, "problems": [], **counts}
+    give(output, ExitCode.OK, data, partial(console.print_line, line))
 
 
 def pair_count(mesh: Mesh) -> int:
@@ -144,83 +122,53 @@ def show_plan(
     """
     if drift and not live:
         raise UsageError("--drift needs --live, which asks the relays")
-    mesh = load(inventory_names, output)
+    mesh = inventory.load(inventory_names)
     nodes = plan(mesh)
     strangers = sorted(set(relays or ()) - set(nodes))
     if strangers:
         raise UsageError(f"{', '.join(strangers)}: not in the mesh; `mesh plan` lists its relays")
-    wanted = relays or nodes
+    wanted = [name for name in nodes if not relays or name in relays]
     gained = [gain for gain in gains.predict(mesh) if gain.relays[0] in wanted]
-    if live:
-        show_changes(mesh, nodes, gained, relays, inventory_names, drift=drift, output=output)
+    if not live:
+        shown = {name: without_keys(nodes[name]) for name in wanted}
+        data = {"relays": shown, "paths": gains.to_data(gained)}
+        give(output, ExitCode.OK, data, partial(print_plan, shown, gained))
         return
-    shown = {name: without_keys(node) for name, node in nodes.items() if name in wanted}
-    if output is Output.JSON:
-        console.print_json({"exit_code": 0, "relays": shown, "paths": gains.to_data(gained)})
-        return
-    for name, node in shown.items():
+    found = change.ask(
+        engine=make_engine(),
+        reporter=console.Progress(),
+        mesh=mesh,
+        inventories=inventory_names,
+        relays=wanted,
+    )
+    code = found.exit_code
+    if code is ExitCode.OK and drift and change.any_drifted(found.relays):
+        code = ExitCode.DRIFT
+    relays_data = {relay.relay: change.to_data(relay) for relay in found.relays}
+    data = {"relays": relays_data, "paths": gains.to_data(gained)}
+    show = partial(print_survey, found.relays, gained)
+    give(output, code, data, show, remarks=found.remarks)
+
+
+def print_plan(nodes: Mapping[str, dict[str, Any]], gained: list[gains.Gain]) -> None:
+    """Print what relays have to hold, and what paths gain."""
+    for name, node in nodes.items():
         print_node(name, node)
     print_gains(gained)
+
+
+def print_survey(relays: Sequence[change.RelayChanges], gained: list[gains.Gain]) -> None:
+    """Print what would change on relays."""
+    print_gains(gained)
+    for relay in relays:
+        for line in change.text(relay):
+            console.print_line(line)
 
 
 def print_gains(gained: list[gains.Gain]) -> None:
     """Print what paths gain, a line each, once anything has been measured."""
     if any(gain.split for gain in gained):
         console.print_table(gains.COLUMNS, [gains.row(gain) for gain in gained])
-
-
-def show_changes(
-    mesh: Mesh,
-    nodes: dict[str, Node],
-    gained: list[gains.Gain],
-    relays: list[str] | None,
-    inventory_names: list[str],
-    *,
-    drift: bool,
-    output: Output,
-) -> None:
-    """Ask the relays, show what a rollout would change, and end with the exit code of that."""
-    engine, reporter = make_engine(), console.Progress()
-    limit = ",".join(relays) if relays else None
-    asked, states = status.fetch(
-        engine=engine, reporter=reporter, mesh=mesh, inventories=inventory_names, limit=limit
-    )
-    if asked.canceled:
-        end_with(asked)
-    tried = rollout.run(
-        "rollout",
-        engine=engine,
-        reporter=reporter,
-        mesh=mesh,
-        inventories=inventory_names,
-        limit=limit,
-        check=True,
-    )
-    hosts = {host.host: host for host in tried.hosts}
-    found = [
-        change.compare(nodes[state.relay], state, hosts.get(state.relay))
-        for state in states
-        if state.relay in nodes
-    ]
-    code = max(asked.exit_code, tried.exit_code)
-    if code is ExitCode.OK and drift and change.any_drifted(found):
-        code = ExitCode.DRIFT
-    if output is Output.JSON:
-        data = {relay.relay: change.to_data(relay) for relay in found}
-        paths = gains.to_data(gained)
-        console.print_json({"exit_code": int(code), "relays": data, "paths": paths})
-    else:
-        print_gains(gained)
-        for relay in found:
-            for line in change.text(relay):
-                console.print_line(line)
-        failed = [host for host in tried.hosts if host.failed_task]
-        for host in failed:
-            console.print_error(f"{host.host}: {host.failed_task}: {one_line(host.message or '')}")
-    end_with(asked)
-    end_with(tried)
-    if code is not ExitCode.OK:
-        raise typer.Exit(int(code))
 
 
 def print_node(name: str, node: dict[str, Any]) -> None:
@@ -316,19 +264,22 @@ def run_action(
         action,
         engine=make_engine(),
         reporter=console.Progress(),
-        mesh=load(inventory_names, output),
+        mesh=inventory.load(inventory_names),
         inventories=inventory_names,
         limit=limit,
         check=check,
         options=options,
     )
-    if output is Output.JSON:
-        console.print_json({"command": action, "check": check, **result.to_data()})
-    else:
-        print_result(result)
-        if check:
-            print_changes(result)
-    end_with(result)
+    data = {"command": action, "check": check, **result.to_data()}
+    show = partial(print_run, result, check=check)
+    give(output, result.exit_code, data, show, remarks=result.remarks)
+
+
+def print_run(result: RunResult, *, check: bool = False) -> None:
+    """Print a run's hosts, and after a dry run what it would change."""
+    print_result(result)
+    if check:
+        print_changes(result)
 
 
 def print_changes(result: RunResult) -> None:
@@ -362,22 +313,6 @@ def one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-def end_with(result: RunResult, *, failed: bool = False) -> None:
-    """End with the exit code of a run; ``failed`` is for what the run itself cannot know."""
-    if result.complaint:
-        console.print_error(result.complaint)
-    if result.complete and not result.hosts:
-        console.print_error("no host was selected; see --limit and the inventory")
-        raise typer.Exit(int(ExitCode.FAILED))
-    code = result.exit_code
-    if code is ExitCode.INTERRUPTED:
-        raise InterruptedByUserError("interrupted; hosts keep what was done so far, run it again")
-    if code is ExitCode.OK and failed:
-        code = ExitCode.FAILED
-    if code is not ExitCode.OK:
-        raise typer.Exit(int(code))
-
-
 @app.command(name="status")
 def show_status(
     inventory_names: Inventories,
@@ -408,7 +343,7 @@ def show_status(
     """
     if again and (peers or output is Output.JSON):
         raise UsageError("--watch shows one table for eyes: leave out --peers and -o json")
-    mesh = load(inventory_names, output)
+    mesh = inventory.load(inventory_names)
     if again:
         watch(make_engine(), mesh, inventory_names, limit=limit, interval=interval)
     result, relays = status.fetch(
@@ -418,15 +353,18 @@ def show_status(
         inventories=inventory_names,
         limit=limit,
     )
-    if output is Output.JSON:
-        data = {relay.relay: status.to_data(relay) for relay in relays}
-        console.print_json({"exit_code": int(result.exit_code), "relays": data})
-    elif peers:
+    data = {"relays": {relay.relay: status.to_data(relay) for relay in relays}}
+    show = partial(print_status, relays, peers=peers)
+    give(output, status.exit_code(result, relays), data, show, remarks=result.remarks)
+
+
+def print_status(relays: Sequence[status.RelayStatus], *, peers: bool) -> None:
+    """Print what relays say of themselves, or of their peers."""
+    if peers:
         rows = [row for relay in relays for row in status.peer_rows(relay)]
         console.print_table(status.PEER_COLUMNS, rows)
     elif relays:
         console.print_table(status.COLUMNS, [status.row(relay) for relay in relays])
-    end_with(result, failed=any(relay.state is None for relay in relays))
 
 
 @app.command(name="verify")
@@ -439,29 +377,18 @@ def verify_paths(inventory_names: Inventories, output: OutputOption = Output.TEX
     it; else the first hop that explains it is named: the ingress, a relay, the exit or the
     target. Exit code 1 if a host or a path fails, 4 if a host is unreachable.
     """
-    mesh = load(inventory_names, output)
-    engine, reporter = make_engine(), console.Progress()
-    checked = rollout.run(
-        "verify", engine=engine, reporter=reporter, mesh=mesh, inventories=inventory_names
+    found = verify.check(
+        engine=make_engine(),
+        reporter=console.Progress(),
+        mesh=inventory.load(inventory_names),
+        inventories=inventory_names,
     )
-    if checked.canceled:
-        end_with(checked)
-    fetched, verdicts = verify.fetch(
-        engine=engine, reporter=reporter, mesh=mesh, inventories=inventory_names
-    )
-    failed = any(not verdict.ok for verdict in verdicts)
-    if output is Output.JSON:
-        codes = [int(checked.exit_code), int(fetched.exit_code), int(failed)]
-        console.print_json(
-            {
-                "exit_code": max(codes),
-                "checks": checked.to_data(),
-                "downloads": fetched.to_data(),
-                "paths": {verdict.path: verify.to_data(verdict) for verdict in verdicts},
-            }
-        )
-    else:
-        print_result(checked)
-        console.print_table(verify.COLUMNS, [verify.row(verdict) for verdict in verdicts])
-    end_with(fetched, failed=failed)
-    end_with(checked)
+    show = partial(print_verification, found)
+    give(output, found.exit_code, found.to_data(), show, remarks=found.remarks)
+
+
+def print_verification(found: verify.Verification) -> None:
+    """Print hosts and paths."""
+    print_result(found.checks)
+    if found.downloads:
+        console.print_table(verify.COLUMNS, [verify.row(verdict) for verdict in found.verdicts])

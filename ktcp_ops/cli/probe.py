@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """``ktcp-ops mesh probe``: measure, choose, and keep it beside the inventory."""
 
+from functools import partial
 from typing import Annotated
 
 import typer
 
 from ktcp_ops import console
-from ktcp_ops.cli import mesh as commands
 from ktcp_ops.cli import workers
-from ktcp_ops.cli.mesh import Check, Inventories, Limit, Output, OutputOption
-from ktcp_ops.mesh import probe
-from ktcp_ops.run.result import RunResult
+from ktcp_ops.cli.answer import Output, OutputOption, give
+from ktcp_ops.cli.mesh import Check, Inventories, Limit
+from ktcp_ops.errors import ExitCode, worst
+from ktcp_ops.mesh import inventory, probe
 
 
 def measure(
@@ -32,7 +33,7 @@ def measure(
     A path changes its way only for a round trip that is ktcp_mesh.auto.min_gain_percent
     shorter. Exit code 4 if a host is unreachable, 1 if one failed.
     """
-    mesh = commands.load(inventory_names, output)
+    mesh = inventory.load(inventory_names)
     result, found = probe.fetch(
         engine=workers.make_engine(),
         reporter=console.Progress(),
@@ -41,29 +42,18 @@ def measure(
         limit=limit,
         fresh=fresh,
     )
-    if result.canceled:
-        commands.end_with(result)
     latency = probe.update(mesh, found)
     chosen = probe.choices(mesh, latency)
-    if found and not check:
+    if found and not check and not result.canceled:
         latency.save()
-    show(result, found, chosen, output)
-    if found and not check:
         console.print_note(f"written: {latency.path}")
-    commands.end_with(result, failed=not found)
+    code = worst(result.exit_code, ExitCode.OK if found else ExitCode.FAILED)
+    show = partial(print_found, found, chosen)
+    give(output, code, probe.to_data(found, chosen), show, remarks=result.remarks)
 
 
-def show(
-    result: RunResult,
-    found: tuple[probe.RoundTrip, ...],
-    chosen: list[probe.Choice],
-    output: Output,
-) -> None:
+def print_found(found: tuple[probe.RoundTrip, ...], chosen: list[probe.Choice]) -> None:
     """Print what was measured and chosen."""
-    if output is Output.JSON:
-        data = probe.to_data(found, chosen)
-        console.print_json({"exit_code": int(result.exit_code), **data})
-        return
     console.print_table(probe.COLUMNS, [probe.row(trip) for trip in found])
     if chosen:
         console.print_table(probe.CHOICE_COLUMNS, [probe.choice_row(one) for one in chosen])

@@ -1,18 +1,20 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """``ktcp-ops mesh rollout|upgrade|rollback|history``: what goes through a mesh in waves."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any
 
 import typer
 
 from ktcp_ops import console
 from ktcp_ops.cli import mesh as commands
-from ktcp_ops.cli.mesh import Check, Inventories, Limit, Output, OutputOption
+from ktcp_ops.cli.answer import Output, OutputOption, give
+from ktcp_ops.cli.mesh import Check, Inventories, Limit
 from ktcp_ops.cli.workers import make_engine
-from ktcp_ops.errors import KtcpError, UsageError
-from ktcp_ops.mesh import history, rollout, waves
+from ktcp_ops.errors import ExitCode, KtcpError, UsageError
+from ktcp_ops.mesh import history, inventory, rollout, waves
 from ktcp_ops.mesh.campaign import Campaign, Rules, resumable
 from ktcp_ops.mesh.journal import Journal, Run
 from ktcp_ops.mesh.model import Mesh
@@ -181,28 +183,29 @@ def show_history(
         runs = [run for run in runs if run.id == run_id]
         if not runs:
             raise UsageError(f"--run: {run_id}: not in the journal; `mesh history` lists its runs")
-    if output is Output.JSON:
-        console.print_json(
-            {
-                "exit_code": int(bool(problems)),
-                "problems": problems,
-                "runs": [history.to_data(run) for run in runs],
-            }
-        )
-    elif run_id is not None:
-        for line in history.text(runs[0]):
-            console.print_line(line)
-        commands.print_result(runs[0].result())
-    elif runs:
+    code = ExitCode.FAILED if problems else ExitCode.OK
+    data = {"problems": problems, "runs": [history.to_data(run) for run in runs]}
+    show = partial(print_runs, runs) if run_id is None else partial(print_one, runs[0])
+    give(output, code, data, show, remarks=problems)
+
+
+def print_runs(runs: Sequence[Run]) -> None:
+    """Print runs of the journal, a line each."""
+    if runs:
         console.print_table(history.COLUMNS, [history.row(run) for run in runs])
-    if problems:
-        raise KtcpError("\n".join(problems))
+
+
+def print_one(run: Run) -> None:
+    """Print all that is known of a run."""
+    for line in history.text(run):
+        console.print_line(line)
+    commands.print_result(run.result())
 
 
 def carry_out(request: Request, *, resume: bool) -> None:
     """Bring a change to the mesh, print what came of it, and end with its exit code."""
     steps = waves.parse_steps(request.steps)
-    mesh = commands.load(request.inventories, request.output)
+    mesh = inventory.load(request.inventories)
     journal = Journal.of(request.inventories)
     run = resumed(request, journal, mesh) if resume else planned(request, mesh, steps)
     if run is None:
@@ -254,15 +257,11 @@ def resumed(request: Request, journal: Journal, mesh: Mesh) -> Run:
 
 def finish(run: Run, output: Output) -> None:
     """Print what came of a run, and end with its exit code."""
-    if output is Output.JSON:
-        data = {**history.to_data(run), **run.result().to_data(), "exit_code": run.exit_code}
-        console.print_json({"command": run.action, "check": False, **data})
-    else:
-        commands.print_result(run.result())
-    if run.reason:
-        console.print_error(run.reason)
-    if run.exit_code:
-        raise typer.Exit(run.exit_code)
+    result = run.result()
+    data = {"command": run.action, "check": False, **history.to_data(run), **result.to_data()}
+    show = partial(commands.print_result, result)
+    remarks = [run.reason] if run.reason else []
+    give(output, ExitCode(run.exit_code or 0), data, show, remarks=remarks)
 
 
 def register(app: typer.Typer) -> None:

@@ -17,10 +17,12 @@ from ktcp_ops import __version__
 from ktcp_ops.mesh.model import Mesh
 from ktcp_ops.mesh.plan import plan
 from ktcp_ops.mesh.redact import Redactor, without_keys
+from ktcp_ops.mesh.selection import about
 from ktcp_ops.mesh.status import variables
-from ktcp_ops.run.engine import Engine, Job
+from ktcp_ops.run.engine import Engine
 from ktcp_ops.run.environment import playbook
 from ktcp_ops.run.inventory import resolve
+from ktcp_ops.run.job import Job
 from ktcp_ops.run.reporter import Reporter
 from ktcp_ops.run.result import RunResult
 
@@ -50,7 +52,7 @@ def collect(
         variables={**variables(mesh), "ktcp_flows": flows},
         keep=frozenset({COLLECT_TASK}),
     )
-    result = engine.run(job, reporter)
+    result = engine.run(about(mesh, job), reporter)
     redactor = Redactor(mesh.keys.values())
     texts = {**own_texts(mesh, result), **relay_texts(result)}
     clean = redactor.clean

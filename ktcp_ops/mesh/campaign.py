@@ -86,6 +86,7 @@ class Campaign:
             mesh=self.mesh,
             inventories=self.inventories,
             limit=",".join(hosts),
+            hosts=hosts,
         )
         gone = only_bad(outcomes(result, hosts))
         if result.canceled:
@@ -188,6 +189,7 @@ class Campaign:
             self.mesh,
             self.inventories,
             limit=",".join(hosts),
+            hosts=hosts,
             options=options,
             title=title,
         )

@@ -10,10 +10,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from ktcp_ops import __version__
-from ktcp_ops.mesh.plan import Node
+from ktcp_ops.errors import ExitCode, worst
+from ktcp_ops.mesh import rollout, status
+from ktcp_ops.mesh.model import Mesh
+from ktcp_ops.mesh.plan import Node, plan
 from ktcp_ops.mesh.procfs import State
 from ktcp_ops.mesh.status import RelayStatus
-from ktcp_ops.run.result import HostResult
+from ktcp_ops.run.engine import Engine
+from ktcp_ops.run.reporter import Reporter
+from ktcp_ops.run.result import HostResult, HostState, RunResult
 
 VALUES = ("settings", "thread_pool")
 """Files whose lines can be changed but not removed; what the mesh does not say stays."""
@@ -43,7 +48,8 @@ class RelayChanges:
         tasks: tasks of the rollout that would change something, by a dry run.
         module: the module's version now and then, where they differ or none is loaded.
         splits: live splits, None where the relay could not be asked.
-        reason: why it could not be asked.
+        reason: why it could not be asked, or the dry run did not get through it: then more
+            may change than is known.
     """
 
     relay: str
@@ -54,13 +60,16 @@ class RelayChanges:
     reason: str = ""
 
     @property
-    def drifted(self) -> bool:
-        """Whether a rollout would change anything."""
-        return bool(self.lines or self.tasks or self.module)
+    def drifted(self) -> bool | None:
+        """Whether a rollout would change anything; None where nobody knows."""
+        found = bool(self.lines or self.tasks or self.module)
+        return found or (None if self.reason else False)
 
     @property
     def effect(self) -> str:
         """What it does to live splits."""
+        if self.splits is None or (self.reason and self.module is None):
+            return f"unknown: {self.reason}"
         if not self.drifted:
             return "nothing would change"
         if self.module is None and not RELOADING & set(self.tasks):
@@ -74,15 +83,9 @@ class RelayChanges:
 def compare(node: Node, status: RelayStatus, host: HostResult | None) -> RelayChanges:
     """Say what would change on a relay; ``host`` is its part of the dry run."""
     tasks = host.changed_tasks if host else ()
-    state = status.state
+    state = State() if status.absent else status.state
     if state is None:
-        return RelayChanges(
-            relay=status.relay,
-            lines=tuple(differences(node, State())),
-            tasks=tasks,
-            module=(None, __version__),
-            reason=status.reason,
-        )
+        return RelayChanges(relay=status.relay, reason=f"it was not asked: {status.reason}")
     loaded = state.version.get("module")
     return RelayChanges(
         relay=status.relay,
@@ -90,6 +93,84 @@ def compare(node: Node, status: RelayStatus, host: HostResult | None) -> RelayCh
         tasks=tasks,
         module=None if loaded == __version__ else (loaded, __version__),
         splits=state.stats.get("splits_active", 0),
+        reason=doubt(host),
+    )
+
+
+def doubt(host: HostResult | None) -> str:
+    """Say why a dry run does not tell all of a relay; nothing where it does."""
+    if host is None:
+        return "there was no dry run"
+    if host.state in (HostState.OK, HostState.CHANGED):
+        return ""
+    return f"the dry run is {host.state}: {host.message or 'no reason given'}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Survey:
+    """What a rollout would change, of all relays that were to be asked.
+
+    Attributes:
+        asked: the run that read their state.
+        tried: the dry run, None when the first was interrupted.
+    """
+
+    asked: RunResult
+    tried: RunResult | None
+    relays: tuple[RelayChanges, ...]
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """The exit code of both runs, and of relays of which nothing is known."""
+        codes = [run.exit_code for run in (self.asked, self.tried) if run]
+        unknown = any(relay.reason for relay in self.relays)
+        return worst(*codes, ExitCode.FAILED if unknown else ExitCode.OK)
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What is to be said besides the relays."""
+        runs = [run for run in (self.asked, self.tried) if run]
+        failed = [host for host in (self.tried.hosts if self.tried else ()) if host.failed_task]
+        said = [f"{host.host}: {host.failed_task}: {host.message}" for host in failed]
+        return tuple(dict.fromkeys([*said, *(remark for run in runs for remark in run.remarks)]))
+
+
+def ask(
+    *,
+    engine: Engine,
+    reporter: Reporter,
+    mesh: Mesh,
+    inventories: Sequence[str],
+    relays: Sequence[str],
+) -> Survey:
+    """Ask relays what they hold, try a rollout to them, and compare with the plan."""
+    nodes, limit = plan(mesh), ",".join(relays)
+    asked, states = status.fetch(
+        engine=engine,
+        reporter=reporter,
+        mesh=mesh,
+        inventories=inventories,
+        limit=limit,
+        hosts=relays,
+    )
+    tried = None
+    if not asked.canceled:
+        job = rollout.job("rollout", mesh, inventories, limit=limit, hosts=relays, check=True)
+        tried = engine.run(job, reporter)
+    known = {state.relay: state for state in states}
+    hosts = {host.host: host for host in (tried.hosts if tried else ())}
+    unasked = "the run did not come to it"
+    return Survey(
+        asked=asked,
+        tried=tried,
+        relays=tuple(
+            compare(
+                nodes[name],
+                known.get(name, RelayStatus(relay=name, state=None, reason=unasked)),
+                hosts.get(name),
+            )
+            for name in relays
+        ),
     )
 
 
@@ -122,8 +203,8 @@ def lines(state: State) -> dict[str, list[str]]:
 
 def text(changes: RelayChanges) -> Iterator[str]:
     """Write what would change on a relay, a line each, the effect first."""
-    asked = f" (not asked: {changes.reason})" if changes.reason else ""
-    yield f"{changes.relay}: {changes.effect}{asked}"
+    doubtful = bool(changes.reason) and changes.reason not in changes.effect
+    yield f"{changes.relay}: {changes.effect}{f' ({changes.reason})' if doubtful else ''}"
     if changes.module:
         now, then = changes.module
         yield f"  {'module':<12} {now or 'none'} -> {then}"
@@ -147,5 +228,5 @@ def to_data(changes: RelayChanges) -> dict[str, Any]:
 
 
 def any_drifted(relays: Sequence[RelayChanges]) -> bool:
-    """Tell whether a rollout would change anything anywhere."""
+    """Tell whether a rollout would change anything anywhere, as far as is known."""
     return any(relay.drifted for relay in relays)

@@ -14,10 +14,12 @@ from ktcp_ops.mesh.facts import Facts
 from ktcp_ops.mesh.finding import Finding, Patient, Severity
 from ktcp_ops.mesh.model import Mesh
 from ktcp_ops.mesh.plan import Node, plan
+from ktcp_ops.mesh.selection import about
 from ktcp_ops.mesh.status import READ_TASK, RelayStatus, statuses, variables
-from ktcp_ops.run.engine import Engine, Job
+from ktcp_ops.run.engine import Engine
 from ktcp_ops.run.environment import playbook
 from ktcp_ops.run.inventory import resolve
+from ktcp_ops.run.job import Job
 from ktcp_ops.run.reporter import Reporter
 from ktcp_ops.run.result import HostResult, HostState, RunResult
 
@@ -64,7 +66,7 @@ def examine(
         keep=frozenset({f"{READ_TASK} now", EXAMINE_TASK, CLOUD_TASK}),
     )
     begun = time.time()
-    result = engine.run(job, reporter)
+    result = engine.run(about(mesh, job), reporter)
     asked = begun, time.time()
     nodes, hosts = plan(mesh), {host.host: host for host in result.hosts}
     return result, tuple(

@@ -165,8 +165,16 @@ class Run(Record):
 
     def result(self) -> RunResult:
         """Sum it up as one run of Ansible would be."""
+        message = "its wave was not begun"
+        later = {
+            name: HostResult(host=name, state=HostState.NOT_REACHED, message=message)
+            for wave in self.waves
+            for name in wave.hosts
+            if self.ended and name not in self.hosts
+        }
+        hosts = {**self.hosts, **later}
         return RunResult(
-            hosts=tuple(self.hosts[name] for name in sorted(self.hosts)),
+            hosts=tuple(hosts[name] for name in sorted(hosts)),
             complete=True,
             canceled=self.outcome is Outcome.INTERRUPTED,
         )

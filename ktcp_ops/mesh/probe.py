@@ -15,12 +15,14 @@ from ktcp_ops.mesh import tunnel
 from ktcp_ops.mesh.distance import over, target_of
 from ktcp_ops.mesh.latency import RTT_MAX_US, Latency, ends
 from ktcp_ops.mesh.model import Mesh
+from ktcp_ops.mesh.selection import about
 from ktcp_ops.mesh.status import variables
 from ktcp_ops.mesh.values import Endpoint
 from ktcp_ops.mesh.ways import choose
-from ktcp_ops.run.engine import Engine, Job
+from ktcp_ops.run.engine import Engine
 from ktcp_ops.run.environment import playbook
 from ktcp_ops.run.inventory import resolve
+from ktcp_ops.run.job import Job
 from ktcp_ops.run.reporter import Reporter
 from ktcp_ops.run.result import RunResult
 
@@ -70,7 +72,7 @@ def fetch(
         variables={**variables(mesh), "ktcp_round_trips": wanted(mesh), "ktcp_fresh": fresh},
         keep=frozenset({MEASURE_TASK}),
     )
-    result = engine.run(job, reporter)
+    result = engine.run(about(mesh, job), reporter)
     return result, tuple(round_trips(mesh, result))
 
 

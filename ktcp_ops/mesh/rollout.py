@@ -7,13 +7,15 @@ What goes through the mesh in waves is ``campaign``'s business.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ktcp_ops.errors import UsageError
 from ktcp_ops.mesh.journal import Journal, Run
 from ktcp_ops.mesh.model import Mesh
+from ktcp_ops.mesh.selection import about
 from ktcp_ops.mesh.status import variables
-from ktcp_ops.run import hosts
-from ktcp_ops.run.engine import Engine, Job
+from ktcp_ops.run.engine import Engine
 from ktcp_ops.run.environment import playbook
 from ktcp_ops.run.inventory import resolve
+from ktcp_ops.run.job import Job
 from ktcp_ops.run.reporter import Reporter
 from ktcp_ops.run.result import RunResult
 
@@ -49,9 +51,10 @@ def run(
     ``options`` are variables that only this action's playbook takes.
 
     Raises:
-        UsageError: for an inventory that does not exist.
+        UsageError: for an inventory that does not exist, or a limit that selects no host.
     """
-    chosen = job(action, mesh, inventories, limit=limit, check=check, options=options)
+    wanted = job(action, mesh, inventories, limit=limit, check=check, options=options)
+    chosen = about(mesh, wanted)
     if check or action not in WRITTEN_DOWN:
         return engine.run(chosen, reporter)
     run = Run.begin(action, mesh=mesh, inventories=inventories, limit=limit, options=options)
@@ -62,11 +65,14 @@ def hosts_of(action: str, mesh: Mesh, inventories: Sequence[str], limit: str) ->
     """Ask Ansible which relays an action is about, within a limit.
 
     Raises:
-        UsageError: for an inventory that does not exist.
-        KtcpError: with Ansible's words, when it finds none.
+        UsageError: for an inventory that does not exist, or a limit that selects no relay.
+        KtcpError: with Ansible's words, when it cannot tell.
     """
-    found = hosts.hosts_of(job(action, mesh, inventories, limit=limit))
-    return [name for name in found if name in mesh.relays]
+    found = about(mesh, job(action, mesh, inventories, limit=limit)).hosts
+    relays = [name for name in found if name in mesh.relays]
+    if not relays:
+        raise UsageError(f"--limit {limit}: selects no relay; `mesh plan` lists them")
+    return relays
 
 
 def job(
@@ -75,6 +81,7 @@ def job(
     inventories: Sequence[str],
     *,
     limit: str | None,
+    hosts: Sequence[str] = (),
     check: bool = False,
     options: Mapping[str, Any] | None = None,
     title: str = "",
@@ -85,6 +92,7 @@ def job(
         playbook=playbook(PLAYBOOKS[action]),
         inventories=resolve(inventories),
         limit=limit,
+        hosts=tuple(hosts),
         check=check,
         variables={**variables(mesh), **(options or {})},
     )

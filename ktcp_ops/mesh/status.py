@@ -6,11 +6,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from ktcp_ops.errors import ExitCode, worst
 from ktcp_ops.mesh import procfs
 from ktcp_ops.mesh.model import Mesh
-from ktcp_ops.run.engine import Engine, Job
+from ktcp_ops.mesh.selection import about
+from ktcp_ops.run.engine import Engine
 from ktcp_ops.run.environment import playbook
 from ktcp_ops.run.inventory import resolve
+from ktcp_ops.run.job import Job
 from ktcp_ops.run.reporter import Reporter
 from ktcp_ops.run.result import HostState, RunResult
 
@@ -27,12 +30,14 @@ class RelayStatus:
 
     Attributes:
         taken: when it said so, by its own clock.
+        absent: it was asked, and has no module.
     """
 
     relay: str
     state: procfs.State | None
     reason: str = ""
     taken: datetime | None = None
+    absent: bool = False
 
     @property
     def ready(self) -> int:
@@ -46,19 +51,36 @@ class RelayStatus:
 
 
 def fetch(
-    *, engine: Engine, reporter: Reporter, mesh: Mesh, inventories: Sequence[str], limit: str | None
+    *,
+    engine: Engine,
+    reporter: Reporter,
+    mesh: Mesh,
+    inventories: Sequence[str],
+    limit: str | None,
+    hosts: Sequence[str] = (),
 ) -> tuple[RunResult, tuple[RelayStatus, ...]]:
-    """Read the state of every relay, or of those within ``limit``."""
+    """Read the state of every relay, or of those within ``limit``, which ``hosts`` may name.
+
+    Raises:
+        UsageError: for an inventory that does not exist, or a limit that selects no relay.
+    """
     job = Job(
         title="status",
         playbook=playbook("status.yml"),
         inventories=resolve(inventories),
         limit=limit,
+        hosts=tuple(hosts),
         variables=variables(mesh),
         keep=frozenset({f"{READ_TASK} now"}),
     )
-    result = engine.run(job, reporter)
+    result = engine.run(about(mesh, job), reporter)
     return result, statuses(mesh, result, "now")
+
+
+def exit_code(result: RunResult, relays: Sequence[RelayStatus]) -> ExitCode:
+    """Give the exit code of a look at relays: one without a state is a failure."""
+    unknown = any(relay.state is None for relay in relays)
+    return worst(result.exit_code, ExitCode.FAILED if unknown else ExitCode.OK)
 
 
 def variables(mesh: Mesh) -> dict[str, Any]:
@@ -84,7 +106,8 @@ def relay_status(
         return RelayStatus(relay=name, state=None, reason=message or "it could not be asked")
     texts = procfs.split_files(str(output["stdout"]))
     if not texts:
-        return RelayStatus(relay=name, state=None, reason="the module is not loaded")
+        reason = "the module is not loaded"
+        return RelayStatus(relay=name, state=None, reason=reason, absent=True)
     try:
         taken = datetime.fromisoformat(str(output["end"])) if output.get("end") else None
         return RelayStatus(relay=name, state=procfs.parse(texts), taken=taken)

@@ -12,14 +12,17 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+from ktcp_ops.errors import ExitCode, worst
+from ktcp_ops.mesh import rollout
 from ktcp_ops.mesh.model import Mesh, Path
 from ktcp_ops.mesh.plan import assign_marks, endpoint, exit_lines, leg, route
 from ktcp_ops.mesh.procfs import State
 from ktcp_ops.mesh.status import READ_TASK, RelayStatus, statuses, variables
 from ktcp_ops.mesh.tunnel import over
-from ktcp_ops.run.engine import Engine, Job
+from ktcp_ops.run.engine import Engine
 from ktcp_ops.run.environment import playbook
 from ktcp_ops.run.inventory import resolve
+from ktcp_ops.run.job import Job
 from ktcp_ops.run.reporter import Reporter
 from ktcp_ops.run.result import RunResult
 
@@ -76,6 +79,57 @@ class Evidence:
         return now.stats.get(counter, 0) - old if now else 0
 
 
+@dataclass(frozen=True, kw_only=True)
+class Verification:
+    """What came of a look at every host, and of the downloads through every path.
+
+    Attributes:
+        downloads: None when the look was interrupted.
+    """
+
+    checks: RunResult
+    downloads: RunResult | None
+    verdicts: tuple[Verdict, ...] = ()
+
+    @property
+    def runs(self) -> tuple[RunResult, ...]:
+        """The runs that there were."""
+        return (self.checks, *([self.downloads] if self.downloads else []))
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """The exit code of all runs and verdicts."""
+        failed = any(not verdict.ok for verdict in self.verdicts)
+        codes = (run.exit_code for run in self.runs)
+        return worst(*codes, ExitCode.FAILED if failed else ExitCode.OK)
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What is to be said besides hosts and paths."""
+        return tuple(dict.fromkeys(remark for run in self.runs for remark in run.remarks))
+
+    def to_data(self) -> dict[str, Any]:
+        """Give it as JSON data."""
+        return {
+            "checks": self.checks.to_data(),
+            "downloads": self.downloads.to_data() if self.downloads else None,
+            "paths": {verdict.path: to_data(verdict) for verdict in self.verdicts},
+        }
+
+
+def check(
+    *, engine: Engine, reporter: Reporter, mesh: Mesh, inventories: Sequence[str]
+) -> Verification:
+    """Check every host, then download through every path."""
+    checked = rollout.run(
+        "verify", engine=engine, reporter=reporter, mesh=mesh, inventories=inventories
+    )
+    if checked.canceled:
+        return Verification(checks=checked, downloads=None)
+    fetched, verdicts = fetch(engine=engine, reporter=reporter, mesh=mesh, inventories=inventories)
+    return Verification(checks=checked, downloads=fetched, verdicts=verdicts)
+
+
 def fetch(
     *, engine: Engine, reporter: Reporter, mesh: Mesh, inventories: Sequence[str]
 ) -> tuple[RunResult, tuple[Verdict, ...]]:
@@ -85,6 +139,7 @@ def fetch(
         title="verify: downloads",
         playbook=playbook("fetch.yml"),
         inventories=resolve(inventories),
+        hosts=tuple(sorted({*mesh.relays, *probes(mesh)})),
         variables={
             **variables(mesh),
             "ktcp_probes": probes(mesh),

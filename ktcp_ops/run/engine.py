@@ -3,15 +3,11 @@
 
 import os
 import signal
-import subprocess
-import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,37 +15,14 @@ import ansible_runner
 
 from ktcp_ops.run.environment import ansible_environment, as_the_user_has_it, callbacks
 from ktcp_ops.run.events import Tally
+from ktcp_ops.run.hosts import tasks_of
+from ktcp_ops.run.job import Job
 from ktcp_ops.run.reporter import Reporter
 from ktcp_ops.run.result import RunResult
 from ktcp_ops.signals import handled
 
 ANSWERS = {r"Are you sure you want to continue connecting.*\?\s*$": "no"}
 """To ssh, which asks about unknown host keys before ansible-core 2.19: pattern -> answer."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """One run of a playbook.
-
-    Attributes:
-        title: what to call it while it runs.
-        playbook: its file.
-        inventories: absolute paths of the inventories, or lists of hosts.
-        limit: Ansible's pattern for the hosts to take, or None for all.
-        check: only find out what would change.
-        variables: extra variables; no secrets, Ansible may show them.
-        keep: names of the tasks whose results are wanted in ``RunResult.outputs``.
-        together: its plays wait for each other's hosts, so that it can't be split.
-    """
-
-    title: str
-    playbook: Path
-    inventories: tuple[str, ...]
-    limit: str | None = None
-    check: bool = False
-    variables: Mapping[str, Any] = field(default_factory=dict)
-    keep: frozenset[str] = frozenset()
-    together: bool = False
 
 
 class Engine(Protocol):
@@ -64,7 +37,7 @@ class LocalEngine:
 
     def run(self, job: Job, reporter: Reporter) -> RunResult:
         """Run a job; Ctrl-C and SIGTERM end it within a second and give a canceled result."""
-        tally = Tally(reporter, job.keep)
+        tally = Tally(reporter, job.keep, job.hosts)
         stop = Stop()
 
         def take(event: dict[str, Any]) -> bool:
@@ -73,7 +46,7 @@ class LocalEngine:
             tally.feed(event)
             return False  # no copy of the event on disk
 
-        reporter.started(title=job.title, tasks=count_tasks(job))
+        reporter.started(title=job.title, tasks=tasks_of(job.playbook))
         try:
             with private_directory() as directory, interrupts_set(stop.wanted):
                 runner = ansible_runner.interface.init_runner(
@@ -146,26 +119,3 @@ def interrupts_set(flag: threading.Event) -> Iterator[None]:
     """Turn SIGINT and SIGTERM into a flag while a run lasts; only the main thread can."""
     with handled((signal.SIGINT, signal.SIGTERM), lambda _number, _frame: flag.set()):
         yield
-
-
-def count_tasks(job: Job) -> int | None:
-    """Ask Ansible, once, how many tasks a job's playbook has; None where it cannot tell."""
-    return tasks_of(job.playbook)
-
-
-@cache
-def tasks_of(playbook: Path) -> int | None:
-    """Count the tasks of a playbook."""
-    command = [sys.executable, "-m", "ansible", "playbook", "--list-tasks", "-i", "localhost,"]
-    done = subprocess.run(
-        [*command, str(playbook)],
-        env={**os.environ, **ansible_environment()},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    lines = done.stdout.splitlines() if done.returncode == 0 else []
-    return (
-        sum("TAGS: [" in line and not line.lstrip().startswith("play #") for line in lines) or None
-    )

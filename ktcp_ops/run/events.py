@@ -5,7 +5,7 @@ It holds one small record a host and the outputs that were asked for, and nothin
 rest, so that a run over many hosts needs no memory that grows with its tasks.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,9 +40,15 @@ class HostTally:
 class Tally:
     """Follows a run by its events and tells a reporter."""
 
-    def __init__(self, reporter: Reporter, keep: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self,
+        reporter: Reporter,
+        keep: frozenset[str] = frozenset(),
+        expected: Collection[str] = (),
+    ) -> None:
         self.reporter = reporter
         self.keep = keep
+        self.expected = expected
         self.hosts: dict[str, HostTally] = {}
         self.outputs: dict[str, dict[str, Mapping[str, Any]]] = {name: {} for name in sorted(keep)}
         self.tasks = 0
@@ -110,35 +116,44 @@ class Tally:
 
     def result(self, *, canceled: bool) -> RunResult:
         """Give the outcome of the run, as far as it went."""
-        hosts = tuple(host_result(name, tally) for name, tally in sorted(self.hosts.items()))
+        hosts = [self.sum_up(name, tally) for name, tally in self.hosts.items()]
+        if not self.complete:
+            message = "the run ended before it came here"
+            hosts += [
+                HostResult(host=name, state=HostState.NOT_REACHED, message=message)
+                for name in self.expected
+                if name not in self.hosts
+            ]
         silent = self.complete or canceled
         return RunResult(
-            hosts=hosts,
+            hosts=tuple(sorted(hosts, key=lambda host: host.host)),
             complete=self.complete,
             canceled=canceled,
             complaint="" if silent else "\n".join(self.said) or "Ansible ended without a reason",
             outputs=self.outputs,
         )
 
-
-def host_result(name: str, tally: HostTally) -> HostResult:
-    """Sum a host up."""
-    if tally.unreachable:
-        state = HostState.UNREACHABLE
-    elif tally.failed:
-        state = HostState.FAILED
-    else:
-        state = HostState.CHANGED if tally.changed else HostState.OK
-    bad = tally.unreachable or tally.failed
-    return HostResult(
-        host=name,
-        state=state,
-        ok=tally.ok,
-        changed=tally.changed,
-        changed_tasks=tuple(tally.changed_tasks),
-        failed_task=tally.failed_task if bad else None,
-        message=tally.message if bad else None,
-    )
+    def sum_up(self, name: str, tally: HostTally) -> HostResult:
+        """Sum a host up."""
+        message = tally.message
+        if tally.unreachable:
+            state = HostState.UNREACHABLE
+        elif tally.failed:
+            state = HostState.FAILED
+        elif not self.complete:
+            state, message = HostState.UNFINISHED, "the run ended before this host was done"
+        else:
+            state, message = HostState.CHANGED if tally.changed else HostState.OK, None
+        bad = tally.unreachable or tally.failed
+        return HostResult(
+            host=name,
+            state=state,
+            ok=tally.ok,
+            changed=tally.changed,
+            changed_tasks=tuple(tally.changed_tasks),
+            failed_task=tally.failed_task if bad else None,
+            message=message,
+        )
 
 
 def task_name(data: Event) -> str:

@@ -18,8 +18,8 @@ from typing import Any
 import ansible_runner
 
 from ktcp_ops.run import hosts
-from ktcp_ops.run.engine import Job
 from ktcp_ops.run.environment import ansible_environment, collection_root
+from ktcp_ops.run.job import Job
 
 MEMORY = Path("/dev/shm")
 """Files in it are on no disk."""

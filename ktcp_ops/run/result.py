@@ -16,6 +16,10 @@ class HostState(StrEnum):
     CHANGED = "changed"
     FAILED = "failed"
     UNREACHABLE = "unreachable"
+    UNFINISHED = "unfinished"
+    """The run ended in the midst of it; its counts are what was done until then."""
+    NOT_REACHED = "not reached"
+    """The run ended before it came to the host, which is as it was."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,11 +62,23 @@ class RunResult:
         states = {host.state for host in self.hosts}
         if self.canceled:
             return ExitCode.INTERRUPTED
+        if self.complete and not self.hosts:
+            return ExitCode.FAILED
         if HostState.UNREACHABLE in states:
             return ExitCode.UNREACHABLE
         if HostState.FAILED in states or not self.complete:
             return ExitCode.FAILED
         return ExitCode.OK
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What is to be said of the run besides its hosts, a sentence each."""
+        found = [self.complaint] if self.complaint else []
+        if self.complete and not self.hosts:
+            found.append("no host was selected; see --limit and the inventory")
+        if self.canceled:
+            found.append("interrupted; hosts keep what was done so far, run it again")
+        return tuple(found)
 
     def to_data(self) -> dict[str, Any]:
         """Give the run as JSON data, without the outputs."""

@@ -22,9 +22,11 @@ import ansible_runner
 
 from ktcp_ops.errors import KtcpError
 from ktcp_ops.run import parcel
-from ktcp_ops.run.engine import Job, count_tasks, interrupts_set
+from ktcp_ops.run.engine import interrupts_set
 from ktcp_ops.run.events import Tally
+from ktcp_ops.run.hosts import tasks_of
 from ktcp_ops.run.inventory import listing, portion
+from ktcp_ops.run.job import Job
 from ktcp_ops.run.reporter import Reporter
 from ktcp_ops.run.result import RunResult
 
@@ -128,7 +130,7 @@ class WorkersEngine:
         """
         wanted = threading.Event()
         furthest = Furthest(reporter)
-        reporter.started(title=job.title, tasks=count_tasks(job))
+        reporter.started(title=job.title, tasks=tasks_of(job.playbook))
         try:
             with parcel.memory_directory() as directory, interrupts_set(wanted):
                 parcels = self.prepare(job, directory)
@@ -186,7 +188,7 @@ def running(
             complaints = stack.enter_context(tempfile.TemporaryFile())
             source = stack.enter_context(stream.open("rb"))
             process = start(worker, source, complaints)
-            share = Share(worker, hosts, process, complaints, Tally(reporter, job.keep))
+            share = Share(worker, hosts, process, complaints, Tally(reporter, job.keep, hosts))
             stack.callback(end, share)
             shares.append(share)
         yield shares

@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from ktcp_ops import console
-from ktcp_ops.run.engine import Engine, Job, LocalEngine
+from ktcp_ops.run.engine import Engine, LocalEngine
 from ktcp_ops.run.environment import ansible_environment
+from ktcp_ops.run.job import Job
 from ktcp_ops.run.reporter import Silent
 from ktcp_ops.run.result import HostState
 from ktcp_ops.run.workers import Worker, WorkersEngine

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ktcp_ops.run.engine import Job, LocalEngine
+from ktcp_ops.run.engine import LocalEngine
+from ktcp_ops.run.job import Job
 from ktcp_ops.run.reporter import Silent
 from ktcp_ops.run.result import HostResult, HostState
 from tests.contract.conftest import ROOT

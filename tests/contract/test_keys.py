@@ -7,7 +7,8 @@ from typing import Any
 
 import yaml
 
-from ktcp_ops.run.engine import Job, LocalEngine
+from ktcp_ops.run.engine import LocalEngine
+from ktcp_ops.run.job import Job
 from ktcp_ops.run.reporter import Silent
 from tests.contract.conftest import ROOT
 

@@ -14,7 +14,8 @@ import yaml
 
 from ktcp_ops.mesh.plan import Node, plan
 from ktcp_ops.mesh.reader import read
-from ktcp_ops.run.engine import Job, LocalEngine
+from ktcp_ops.run.engine import LocalEngine
+from ktcp_ops.run.job import Job
 from ktcp_ops.run.reporter import Silent
 from tests.contract.conftest import ROOT
 from tests.unit.mesh.conftest import RELAYS as RELAY_HOSTS

@@ -110,7 +110,7 @@ def test_memory_has_a_ratio_of_its_own(results: Results, tmp_path: Path) -> None
 
 def test_the_command_as_data(files: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["bench", "compare", *map(str, files), "-o", "json", "--ratio", "2"]) == 0
-    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)["figures"]}
     assert rows["KTCP: CPU, s"]["ratio"] == pytest.approx(1.1)
 
 

@@ -19,7 +19,7 @@ from moto.server import ThreadedMotoServer
 from ktcp_ops.mesh.inventory import load
 from ktcp_ops.mesh.plan import Node, plan
 from ktcp_ops.run.environment import ansible_environment
-from ktcp_ops.run.hosts import listed as hosts_of
+from ktcp_ops.run.hosts import survey
 from ktcp_ops.run.inventory import unwrap
 from tests.unit.clouds import collections
 
@@ -107,8 +107,8 @@ def check(inventory: Path) -> None:
     assert hosts == {"tokyo": "10.1.0.10", "frankfurt": "10.2.0.20", "probe": "10.1.0.30"}
     assert variables["probe"]["ktcp_address"] == "10.1.0.30"
     assert "ktcp_address6" not in variables["probe"]
-    played = ansible("playbook", "-i", inventory, "--list-hosts", ROOT / "playbooks/site.yml")
-    assert set(listed["relays"]["hosts"]) == set(hosts_of(played.splitlines()))
+    played = survey(["-i", str(inventory), str(ROOT / "playbooks/site.yml")]).hosts
+    assert set(listed["relays"]["hosts"]) == set(played)
 
 
 @pytest.mark.parametrize("cloud", PLUGINS)

@@ -13,7 +13,7 @@ from ktcp_ops.mesh import rollout, status
 from ktcp_ops.mesh.campaign import Campaign, Rules, resumable
 from ktcp_ops.mesh.journal import Journal, Outcome, Run, WaveState
 from ktcp_ops.mesh.model import Mesh
-from ktcp_ops.run.engine import Job
+from ktcp_ops.run.job import Job
 from ktcp_ops.run.reporter import Silent
 from ktcp_ops.run.result import HostState, RunResult
 from tests.unit.mesh.fleet import Fleet

@@ -89,9 +89,45 @@ def test_tasks_that_may_load_another_module_exist(node: Node, task: str) -> None
 
 
 def test_a_relay_without_the_module_gets_all(node: Node) -> None:
-    status = RelayStatus(relay="rc", state=None, reason="the module is not loaded")
-    found = compare(node, status, None)
+    status = RelayStatus(relay="rc", state=None, reason="the module is not loaded", absent=True)
+    found = compare(node, status, HostResult(host="rc", state=HostState.CHANGED))
     assert [change.line for change in found.lines] == [
         line for some in node["conf"].values() for line in some
     ]
-    assert "(not asked: the module is not loaded)" in next(text(found))
+    assert next(text(found)) == "rc: the module is loaded anew; there is no live split"
+
+
+def test_of_a_relay_that_was_not_asked_nothing_is_known(node: Node) -> None:
+    status = RelayStatus(relay="rc", state=None, reason="timed out")
+    gone = HostResult(host="rc", state=HostState.UNREACHABLE, message="timed out")
+    found = compare(node, status, gone)
+    assert (found.drifted, found.splits, found.lines) == (None, None, ())
+    assert list(text(found)) == ["rc: unknown: it was not asked: timed out"]
+    assert "live split" not in found.effect
+
+
+@pytest.mark.parametrize(
+    ("host", "said"),
+    [
+        (None, "there was no dry run"),
+        (
+            HostResult(host="rc", state=HostState.FAILED, message="no headers"),
+            "the dry run is failed: no headers",
+        ),
+        (HostResult(host="rc", state=HostState.NOT_REACHED), "the dry run is not reached"),
+        (HostResult(host="rc", state=HostState.UNFINISHED), "the dry run is unfinished"),
+    ],
+)
+def test_without_the_whole_dry_run_no_split_is_called_safe(
+    node: Node, host: HostResult | None, said: str
+) -> None:
+    lines = {file: "".join(f"{line}\n" for line in some) for file, some in node["conf"].items()}
+    texts = {**lines, "version": f"module {__version__}\n", "stats": "splits_active 7\n"}
+    found = compare(node, RelayStatus(relay="rc", state=procfs.parse(texts)), host)
+    assert found.drifted is None
+    assert said in found.effect
+    other = compare(
+        node, RelayStatus(relay="rc", state=procfs.parse({**texts, "version": "module 0\n"})), host
+    )
+    assert other.effect == "the module is loaded anew, which resets the 7 live splits"
+    assert said in next(text(other))

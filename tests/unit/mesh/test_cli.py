@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 
 from ktcp_ops import __version__
-from ktcp_ops.cli import main
+from ktcp_ops.cli import main, workers
 from ktcp_ops.cli import mesh as commands
 from ktcp_ops.errors import InvalidMeshError, KtcpError
-from ktcp_ops.mesh import inventory, rollout, status, verify
+from ktcp_ops.mesh import inventory, probe, rollout, status, verify
 from ktcp_ops.mesh.model import Mesh
 from ktcp_ops.mesh.reader import read
-from ktcp_ops.run.engine import Job
+from ktcp_ops.run import hosts
+from ktcp_ops.run.job import Job
 from ktcp_ops.run.reporter import Reporter
 from ktcp_ops.run.result import HostResult, HostState, RunResult
 from tests.unit.mesh.conftest import KEY, make_description
@@ -60,6 +61,12 @@ def a_valid_mesh(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inventory, "load", load)
     for module in (rollout, status, verify):
         monkeypatch.setattr(module, "resolve", tuple)
+
+
+@pytest.fixture(autouse=True)
+def limits_are_lists_of_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Limits are taken without Ansible."""
+    monkeypatch.setattr(hosts, "hosts_of", lambda job: (job.limit or "").split(","))
 
 
 def use(monkeypatch: pytest.MonkeyPatch, engine: FakeEngine | Relays) -> None:
@@ -308,7 +315,8 @@ def test_a_plan_of_changes_asks_the_relays_and_changes_nothing(
     assert text[0] == "rc: the 7 live splits go on"
     assert "  listeners    + add client 5557" in text
     assert text[-1] == "  task         Load"
-    assert main.run(["mesh", "plan", "-i", "inv", "--live", "--drift", "-o", "json"]) == 6
+    drift = ["--live", "--drift", "--relay", "rc", "-o", "json"]
+    assert main.run(["mesh", "plan", "-i", "inv", *drift]) == 6
     data = json.loads(capsys.readouterr().out)
     assert (data["exit_code"], data["relays"]["rc"]["drifted"]) == (6, True)
 
@@ -341,3 +349,58 @@ def test_drain_and_undrain(
     (job,) = engine.jobs
     assert (job.playbook.name, job.limit) == ("drain.yml", "rc")
     assert (job.variables["ktcp_drain"], job.variables["ktcp_drain_deadline"]) == (word, deadline)
+
+
+OUTCOMES = [
+    FakeEngine(OK),
+    FakeEngine(OK, FAILED),
+    FakeEngine(OK, GONE),
+    FakeEngine(),
+    FakeEngine(OK, complete=False, complaint="[ERROR]: bad play"),
+    FakeEngine(OK, complete=False, canceled=True),
+]
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, "plan --live", "plan --live --drift", "history"])
+@pytest.mark.parametrize("engine", OUTCOMES)
+def test_the_exit_code_in_json_is_the_exit_code(
+    command: str,
+    engine: FakeEngine,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    use(monkeypatch, engine)
+    monkeypatch.setattr(workers, "make_engine", lambda: engine)
+    monkeypatch.setattr(probe, "resolve", tuple)
+    code = main.run(["mesh", *command.split(), "-i", "inv", "-o", "json"])
+    assert json.loads(capsys.readouterr().out)["exit_code"] == code
+    assert main.run(["mesh", *command.split(), "-i", "inv"]) == code
+
+
+def test_an_error_is_data_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    use(monkeypatch, FakeEngine(OK))
+    monkeypatch.setattr(hosts, "hosts_of", lambda _job: [])
+    for command in ("status", "drain", "undrain", "remove"):
+        arguments = ["mesh", command, "-i", "inv", "--limit", "nosuch"]
+        assert main.run([*arguments, "-o", "json"]) == 2
+        data = json.loads(capsys.readouterr().out)
+        assert data["exit_code"] == 2
+        assert "--limit nosuch: selects no host" in data["error"]
+        assert main.run(arguments) == 2
+        assert capsys.readouterr().out == ""
+
+
+def test_a_plan_of_changes_names_relays_that_were_not_asked(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outputs = {f"{status.READ_TASK} now": {"rc": {"stdout": PROCFS}}}
+    use(monkeypatch, FakeEngine(HostResult(host="rc", state=HostState.OK), GONE, outputs=outputs))
+    assert main.run(["mesh", "plan", "-i", "inv", "--live"]) == 4
+    lines = capsys.readouterr().out.splitlines()
+    assert "rc: the 7 live splits go on" in lines
+    assert lines[-1] == "rs: unknown: it was not asked: timed out"
+    use(monkeypatch, FakeEngine(OK, canceled=True, complete=False))
+    assert main.run(["mesh", "plan", "-i", "inv", "--live"]) == 130
+    assert "rs: unknown: it was not asked: the run did not come to it" in capsys.readouterr().out

@@ -7,13 +7,16 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from ktcp_ops.errors import ExitCode, KtcpError
+from ktcp_ops.errors import ExitCode, KtcpError, UsageError
 from ktcp_ops.run import environment, parcel
-from ktcp_ops.run.engine import Job, LocalEngine, Stop, count_tasks
+from ktcp_ops.run.engine import LocalEngine, Stop
+from ktcp_ops.run.hosts import hosts_of, selected, tasks_of
+from ktcp_ops.run.job import Job
 from ktcp_ops.run.result import HostState
 from tests.unit.mesh.test_events import Recorder
 
@@ -115,6 +118,28 @@ def test_an_interrupt_ends_the_run_soon_and_is_told(tmp_path: Path, inventory: s
     wait_until(lambda: not processes_with(str(tmp_path)), seconds=10)
 
 
+def test_an_interrupted_run_names_the_hosts_that_it_did_not_come_to(
+    tmp_path: Path, inventory: str
+) -> None:
+    class Impatient(Recorder):
+        """Interrupts at the second task."""
+
+        def task(self, *, number: int, name: str) -> None:
+            super().task(number=number, name=name)
+            if number == 2:
+                threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+
+    play = SLOW.replace("hosts: all", "hosts: good").replace(
+        "  tasks:\n", "  tasks:\n    - ansible.builtin.command: 'true'\n"
+    )
+    wanted = job(tmp_path, inventory, play, hosts=("good", "bad"))
+    result = LocalEngine().run(wanted, Impatient())
+    assert [(host.host, host.state, host.changed) for host in result.hosts] == [
+        ("bad", HostState.NOT_REACHED, 0),
+        ("good", HostState.UNFINISHED, 1),
+    ]
+
+
 def processes_with(word: str) -> list[int]:
     """List the processes that have a word in their command line."""
     found = []
@@ -170,7 +195,42 @@ def test_who_is_not_there_needs_no_grace() -> None:
 
 
 def test_tasks_of_a_broken_playbook_are_not_counted(tmp_path: Path, inventory: str) -> None:
-    assert count_tasks(job(tmp_path, inventory, "- hosts: [\n")) is None
+    assert tasks_of(job(tmp_path, inventory, "- hosts: [\n").playbook) is None
+
+
+PLAYS = """
+- hosts: good
+  gather_facts: false
+  tasks:
+    - name: A block
+      block:
+        - ansible.builtin.debug: {msg: x}
+        - ansible.builtin.debug: {msg: y}
+- hosts: "{{ also | default('nobody') }}"
+  gather_facts: false
+  handlers:
+    - name: A handler
+      ansible.builtin.debug: {msg: z}
+  tasks:
+    - ansible.builtin.debug: {msg: z}
+"""
+
+
+def test_hosts_and_tasks_are_those_of_every_play(tmp_path: Path, inventory: str) -> None:
+    assert hosts_of(job(tmp_path, inventory, PLAYS)) == ["good"]
+    both = job(tmp_path, inventory, PLAYS, variables={"also": ["bad", "good"]})
+    assert hosts_of(both) == ["bad", "good"]
+    assert hosts_of(replace(both, limit="all:!good")) == ["bad"]
+    assert selected(replace(both, limit="good")).hosts == ("good",)
+    assert tasks_of(both.playbook) == 3
+    with pytest.raises(KtcpError, match="playbook"):
+        hosts_of(replace(both, playbook=tmp_path / "nowhere.yml"))
+
+
+def test_a_limit_that_selects_no_host_is_wrong_usage(tmp_path: Path, inventory: str) -> None:
+    for limit in ("nosuch", "bad"):  # what the inventory has not, and what no play is about
+        with pytest.raises(UsageError, match=f"--limit {limit}: selects no host"):
+            selected(job(tmp_path, inventory, PLAYS, limit=limit))
 
 
 def test_the_collection_is_found_in_the_checkout_and_in_a_wheel(

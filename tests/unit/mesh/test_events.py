@@ -135,7 +135,19 @@ def test_a_canceled_run() -> None:
     result = tally.result(canceled=True)
     assert result.exit_code is ExitCode.INTERRUPTED
     assert result.complaint == ""
-    assert result.hosts[0].state is HostState.CHANGED
+    assert result.hosts[0].state is HostState.UNFINISHED
+    assert result.hosts[0].changed == 1
+
+
+def test_hosts_that_a_run_did_not_come_to_are_not_well() -> None:
+    tally = Tally(Recorder(), expected=["rc", "rs", "rx"])
+    tally.feed(on("ok", "rc", "t"))
+    tally.feed(on("failed", "rs", "t", res={"msg": "no headers"}))
+    states = {host.host: str(host.state) for host in tally.result(canceled=True).hosts}
+    assert states == {"rc": "unfinished", "rs": "failed", "rx": "not reached"}
+    tally.feed(stats(ok={"rc": 1}, failures={"rs": 1}))
+    states = {host.host: str(host.state) for host in tally.result(canceled=False).hosts}
+    assert states == {"rc": "ok", "rs": "failed"}
 
 
 def test_outputs_are_kept_for_the_wanted_tasks_only() -> None:

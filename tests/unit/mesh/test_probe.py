@@ -19,8 +19,10 @@ from ktcp_ops.mesh.model import Mesh
 from ktcp_ops.mesh.probe import MEASURE_TASK, RoundTrip, update, wanted
 from ktcp_ops.mesh.reader import read
 from ktcp_ops.mesh.tunnel import tunnel_address
-from ktcp_ops.run.engine import Job, LocalEngine
+from ktcp_ops.run import hosts
+from ktcp_ops.run.engine import LocalEngine
 from ktcp_ops.run.environment import playbook
+from ktcp_ops.run.job import Job
 from ktcp_ops.run.reporter import Silent
 from ktcp_ops.run.result import HostResult, HostState, RunResult
 from tests.unit.mesh.conftest import make_description
@@ -151,6 +153,7 @@ def use(monkeypatch: pytest.MonkeyPatch, mesh: Mesh, result: RunResult) -> FakeE
     monkeypatch.setattr(inventory, "load", give)
     monkeypatch.setattr(probe, "resolve", tuple)
     monkeypatch.setattr(workers, "make_engine", lambda: engine)
+    monkeypatch.setattr(hosts, "hosts_of", lambda _job: ["rc", "rs"])
     return engine
 
 

@@ -10,7 +10,7 @@ import pytest
 from ktcp_ops.mesh import status, verify
 from ktcp_ops.mesh.model import Mesh
 from ktcp_ops.mesh.plan import plan
-from ktcp_ops.run.engine import Job
+from ktcp_ops.run.job import Job
 from ktcp_ops.run.reporter import Reporter, Silent
 from ktcp_ops.run.result import HostResult, HostState, RunResult
 

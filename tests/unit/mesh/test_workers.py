@@ -13,9 +13,8 @@ from pathlib import Path
 import pytest
 
 from ktcp_ops.errors import ExitCode
-from ktcp_ops.run.engine import Job
-from ktcp_ops.run.hosts import listed
 from ktcp_ops.run.inventory import portion
+from ktcp_ops.run.job import Job
 from ktcp_ops.run.parcel import MEMORY, memory_directory
 from ktcp_ops.run.result import HostState
 from ktcp_ops.run.workers import Worker, WorkersEngine, split
@@ -150,24 +149,6 @@ def test_a_worker_gets_its_hosts_and_not_what_the_mesh_is_made_of() -> None:
             },
         }
     }
-
-
-def test_the_hosts_of_every_play_are_found() -> None:
-    lines = """
-playbook: fetch.yml
-
-  play #1 (relays): Relays	TAGS: []
-    pattern: ['relays']
-    hosts (2):
-      rs
-      rc
-
-  play #2 (client): Downloads	TAGS: []
-    pattern: ['client']
-    hosts (1):
-      client
-"""
-    assert listed(lines.splitlines()) == ["client", "rc", "rs"]
 
 
 def test_secrets_lie_in_memory_and_do_not_stay() -> None:

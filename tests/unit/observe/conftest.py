@@ -12,7 +12,8 @@ from ktcp_ops.cli import mesh as commands
 from ktcp_ops.mesh import bundle, doctor, inventory, status
 from ktcp_ops.mesh.model import Mesh
 from ktcp_ops.mesh.reader import read
-from ktcp_ops.run.engine import Job
+from ktcp_ops.run import hosts
+from ktcp_ops.run.job import Job
 from ktcp_ops.run.reporter import Reporter
 from ktcp_ops.run.result import HostResult, HostState, RunResult
 from tests.unit.mesh.conftest import make_description
@@ -55,6 +56,7 @@ def a_valid_mesh(monkeypatch: pytest.MonkeyPatch, mesh: Mesh) -> None:
     monkeypatch.setattr(inventory, "load", load)
     for module in (status, doctor, bundle):
         monkeypatch.setattr(module, "resolve", tuple)
+    monkeypatch.setattr(hosts, "hosts_of", lambda job: (job.limit or "").split(","))
 
 
 @pytest.fixture
