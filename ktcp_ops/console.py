@@ -7,6 +7,7 @@ The only module that imports rich.
 import json
 import sys
 from collections.abc import Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
@@ -15,6 +16,9 @@ from typing import Any
 from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
+
+drawn: ContextVar[bool] = ContextVar("drawn", default=True)
+"""Whether progress is drawn on a terminal; not beside other lines, which would cross it."""
 
 STYLES = {
     "ok": "green",
@@ -46,6 +50,11 @@ def print_error(message: str) -> None:
 def print_note(message: str) -> None:
     """Print a remark on stderr."""
     stderr().print(Text(message))
+
+
+def ask_secret(question: str) -> str:
+    """Ask for a secret on the terminal, without showing what is typed."""
+    return stderr().input(Text(question), password=True)
 
 
 def print_line(text: str, style: str = "") -> None:
@@ -119,7 +128,7 @@ class Progress:
         self.title, self.total = title, tasks
         self.number, self.name = 0, ""
         self.hosts = {}
-        if self.console.is_terminal:
+        if self.console.is_terminal and drawn.get():
             self.live = Live(console=self.console, get_renderable=self.render, transient=True)
             self.live.start()
         else:
@@ -161,7 +170,7 @@ class Progress:
             Text.assemble(
                 f"  {name:<20} {line.tasks:>3} tasks  {line.changed:>3} changed  ",
                 (line.outcome, STYLES.get(line.outcome, "")),
-                f" {line.message}" if line.message else "",
+                f" {line.message.splitlines()[0]}" if line.message else "",
             )
             for name, line in sorted(self.hosts.items())
         ]

@@ -9,11 +9,12 @@ from typing import Annotated
 import typer
 
 from ktcp_ops import console
+from ktcp_ops.cli.ansible import load
 from ktcp_ops.cli.answer import Output, OutputOption, give
 from ktcp_ops.cli.mesh import Inventories, Limit
 from ktcp_ops.cli.workers import make_engine
 from ktcp_ops.errors import UsageError
-from ktcp_ops.mesh import bundle, inventory
+from ktcp_ops.mesh import bundle
 
 File = Annotated[
     Path | None,
@@ -52,7 +53,7 @@ def make_bundle(
     result, texts = bundle.collect(
         engine=make_engine(),
         reporter=console.Progress(),
-        mesh=inventory.load(inventory_names),
+        mesh=load(inventory_names),
         inventories=inventory_names,
         limit=limit,
         flows=flows,

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from functools import partial
 
 from ktcp_ops import console
+from ktcp_ops.cli.ansible import load
 from ktcp_ops.cli.answer import Output, OutputOption, give
 from ktcp_ops.cli.mesh import Inventories, Limit
 from ktcp_ops.cli.workers import make_engine
-from ktcp_ops.mesh import doctor, inventory
+from ktcp_ops.mesh import doctor
 from ktcp_ops.mesh.doctor import Diagnosis
 from ktcp_ops.mesh.finding import Severity
 
@@ -36,7 +37,7 @@ def examine(
     result, diagnoses = doctor.examine(
         engine=make_engine(),
         reporter=console.Progress(),
-        mesh=inventory.load(inventory_names),
+        mesh=load(inventory_names),
         inventories=inventory_names,
         limit=limit,
     )

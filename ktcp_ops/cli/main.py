@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 
 from ktcp_ops import __version__
 from ktcp_ops.cli import answer, bench, bundle, doctor, lab, mesh, observe, probe, waves
+from ktcp_ops.cli.ansible import with_options
 from ktcp_ops.errors import ExitCode, InterruptedByUserError, KtcpError
 
 
@@ -36,13 +37,13 @@ app = typer.Typer(
     epilog="Exit codes: 0 ok, 1 failed, 2 usage, 3 invalid mesh, 4 unreachable, "
     "5 stopped by a gate, 6 drift, 130 interrupted.",
 )
-mesh.app.command(name="bundle")(bundle.make_bundle)
+mesh.with_ansible("bundle")(bundle.make_bundle)
 mesh.app.command(name="dashboard")(observe.show_dashboard)
 mesh.app.command(name="alerts")(observe.show_alerts)
-mesh.app.command(name="probe")(probe.measure)
+mesh.with_ansible("probe")(probe.measure)
 waves.register(mesh.app)
 app.add_typer(mesh.app, name="mesh")
-app.command(name="doctor")(doctor.examine)
+app.command(name="doctor")(with_options("doctor", doctor.examine))
 app.add_typer(lab.app, name="lab")
 app.add_typer(bench.app, name="bench")
 

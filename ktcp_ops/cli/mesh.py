@@ -1,18 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """``ktcp-ops mesh``: the commands about a mesh of relays."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Annotated, Any
 
 import typer
 
 from ktcp_ops import console
+from ktcp_ops.cli.ansible import load, with_options
 from ktcp_ops.cli.answer import Output, OutputOption, give
 from ktcp_ops.cli.watch import watch
 from ktcp_ops.cli.workers import choose, make_engine
 from ktcp_ops.errors import ExitCode, UsageError
-from ktcp_ops.mesh import change, gains, inventory, rollout, schema, status, verify
+from ktcp_ops.mesh import change, gains, rollout, schema, status, verify
 from ktcp_ops.mesh.model import Mesh
 from ktcp_ops.mesh.plan import plan
 from ktcp_ops.mesh.redact import without_keys
@@ -33,6 +34,16 @@ app = typer.Typer(
     Vault passwords come as Ansible wants them, from ansible.cfg or ANSIBLE_VAULT_PASSWORD_FILE.
     """,
 )
+
+
+def with_ansible(name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Make a function the command of a name, with the options of all that run Ansible."""
+
+    def register(function: Callable[..., None]) -> Callable[..., None]:
+        app.command(name=name)(with_options(name, function))
+        return function
+
+    return register
 
 
 Inventories = Annotated[
@@ -62,14 +73,14 @@ Check = Annotated[
 ]
 
 
-@app.command()
+@with_ansible("validate")
 def validate(inventory_names: Inventories, output: OutputOption = Output.TEXT) -> None:
     """Check a mesh without touching any host.
 
     Every error is reported at once, a line each: the file, the key in it, what is wrong and
     how to put it right. Exit code 3 if there is any.
     """
-    mesh = inventory.load(inventory_names)
+    mesh = load(inventory_names)
     counts = {"relays": len(mesh.relays), "pairs": pair_count(mesh), "paths": len(mesh.paths)}
     said = ", ".join(
         f"{number} {word.removesuffix('s') if number == 1 else word}"
@@ -97,7 +108,7 @@ def show_schema() -> None:
     console.print_json(schema.schema())
 
 
-@app.command(name="plan")
+@with_ansible("plan")
 def show_plan(
     inventory_names: Inventories,
     relays: Relays = None,
@@ -122,7 +133,7 @@ def show_plan(
     """
     if drift and not live:
         raise UsageError("--drift needs --live, which asks the relays")
-    mesh = inventory.load(inventory_names)
+    mesh = load(inventory_names)
     nodes = plan(mesh)
     strangers = sorted(set(relays or ()) - set(nodes))
     if strangers:
@@ -188,7 +199,7 @@ def print_node(name: str, node: dict[str, Any]) -> None:
             )
 
 
-@app.command()
+@with_ansible("remove")
 def remove(
     inventory_names: Inventories,
     limit: Limit = None,
@@ -202,7 +213,7 @@ def remove(
     run_action("remove", inventory_names, limit=limit, check=check, output=output)
 
 
-@app.command()
+@with_ansible("drain")
 def drain(
     inventory_names: Inventories,
     limit: Limit = None,
@@ -228,7 +239,7 @@ def drain(
     )
 
 
-@app.command()
+@with_ansible("undrain")
 def undrain(
     inventory_names: Inventories,
     limit: Limit = None,
@@ -264,7 +275,7 @@ def run_action(
         action,
         engine=make_engine(),
         reporter=console.Progress(),
-        mesh=inventory.load(inventory_names),
+        mesh=load(inventory_names),
         inventories=inventory_names,
         limit=limit,
         check=check,
@@ -301,19 +312,20 @@ def print_result(result: RunResult) -> None:
                     str(host.ok),
                     str(host.changed),
                     host.failed_task or "-",
-                    one_line(host.message or "-"),
+                    first_line(host.message or "-"),
                 )
                 for host in result.hosts
             ],
         )
 
 
-def one_line(text: str) -> str:
-    """Fold a message into one line, so that a line stays a host."""
-    return " ".join(text.split())
+def first_line(text: str) -> str:
+    """Take the first line of a message, so that a line stays a host; the rest is told below."""
+    head, *rest = text.strip().splitlines() or [""]
+    return f"{head} (and {len(rest)} lines, see below)" if rest else head
 
 
-@app.command(name="status")
+@with_ansible("status")
 def show_status(
     inventory_names: Inventories,
     limit: Limit = None,
@@ -343,7 +355,7 @@ def show_status(
     """
     if again and (peers or output is Output.JSON):
         raise UsageError("--watch shows one table for eyes: leave out --peers and -o json")
-    mesh = inventory.load(inventory_names)
+    mesh = load(inventory_names)
     if again:
         watch(make_engine(), mesh, inventory_names, limit=limit, interval=interval)
     result, relays = status.fetch(
@@ -367,7 +379,7 @@ def print_status(relays: Sequence[status.RelayStatus], *, peers: bool) -> None:
         console.print_table(status.COLUMNS, [status.row(relay) for relay in relays])
 
 
-@app.command(name="verify")
+@with_ansible("verify")
 def verify_paths(inventory_names: Inventories, output: OutputOption = Output.TEXT) -> None:
     """Check every host, then download through each path and say which hop fails.
 
@@ -380,7 +392,7 @@ def verify_paths(inventory_names: Inventories, output: OutputOption = Output.TEX
     found = verify.check(
         engine=make_engine(),
         reporter=console.Progress(),
-        mesh=inventory.load(inventory_names),
+        mesh=load(inventory_names),
         inventories=inventory_names,
     )
     show = partial(print_verification, found)

@@ -8,10 +8,11 @@ import typer
 
 from ktcp_ops import console
 from ktcp_ops.cli import workers
+from ktcp_ops.cli.ansible import load
 from ktcp_ops.cli.answer import Output, OutputOption, give
 from ktcp_ops.cli.mesh import Check, Inventories, Limit
 from ktcp_ops.errors import ExitCode, worst
-from ktcp_ops.mesh import inventory, probe
+from ktcp_ops.mesh import probe
 
 
 def measure(
@@ -33,7 +34,7 @@ def measure(
     A path changes its way only for a round trip that is ktcp_mesh.auto.min_gain_percent
     shorter. Exit code 4 if a host is unreachable, 1 if one failed.
     """
-    mesh = inventory.load(inventory_names)
+    mesh = load(inventory_names)
     result, found = probe.fetch(
         engine=workers.make_engine(),
         reporter=console.Progress(),

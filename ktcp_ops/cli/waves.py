@@ -10,11 +10,12 @@ import typer
 
 from ktcp_ops import console
 from ktcp_ops.cli import mesh as commands
+from ktcp_ops.cli.ansible import load, with_options
 from ktcp_ops.cli.answer import Output, OutputOption, give
 from ktcp_ops.cli.mesh import Check, Inventories, Limit
 from ktcp_ops.cli.workers import make_engine
 from ktcp_ops.errors import ExitCode, KtcpError, UsageError
-from ktcp_ops.mesh import history, inventory, rollout, waves
+from ktcp_ops.mesh import history, rollout, waves
 from ktcp_ops.mesh.campaign import Campaign, Rules, resumable
 from ktcp_ops.mesh.journal import Journal, Run
 from ktcp_ops.mesh.model import Mesh
@@ -205,7 +206,7 @@ def print_one(run: Run) -> None:
 def carry_out(request: Request, *, resume: bool) -> None:
     """Bring a change to the mesh, print what came of it, and end with its exit code."""
     steps = waves.parse_steps(request.steps)
-    mesh = inventory.load(request.inventories)
+    mesh = load(request.inventories)
     journal = Journal.of(request.inventories)
     run = resumed(request, journal, mesh) if resume else planned(request, mesh, steps)
     if run is None:
@@ -268,5 +269,5 @@ def register(app: typer.Typer) -> None:
     """Add the commands to those of ``ktcp-ops mesh``."""
     texts = {"rollout": ROLLOUT, "upgrade": UPGRADE, "rollback": ROLLBACK}
     for action, text in texts.items():
-        app.command(name=action, help=text)(command(action))
+        app.command(name=action, help=text)(with_options(action, command(action)))
     app.command(name="history")(show_history)

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from ktcp_ops.cli import ansible
 from ktcp_ops.errors import UsageError
 from ktcp_ops.run.engine import Engine, LocalEngine
 from ktcp_ops.run.workers import Worker, WorkersEngine
@@ -50,5 +51,13 @@ def choose(
 
 
 def make_engine() -> Engine:
-    """Choose what runs Ansible."""
-    return WorkersEngine(chosen.get()) if chosen.get() else LocalEngine()
+    """Choose what runs Ansible.
+
+    Raises:
+        UsageError: for options that do not reach workers.
+    """
+    options, log = ansible.chosen.get(), ansible.log.get()
+    if not chosen.get():
+        return LocalEngine(options, log)
+    ansible.refuse_for_workers(options)
+    return WorkersEngine(chosen.get(), options, log)

@@ -85,7 +85,8 @@ def compare(node: Node, status: RelayStatus, host: HostResult | None) -> RelayCh
     tasks = host.changed_tasks if host else ()
     state = State() if status.absent else status.state
     if state is None:
-        return RelayChanges(relay=status.relay, reason=f"it was not asked: {status.reason}")
+        why = status.reason.splitlines()[0]
+        return RelayChanges(relay=status.relay, reason=f"it was not asked: {why}")
     loaded = state.version.get("module")
     return RelayChanges(
         relay=status.relay,
@@ -103,7 +104,8 @@ def doubt(host: HostResult | None) -> str:
         return "there was no dry run"
     if host.state in (HostState.OK, HostState.CHANGED):
         return ""
-    return f"the dry run is {host.state}: {host.message or 'no reason given'}"
+    why = (host.message or "no reason given").splitlines()[0]
+    return f"the dry run is {host.state}: {why}"
 
 
 @dataclass(frozen=True, kw_only=True)

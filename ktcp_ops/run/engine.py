@@ -17,8 +17,10 @@ from ktcp_ops.run.environment import ansible_environment, as_the_user_has_it, ca
 from ktcp_ops.run.events import Tally
 from ktcp_ops.run.hosts import tasks_of
 from ktcp_ops.run.job import Job
+from ktcp_ops.run.options import Options
 from ktcp_ops.run.reporter import Reporter
 from ktcp_ops.run.result import RunResult
+from ktcp_ops.run.transcript import Transcript, Unheard, pass_on
 from ktcp_ops.signals import handled
 
 ANSWERS = {r"Are you sure you want to continue connecting.*\?\s*$": "no"}
@@ -35,6 +37,12 @@ class Engine(Protocol):
 class LocalEngine:
     """Runs jobs by ansible-runner on this host."""
 
+    def __init__(
+        self, options: Options | None = None, transcript: Transcript | None = None
+    ) -> None:
+        self.options = options or Options()
+        self.transcript = transcript or Unheard()
+
     def run(self, job: Job, reporter: Reporter) -> RunResult:
         """Run a job; Ctrl-C and SIGTERM end it within a second and give a canceled result."""
         tally = Tally(reporter, job.keep, job.hosts)
@@ -43,6 +51,7 @@ class LocalEngine:
         def take(event: dict[str, Any]) -> bool:
             if event.get("event") == "playbook_on_start":
                 stop.process = event.get("pid")
+            pass_on(event, self.transcript)
             tally.feed(event)
             return False  # no copy of the event on disk
 
@@ -56,7 +65,7 @@ class LocalEngine:
                     playbook=str(job.playbook),
                     inventory=list(job.inventories),
                     limit=job.limit,
-                    cmdline="--check --diff" if job.check else None,
+                    cmdline=self.options.command_line(check=job.check),
                     extravars=dict(job.variables),
                     envvars={**ansible_environment(), **callbacks()},
                     # A question that nobody sees must not hold the run up.

@@ -21,6 +21,9 @@ OUTCOMES = {
     "runner_on_unreachable": "unreachable",
 }
 COMPLAINT_LINES = 12
+SHOWN_LINES = 25
+"""Of a program that failed; the log has all."""
+EMPTY = ("non-zero return code", "non-zero return code.", "MODULE FAILURE")
 
 
 @dataclass
@@ -163,10 +166,17 @@ def task_name(data: Event) -> str:
 
 
 def message_of(result: Mapping[str, Any]) -> str:
-    """Say in one paragraph why a task failed: its message, and what the program said last."""
+    """Say why a task failed: its message, and below it the last lines that its program said."""
     if "censored" in result:
         return str(result["censored"])
     message = result.get("msg", "")
     text = "; ".join(map(str, message)) if isinstance(message, list) else str(message)
-    said = str(result.get("stderr") or result.get("module_stderr") or "").strip().splitlines()
-    return ": ".join(part for part in (text.strip(), *said[-1:]) if part) or "no reason given"
+    words = (result.get(key) for key in ("stderr", "module_stderr", "stdout", "module_stdout"))
+    said = next((str(each).strip() for each in words if each and str(each).strip()), "")
+    lines = said.splitlines()
+    left = len(lines) - SHOWN_LINES
+    shown = [f"... and {left} lines before, which are in the log", *lines[left:]]
+    # Of a program that ended badly, Ansible says no more than that it did.
+    head = [] if lines and text.strip() in EMPTY else [text.strip()]
+    parts = [*head, *(shown if left > 0 else lines)]
+    return "\n".join(part for part in parts if part) or "no reason given"

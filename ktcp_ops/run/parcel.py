@@ -20,6 +20,7 @@ import ansible_runner
 from ktcp_ops.run import hosts
 from ktcp_ops.run.environment import ansible_environment, collection_root
 from ktcp_ops.run.job import Job
+from ktcp_ops.run.options import Options
 
 MEMORY = Path("/dev/shm")
 """Files in it are on no disk."""
@@ -52,7 +53,9 @@ def lay_out(job: Job, directory: Path) -> str:
     return f"playbooks/{job.playbook.name}"
 
 
-def pack(job: Job, directory: Path, playbook: str, inventory: Mapping[str, Any]) -> Path:
+def pack(
+    job: Job, directory: Path, playbook: str, inventory: Mapping[str, Any], options: Options
+) -> Path:
     """Write the stream that lets a worker run a laid out job over its hosts.
 
     Returns:
@@ -66,7 +69,7 @@ def pack(job: Job, directory: Path, playbook: str, inventory: Mapping[str, Any])
             private_data_dir=str(directory),
             playbook=playbook,
             inventory=dict(inventory),
-            cmdline="--check --diff" if job.check else None,
+            cmdline=options.command_line(check=job.check),
             extravars=dict(job.variables),
             envvars=worker_environment(),
             settings={"pexpect_timeout": 1, "suppress_ansible_output": True},

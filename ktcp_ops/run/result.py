@@ -72,8 +72,13 @@ class RunResult:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What is to be said of the run besides its hosts, a sentence each."""
-        found = [self.complaint] if self.complaint else []
+        """What is to be said besides a line a host: long failures, and what ails the run."""
+        found = [
+            f"{host.host}: {host.failed_task}: {host.message}"
+            for host in self.hosts
+            if host.failed_task and "\n" in (host.message or "")
+        ]
+        found += [self.complaint] if self.complaint else []
         if self.complete and not self.hosts:
             found.append("no host was selected; see --limit and the inventory")
         if self.canceled:

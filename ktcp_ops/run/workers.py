@@ -27,8 +27,10 @@ from ktcp_ops.run.events import Tally
 from ktcp_ops.run.hosts import tasks_of
 from ktcp_ops.run.inventory import listing, portion
 from ktcp_ops.run.job import Job
+from ktcp_ops.run.options import Options
 from ktcp_ops.run.reporter import Reporter
 from ktcp_ops.run.result import RunResult
+from ktcp_ops.run.transcript import Transcript, Unheard, pass_on
 
 SSH = (
     "ssh",
@@ -119,8 +121,15 @@ Item = tuple[Share, dict[str, Any] | None]
 class WorkersEngine:
     """Splits a job's hosts among workers, in the order of their names, and runs all at once."""
 
-    def __init__(self, workers: Sequence[Worker]) -> None:
+    def __init__(
+        self,
+        workers: Sequence[Worker],
+        options: Options | None = None,
+        transcript: Transcript | None = None,
+    ) -> None:
         self.workers = tuple(workers)
+        self.options = options or Options()
+        self.transcript = transcript or Unheard()
 
     def run(self, job: Job, reporter: Reporter) -> RunResult:
         """Run a job; Ctrl-C and SIGTERM end the commands that reach the workers.
@@ -135,7 +144,7 @@ class WorkersEngine:
             with parcel.memory_directory() as directory, interrupts_set(wanted):
                 parcels = self.prepare(job, directory)
                 with running(parcels, furthest, job) as shares:
-                    follow(shares, wanted, directory)
+                    follow(shares, wanted, directory, self.transcript)
                     return merged(shares, canceled=wanted.is_set())
         except KtcpError as error:
             return RunResult(hosts=(), complete=False, complaint=error.message)
@@ -151,9 +160,13 @@ class WorkersEngine:
         playbook = parcel.lay_out(job, private)
         shares = split(hosts, self.workers[:1] if job.together else self.workers)
         return [
-            (worker, own, parcel.pack(job, private, playbook, portion(known, own)))
+            (worker, own, self.pack(job, private, playbook, portion(known, own)))
             for worker, own in shares
         ]
+
+    def pack(self, job: Job, private: Path, playbook: str, inventory: dict[str, Any]) -> Path:
+        """Write what one worker gets."""
+        return parcel.pack(job, private, playbook, inventory, self.options)
 
 
 def hosts_in(listing: dict[str, Any]) -> set[str]:
@@ -209,7 +222,9 @@ def start(worker: Worker, source: IO[bytes], complaints: IO[bytes]) -> subproces
         raise KtcpError(f"worker {worker.name}: {error}") from error
 
 
-def follow(shares: Sequence[Share], wanted: threading.Event, directory: Path) -> None:
+def follow(
+    shares: Sequence[Share], wanted: threading.Event, directory: Path, transcript: Transcript
+) -> None:
     """Feed each worker's events to its tally, all from this thread, until all have ended."""
     items: queue.SimpleQueue[Item] = queue.SimpleQueue()
     for number, share in enumerate(shares):
@@ -227,6 +242,7 @@ def follow(shares: Sequence[Share], wanted: threading.Event, directory: Path) ->
         except queue.Empty:
             continue
         if event is not None:
+            pass_on(event, transcript)
             share.tally.feed(event)
             continue
         share.ended = True

@@ -74,7 +74,7 @@ def test_a_run_with_every_outcome() -> None:
             host="rs",
             state=HostState.FAILED,
             failed_task="build",
-            message="no headers: dkms: two",
+            message="no headers\ndkms: one\ndkms: two",
         ),
         HostResult(
             host="rx", state=HostState.UNREACHABLE, failed_task="build", message="timed out"
@@ -84,7 +84,7 @@ def test_a_run_with_every_outcome() -> None:
     assert recorder.heard == [
         ("task", 1, "build"),
         ("host", "rc", "changed", ""),
-        ("host", "rs", "failed", "no headers: dkms: two"),
+        ("host", "rs", "failed", "no headers\ndkms: one\ndkms: two"),
         ("host", "rx", "unreachable", "timed out"),
         ("task", 2, "ktcp_module: load"),
         ("host", "rc", "ok", ""),
@@ -182,12 +182,24 @@ def test_unknown_events_are_passed_over() -> None:
         ({"msg": "x"}, "x"),
         ({"msg": ["a", "b"]}, "a; b"),
         ({"censored": "hidden", "msg": "secret"}, "hidden"),
-        ({"module_stderr": "Traceback\nboom"}, "boom"),
+        ({"module_stderr": "Traceback\nboom"}, "Traceback\nboom"),
+        (
+            {"msg": "non-zero return code", "stderr": "a: is wrong\nb: is wrong\n"},
+            "a: is wrong\nb: is wrong",
+        ),
+        ({"msg": "non-zero return code", "stdout": "it broke"}, "it broke"),
+        ({"msg": "non-zero return code"}, "non-zero return code"),
         ({}, "no reason given"),
     ],
 )
 def test_messages(res: dict[str, Any], message: str) -> None:
     assert message_of(res) == message
+
+
+def test_of_a_long_failure_the_last_lines_are_told() -> None:
+    lines = [f"line {number}" for number in range(40)]
+    message = message_of({"msg": "non-zero return code", "stderr": "\n".join(lines)})
+    assert message.splitlines() == ["... and 15 lines before, which are in the log", *lines[15:]]
 
 
 def test_a_result_as_data() -> None:

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The options that every command has which runs Ansible, and the log of what it says."""
+
+import functools
+import inspect
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ktcp_ops import console
+from ktcp_ops.errors import UsageError
+from ktcp_ops.mesh import inventory
+from ktcp_ops.mesh.log import Log
+from ktcp_ops.mesh.model import Mesh
+from ktcp_ops.run.options import Options
+
+USUAL = Options()
+chosen: ContextVar[Options] = ContextVar("options", default=USUAL)
+log: ContextVar[Log | None] = ContextVar("log", default=None)
+
+MEMORY = Path("/dev/shm")
+"""Files in it are on no disk."""
+
+
+def options(
+    *,
+    verbose: Annotated[
+        int,
+        typer.Option(
+            "--verbose", "-v", count=True, help="Show what Ansible says; -vvv: more of it."
+        ),
+    ] = 0,
+    diff: Annotated[
+        bool, typer.Option("--diff", help="Show what files gain and lose, on stderr.")
+    ] = False,
+    forks: Annotated[
+        int | None, typer.Option("--forks", "-f", min=1, help="Hosts at a time.")
+    ] = None,
+    extra: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--extra-vars",
+            "-e",
+            metavar="VARIABLES",
+            help="Variables for the playbooks, as ansible-playbook takes them. The mesh itself is "
+            "what the inventory says.",
+        ),
+    ] = None,
+    ask_become: Annotated[
+        bool,
+        typer.Option("--ask-become-pass", "-K", help="Ask for the password that sudo wants."),
+    ] = False,
+    ask_vault: Annotated[
+        bool, typer.Option("--ask-vault-pass", "-J", help="Ask for the vault's password.")
+    ] = False,
+) -> Options:
+    """Take the options; the signature is what commands get."""
+    return Options(
+        verbosity=verbose,
+        diff=diff,
+        forks=forks,
+        variables=tuple(extra or ()),
+        ask_become=ask_become,
+        ask_vault=ask_vault,
+    )
+
+
+def with_options(name: str, command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of ``options``, and a log that its end names."""
+    own, more = inspect.signature(command), inspect.signature(options)
+
+    @functools.wraps(command)
+    def run(**values: Any) -> None:  # noqa: ANN401 - each command has its own
+        wanted = options(**{key: values.pop(key) for key in more.parameters})
+        book = Log(name, console.print_note, verbose=wanted.verbosity > 0, diff=wanted.diff)
+        chosen.set(wanted)
+        log.set(book)
+        console.drawn.set(not (wanted.verbosity or wanted.diff))
+        try:
+            with passwords(wanted):
+                command(**values)
+        finally:
+            if book.path:
+                console.print_note(f"log: {book.path}")
+
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    every = [*own.parameters.values(), *more.parameters.values()]
+    run.__signature__ = own.replace(  # type: ignore[attr-defined]
+        parameters=[parameter.replace(kind=keyword) for parameter in every]
+    )
+    run.__annotations__ = {**command.__annotations__, **options.__annotations__, "return": None}
+    return run
+
+
+def load(inventories: Sequence[str]) -> Mesh:
+    """Read the mesh; the log is told its keys, so that none gets into it."""
+    mesh = inventory.load(inventories)
+    book = log.get()
+    if book:
+        book.learn(mesh.keys.values())
+    return mesh
+
+
+@contextmanager
+def passwords(wanted: Options) -> Iterator[None]:
+    """Ask for passwords, and let Ansible find them: in files in memory while the body runs."""
+    asked = {
+        "ANSIBLE_VAULT_PASSWORD_FILE": "Vault password" if wanted.ask_vault else "",
+        "ANSIBLE_BECOME_PASSWORD_FILE": "BECOME password" if wanted.ask_become else "",
+    }
+    before = {name: os.environ.get(name) for name in asked}
+    base = MEMORY if os.access(MEMORY, os.W_OK) else None
+    with tempfile.TemporaryDirectory(prefix="ktcp-passwords-", dir=base) as directory:
+        try:
+            for name, question in asked.items():
+                if question:
+                    path = Path(directory) / name
+                    path.touch(mode=0o600)
+                    path.write_text(console.ask_secret(f"{question}: ") + "\n", encoding="utf-8")
+                    os.environ[name] = str(path)
+            yield
+        finally:
+            for name, value in before.items():
+                if value is None:
+                    os.environ.pop(name, None)
+                else:
+                    os.environ[name] = value
+
+
+def refuse_for_workers(wanted: Options) -> None:
+    """Refuse what cannot reach workers.
+
+    Raises:
+        UsageError: naming the option and what to do instead.
+    """
+    if wanted.ask_become:
+        raise UsageError(
+            "-K: does not reach workers; set ansible_become_password in a vaulted file"
+        )
+    if any(text.startswith("@") for text in wanted.variables):
+        raise UsageError("-e @FILE: does not reach workers; write the variables themselves")
