@@ -57,6 +57,17 @@ def ask_secret(question: str) -> str:
     return stderr().input(Text(question), password=True)
 
 
+def confirm(question: str) -> bool:
+    """Ask a question on the terminal; without one, and without an answer, it is no."""
+    if not sys.stdin.isatty():
+        return False
+    try:
+        answer = stderr().input(Text(f"{question} [y/N] "))
+    except EOFError:
+        return False
+    return answer.strip().lower() in ("y", "yes")
+
+
 def print_line(text: str, style: str = "") -> None:
     """Print one line of data on stdout; ``style`` is a name of ``STYLES`` or nothing."""
     if style:

@@ -204,13 +204,30 @@ def remove(
     inventory_names: Inventories,
     limit: Limit = None,
     check: Check = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask first.")] = False,
     output: OutputOption = Output.TEXT,
 ) -> None:
     """Take KTCP off the hosts: steering first, then the module, then every file.
 
-    Runs playbooks/teardown.yml. Traffic goes on by plain routing; open splits are reset.
+    Runs playbooks/teardown.yml. Traffic goes on by plain routing; open splits are reset. It
+    asks first, unless --yes or --check is given; where there is no terminal to ask on, it is
+    refused without one of them (exit code 2).
     """
+    if not (yes or check):
+        confirm_removal(load(inventory_names), limit)
     run_action("remove", inventory_names, limit=limit, check=check, output=output)
+
+
+def confirm_removal(mesh: Mesh, limit: str | None) -> None:
+    """Ask whether KTCP is to be removed.
+
+    Raises:
+        UsageError: when the answer is no, or nobody can be asked.
+    """
+    whom = f"the hosts of --limit {limit}" if limit else f"all {len(mesh.relays)} relays"
+    question = f"Remove KTCP from {whom}, which resets the splits that live there?"
+    if not console.confirm(question):
+        raise UsageError("nothing was removed; --yes removes without a question")
 
 
 @with_ansible("drain")

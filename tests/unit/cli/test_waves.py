@@ -180,7 +180,7 @@ def test_history_has_all_that_changed_a_relay(
     fleet.fates["teardown", "rs"] = "failed"
     assert main.run(["mesh", "drain", "-i", "inv", "--limit", "rs"]) == 0
     assert main.run(["mesh", "rollout", "-i", "inv"]) == 0
-    assert main.run(["mesh", "remove", "-i", "inv", "--limit", "rs"]) == 1
+    assert main.run(["mesh", "remove", "-i", "inv", "--yes", "--limit", "rs"]) == 1
     capsys.readouterr()
     assert main.run(["mesh", "history", "-i", "inv"]) == 0
     _, *lines = capsys.readouterr().out.splitlines()

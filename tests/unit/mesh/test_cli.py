@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The commands, with a mesh in memory and a fake engine: exit codes, stdout, stderr."""
 
+import io
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -163,7 +164,7 @@ def test_remove_gives_a_line_a_host(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     use(monkeypatch, FakeEngine(OK, GONE))
-    assert main.run(["mesh", "remove", "-i", "inv"]) == 4
+    assert main.run(["mesh", "remove", "-i", "inv", "--yes"]) == 4
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 3
     assert lines[1].split() == ["rc", "changed", "9", "4", "-", "-"]
@@ -187,7 +188,7 @@ def test_exit_codes(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     use(monkeypatch, engine)
-    assert main.run(["mesh", "remove", "-i", "inv"]) == code
+    assert main.run(["mesh", "remove", "-i", "inv", "--yes"]) == code
     assert said in capsys.readouterr().err
     assert engine.jobs[0].playbook.name == "teardown.yml"
 
@@ -361,7 +362,9 @@ OUTCOMES = [
 ]
 
 
-@pytest.mark.parametrize("command", [*COMMANDS, "plan --live", "plan --live --drift", "history"])
+@pytest.mark.parametrize(
+    "command", [*COMMANDS[:-1], "remove --yes", "plan --live", "plan --live --drift", "history"]
+)
 @pytest.mark.parametrize("engine", OUTCOMES)
 def test_the_exit_code_in_json_is_the_exit_code(
     command: str,
@@ -382,8 +385,8 @@ def test_an_error_is_data_too(
 ) -> None:
     use(monkeypatch, FakeEngine(OK))
     monkeypatch.setattr(hosts, "hosts_of", lambda _job: [])
-    for command in ("status", "drain", "undrain", "remove"):
-        arguments = ["mesh", command, "-i", "inv", "--limit", "nosuch"]
+    for command in ("status", "drain", "undrain", "remove --yes"):
+        arguments = ["mesh", *command.split(), "-i", "inv", "--limit", "nosuch"]
         assert main.run([*arguments, "-o", "json"]) == 2
         data = json.loads(capsys.readouterr().out)
         assert data["exit_code"] == 2
@@ -404,3 +407,35 @@ def test_a_plan_of_changes_names_relays_that_were_not_asked(
     use(monkeypatch, FakeEngine(OK, canceled=True, complete=False))
     assert main.run(["mesh", "plan", "-i", "inv", "--live"]) == 130
     assert "rs: unknown: it was not asked: the run did not come to it" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("answer", "removed"), [("y", True), ("yes ", True), ("", False), ("n", False)]
+)
+def test_remove_asks_first(
+    answer: str,
+    removed: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    engine = FakeEngine(OK)
+    use(monkeypatch, engine)
+    terminal = io.StringIO(f"{answer}\n")
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    monkeypatch.setattr("sys.stdin", terminal)
+    assert main.run(["mesh", "remove", "-i", "inv"]) == (0 if removed else 2)
+    assert [job.playbook.name for job in engine.jobs] == ["teardown.yml"] * removed
+    said = capsys.readouterr()
+    assert "Remove KTCP from all 2 relays" in said.out + said.err
+    assert ("nothing was removed" in said.err) is not removed
+
+
+def test_remove_is_refused_where_nobody_can_be_asked(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    engine = FakeEngine(OK)
+    use(monkeypatch, engine)
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
+    assert main.run(["mesh", "remove", "-i", "inv", "--limit", "rc"]) == 2
+    assert engine.jobs == []
+    assert "--yes" in capsys.readouterr().err
