@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from ktcp_ops import __version__
-from ktcp_ops.cli import answer, bench, bundle, doctor, lab, mesh, observe, probe, waves
+from ktcp_ops.cli import answer, bench, bundle, doctor, init, lab, mesh, observe, probe, waves
 from ktcp_ops.cli.ansible import with_options
 from ktcp_ops.errors import ExitCode, InterruptedByUserError, KtcpError
 
@@ -37,6 +37,7 @@ app = typer.Typer(
     epilog="Exit codes: 0 ok, 1 failed, 2 usage, 3 invalid mesh, 4 unreachable, "
     "5 stopped by a gate, 6 drift, 130 interrupted.",
 )
+mesh.app.command(name="init")(init.make_inventory)
 mesh.with_ansible("bundle")(bundle.make_bundle)
 mesh.app.command(name="dashboard")(observe.show_dashboard)
 mesh.app.command(name="alerts")(observe.show_alerts)
