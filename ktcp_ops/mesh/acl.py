@@ -6,12 +6,16 @@ in several pieces counts as allowing it. The list works as in the module: the fi
 rule that matches decides, and what no rule matches is denied.
 """
 
-from collections.abc import Iterable, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
 from typing import Self
 
 from ktcp_ops.mesh.model import ExitRule
 from ktcp_ops.mesh.values import ALL_PORTS, Network, PortRange
+
+Address = IPv4Address | IPv6Address
 
 
 @dataclass(frozen=True)
@@ -53,21 +57,72 @@ class Refusal:
     rule: int | None
 
 
-def refusal(
-    rules: Sequence[ExitRule], network: Network, ports: Iterable[PortRange] | None
-) -> Refusal | None:
-    """Find what the list refuses of a destination; None when it allows all of it."""
-    open_targets = [Rectangle.of(network, some) for some in ports or (ALL_PORTS,)]
-    for number, rule in enumerate(rules):
-        if rule.prefix.version != network.version:
-            continue
-        for some in rule.ports or (ALL_PORTS,):
-            area = Rectangle.of(rule.prefix, some)
-            undecided: list[Rectangle] = []
-            for target in open_targets:
-                common, rest = target.cut(area)
-                if common and rule.action == "deny":
-                    return Refusal(number)
-                undecided += rest
-            open_targets = undecided
-    return Refusal(None) if open_targets else None
+class ExitList:
+    """An exit list that finds the rules about a destination without reading all of them.
+
+    ``spared`` are addresses to which no flow is ever sent, so that denying them denies nothing.
+    """
+
+    def __init__(self, rules: Sequence[ExitRule], spared: Iterable[Address] = ()) -> None:
+        self.rules = rules
+        self.around: dict[tuple[int, int, int], list[int]] = {}
+        self.places: dict[int, list[tuple[int, int]]] = {4: [], 6: []}
+        for number, rule in enumerate(rules):
+            net = rule.prefix
+            low = int(net.network_address)
+            self.around.setdefault((net.version, net.prefixlen, low), []).append(number)
+            self.places[net.version].append((low, number))
+        for places in self.places.values():
+            places.sort()
+        self.lengths = sorted({(rule.prefix.version, rule.prefix.prefixlen) for rule in rules})
+        self.spared: dict[int, list[int]] = {4: [], 6: []}
+        for address in sorted(set(spared), key=int):
+            self.spared[address.version].append(int(address))
+
+    def about(self, network: Network) -> list[int]:
+        """Number the rules that match some of a network's addresses, in their order.
+
+        Prefixes nest or are disjoint: they lie around the network or inside of it.
+        """
+        found = set(self.inside(network))
+        low, bits = int(network.network_address), network.max_prefixlen
+        for version, length in self.lengths:
+            if version == network.version and length <= network.prefixlen:
+                start = low >> (bits - length) << (bits - length)
+                found.update(self.around.get((version, length, start), ()))
+        return sorted(found)
+
+    def inside(self, network: Network) -> Iterator[int]:
+        """Number the rules whose prefix begins in a network."""
+        places = self.places[network.version]
+        first = bisect_left(places, (int(network.network_address), -1))
+        last = bisect_right(places, (int(network.broadcast_address), len(self.rules)))
+        yield from (
+            number
+            for _, number in places[first:last]
+            if self.rules[number].prefix.prefixlen >= network.prefixlen
+        )
+
+    def refusal(self, network: Network, ports: Iterable[PortRange] | None) -> Refusal | None:
+        """Find what the list refuses of a destination; None when it allows all of it."""
+        open_targets = [Rectangle.of(network, some) for some in ports or (ALL_PORTS,)]
+        for number in self.about(network):
+            rule = self.rules[number]
+            for some in rule.ports or (ALL_PORTS,):
+                area = Rectangle.of(rule.prefix, some)
+                undecided: list[Rectangle] = []
+                for target in open_targets:
+                    common, rest = target.cut(area)
+                    if common and rule.action == "deny" and not self.spares(common, network):
+                        return Refusal(number)
+                    undecided += rest
+                open_targets = undecided
+            if not open_targets:
+                return None
+        return Refusal(None) if any(not self.spares(t, network) for t in open_targets) else None
+
+    def spares(self, area: Rectangle, network: Network) -> bool:
+        """Tell whether no flow is ever sent to any address of an area."""
+        spared = self.spared[network.version]
+        inside = bisect_right(spared, area.high) - bisect_left(spared, area.low)
+        return inside == area.high - area.low + 1

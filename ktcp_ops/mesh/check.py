@@ -17,11 +17,22 @@ from ktcp_ops.mesh.description import key_path
 from ktcp_ops.mesh.model import MAX_BACKUPS, MAX_HOPS, RETURN_MARK, Mesh, Path, Relay, Way
 from ktcp_ops.mesh.values import ALL_PORTS, Endpoint, Network, PortRange
 
-NEVER_A_TARGET = tuple(
-    ip_network(text)
-    for text in ("127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4", "::1/128", "fe80::/10", "ff00::/8")
-)
-"""What a relay never connects to, whatever its exit list says."""
+NEVER_A_TARGET = {
+    ip_network(text): what
+    for text, what in {
+        "0.0.0.0/8": "of no network",
+        "127.0.0.0/8": "loopback",
+        "169.254.0.0/16": "link-local",
+        "224.0.0.0/4": "multicast",
+        "255.255.255.255/32": "broadcast",
+        "::1/128": "loopback",
+        "::/96": "IPv4 in the form of IPv6",
+        "::ffff:0:0/96": "IPv4 in the form of IPv6",
+        "fe80::/10": "link-local",
+        "ff00::/8": "multicast",
+    }.items()
+}
+"""What a relay never connects to, whatever its exit list says, and why."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +95,11 @@ def not_a_relay(name: str, mesh: Mesh) -> str:
         f"{name!r} is not a relay; write {' or '.join(near) or 'the name of a relay'}, "
         f"or add the host to group {mesh.relays_group}"
     )
+
+
+def never_a_target(network: Network) -> str | None:
+    """Tell what a network is that no relay connects to; None where one may."""
+    return next((what for never, what in NEVER_A_TARGET.items() if covers(never, network)), None)
 
 
 def ports_differ(subject: Subject) -> Iterator[Problem]:
@@ -334,14 +350,14 @@ def paths_have_destinations(subject: Subject) -> Iterator[Problem]:
 
 
 def destinations_are_targets(subject: Subject) -> Iterator[Problem]:
-    """No relay connects to loopback, link-local or multicast addresses."""
+    """Some addresses no relay connects to."""
     for number, path in subject.paths:
         for place, network in enumerate(path.destinations):
-            if any(covers(never, network) for never in NEVER_A_TARGET):
+            what = never_a_target(network)
+            if what:
                 yield Problem(
                     at("paths", number, "destinations", place),
-                    f"{network} is loopback, link-local or multicast, which no relay connects to; "
-                    "remove it",
+                    f"{network} is {what}, to which no relay connects; remove it",
                 )
 
 
@@ -351,11 +367,12 @@ def services_have_targets(subject: Subject) -> Iterator[Problem]:
         if path.service is None:
             continue
         key, target = at("paths", number, "service", "target"), path.service.target.address
-        if target.is_unspecified or any(target in never for never in NEVER_A_TARGET):
+        what = never_a_target(ip_network(target))
+        if what:
             yield Problem(
                 key,
-                f"{target} is unspecified, loopback, link-local or multicast, "
-                "which no relay connects to; name the target by an address of its own",
+                f"{target} is {what}, to which no relay connects; "
+                "name the target by an address of its own",
             )
         for name in path.possible_exits:
             relay = subject.mesh.relays.get(name)
@@ -544,11 +561,13 @@ def exits_allow_paths(subject: Subject) -> Iterator[Problem]:
     """A path's exits let its flows out; without a list a relay lets nothing out."""
     if "exits" in subject.doubts.sections:
         return
+    spared = [address for _, address in relay_addresses(subject.mesh)]
+    lists = {name: acl.ExitList(rules, spared) for name, rules in subject.mesh.exits.items()}
     for number, path, name in subject.sound_exits():
         if name in subject.doubts.exits or not path.targets:
             continue
         if subject.mesh.exits.get(name):
-            yield from exit_allows_path(subject.mesh, number, path, name)
+            yield from exit_allows_path(lists[name], number, path, name)
         else:
             wanted = ", ".join(f"{{allow: {network}}}" for network in path.targets)
             yield Problem(
@@ -558,10 +577,20 @@ def exits_allow_paths(subject: Subject) -> Iterator[Problem]:
             )
 
 
-def exit_allows_path(mesh: Mesh, number: int, path: Path, name: str) -> Iterator[Problem]:
+def relay_addresses(mesh: Mesh) -> Iterator[tuple[str, acl.Address]]:
+    """Give the addresses of all relays, each with the relay's name."""
+    for name, relay in sorted(mesh.relays.items()):
+        for address in (relay.ktcp_address, relay.ktcp_address6):
+            if address:
+                yield name, address
+
+
+def exit_allows_path(
+    exit_list: acl.ExitList, number: int, path: Path, name: str
+) -> Iterator[Problem]:
     """Each target passes the list of an exit of the path as a whole."""
     for place, network in enumerate(path.targets):
-        found = acl.refusal(mesh.exits[name], network, path.target_ports)
+        found = exit_list.refusal(network, path.target_ports)
         if found is None:
             continue
         wanted = ("service", "target") if path.service else ("destinations", place)

@@ -8,6 +8,7 @@ and shared: a thousand relays take a thousand lines and not a million.
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Address, IPv6Address
 from itertools import pairwise
@@ -74,6 +75,7 @@ def plan(mesh: Mesh) -> dict[str, Node]:
 def node(mesh: Mesh, name: str, paths: Sequence[Path], neighbours: "Neighbours") -> Node:
     """Compute the node of one relay, where ``paths`` begin."""
     marks = assign_marks(paths)
+    chains = chain_names(name, list(marks))
     peers, addresses = neighbours.of(name)
     listeners = [f"add relay {mesh.ports.relay}"] if peers else []
     if paths:
@@ -90,7 +92,7 @@ def node(mesh: Mesh, name: str, paths: Sequence[Path], neighbours: "Neighbours")
         },
         "keys": {number: mesh.keys[number] for number in sorted(mesh.keys)},
         "steering": [
-            chain(mesh, name, way, mark, [path for path in paths if path.way == way])
+            chain(mesh, chains[way], mark, [path for path in paths if path.way == way])
             for way, mark in marks.items()
         ],
         "relay_port": mesh.ports.relay,
@@ -227,6 +229,25 @@ def exit_lines(mesh: Mesh, name: str) -> list[str]:
     return lines
 
 
+def chain_names(ingress: str, ways: Sequence[Way]) -> dict[Way, str]:
+    """Name the chains of an ingress, each by its own name, whatever dashes relays have in theirs.
+
+    Through ``eu-west`` and through ``eu`` and ``west`` are two ways.
+    """
+    names = {way: chain_name(ingress, way) for way in ways}
+    given = Counter(names.values())
+    return {
+        way: name if given[name] == 1 else with_digest(name, repr(way))
+        for way, name in names.items()
+    }
+
+
+def with_digest(name: str, full: str) -> str:
+    """Cut a chain's name and end it in a digest of all that it stands for."""
+    digest = hashlib.sha256(full.encode()).hexdigest()[:8]
+    return f"{name[: CHAIN_LENGTH - 9]}-{digest}"
+
+
 def chain_name(ingress: str, way: Way) -> str:
     """Name a chain after its relays; a name that iptables would not take ends in a digest."""
     # No relay's name has a +, so what is not a relay is told apart from one, by the digest.
@@ -237,11 +258,10 @@ def chain_name(ingress: str, way: Way) -> str:
     clean = re.sub(r"[^A-Za-z0-9._-]", "_", full)
     if clean == full and len(full) <= CHAIN_LENGTH:
         return full
-    digest = hashlib.sha256(full.encode()).hexdigest()[:8]
-    return f"{clean[: CHAIN_LENGTH - 9]}-{digest}"
+    return with_digest(clean, full)
 
 
-def chain(mesh: Mesh, ingress: str, way: Way, mark: int, paths: Sequence[Path]) -> Chain:
+def chain(mesh: Mesh, name: str, mark: int, paths: Sequence[Path]) -> Chain:
     """Compute the chain of one way and all paths that take it."""
     found: dict[int, list[tuple[int, int, Rule]]] = {4: [], 6: []}
     for path in paths:
@@ -256,7 +276,7 @@ def chain(mesh: Mesh, ingress: str, way: Way, mark: int, paths: Sequence[Path]) 
         for version, places in found.items()
     }
     return {
-        "chain": chain_name(ingress, way),
+        "chain": name,
         "mark": f"{mark:#x}",
         "client_port": mesh.ports.client,
         "rules4": rules[4],

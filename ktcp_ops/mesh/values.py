@@ -145,6 +145,8 @@ def key(value: object) -> str:
         raise ValueError(f"has {len(text)} characters instead of 64 hex digits; {advice}")
     if not re.fullmatch(r"[0-9a-fA-F]{64}", text):
         raise ValueError(f"has characters that are not hex digits; {advice}")
+    if len(set(bytes.fromhex(text))) == 1:
+        raise ValueError(f"is one byte again and again, which anybody can guess; {advice}")
     return text.lower()
 
 

@@ -18,6 +18,7 @@ from ktcp_ops.mesh.plan import (
     MULTIPORT_SLOTS,
     assign_marks,
     chain_name,
+    chain_names,
     multiports,
     plan,
 )
@@ -105,7 +106,7 @@ def three(mesh: dict[str, Any]) -> None:
             "ports": ["8000-8100", 80],
         },
     ]
-    anything = [{"allow": "10.0.0.0/8"}]
+    anything = [{"deny": "10.0.0.1"}, {"deny": "10.0.0.2"}, {"allow": "10.0.0.0/8"}]
     mesh["exits"] = {"ra": anything, "rc": anything}
 
 
@@ -147,7 +148,7 @@ def test_marks_stay_when_paths_are_added_behind(describe: Describe) -> None:
         three(mesh)
         path = {"name": "new", "ingress": "ra", "via": ["rb"], "destinations": ["10.4.0.0/16"]}
         mesh["paths"].append(path)
-        mesh["exits"]["rb"] = [{"allow": "10.0.0.0/8"}]
+        mesh["exits"]["rb"] = [{"allow": "10.4.0.0/16"}]
 
     before = plan(read(describe(three, relays=THREE)))["ra"]["conf"]["routes"]
     after = plan(read(describe(more, relays=THREE)))["ra"]["conf"]["routes"]
@@ -218,6 +219,14 @@ def test_long_chain_names_stay_apart() -> None:
     long = "relay-cologne-1.example.net"
     names = {chain_name(long, Way((f"relay-tokyo-{n}.example.net",))) for n in range(50)}
     assert len(names) == 50
+
+
+def test_dashes_in_names_make_no_two_ways_one_chain() -> None:
+    ways = [Way(("eu-west",)), Way(("eu", "west")), Way(("direct",)), Way(), Way(("far",))]
+    names = chain_names("rc", ways)
+    assert len(set(names.values())) == len(ways)
+    assert names[Way(("far",))] == "KTCP-rc-far"
+    assert all(len(name) <= CHAIN_LENGTH for name in names.values())
 
 
 def services(mesh: dict[str, Any]) -> None:

@@ -380,6 +380,81 @@ CASES: list[tuple[str, Spoil, str, str, str]] = [
         "paths[0].mark",
         "choose another",
     ),
+    ("client on ssh", setting("ports", "client", to=22), MESH_FILE, "ports.client", "ssh listens"),
+    ("relay on ssh", setting("ports", "relay", to=22), MESH_FILE, "ports.relay", "choose another"),
+    (
+        "mapped",
+        setting("paths", 0, "destinations", 0, to="::ffff:10.0.0.0/104"),
+        PATHS_FILE,
+        "paths[0].destinations[0]",
+        "IPv4 in the form of IPv6, to which no relay connects",
+    ),
+    (
+        "compatible",
+        setting("paths", 0, "destinations", 0, to="::10.0.0.1"),
+        PATHS_FILE,
+        "paths[0].destinations[0]",
+        "remove it",
+    ),
+    (
+        "broadcast",
+        setting("paths", 0, "destinations", 0, to="255.255.255.255"),
+        PATHS_FILE,
+        "paths[0].destinations[0]",
+        "is broadcast",
+    ),
+    (
+        "no network",
+        setting("paths", 0, "destinations", 0, to="0.1.0.0/16"),
+        PATHS_FILE,
+        "paths[0].destinations[0]",
+        "of no network",
+    ),
+    (
+        "target mapped",
+        another_service(target="[::ffff:10.77.3.2]:80"),
+        PATHS_FILE,
+        "paths[1].service.target",
+        "of its own",
+    ),
+    (
+        "exit of loopback",
+        lambda mesh: mesh["exits"]["rs"].append({"allow": "127.0.0.0/8"}),
+        MESH_FILE,
+        "exits.rs[2]",
+        "loopback, to which no relay connects; remove the rule",
+    ),
+    (
+        "exit mapped",
+        lambda mesh: mesh["exits"]["rs"].append({"allow": "::ffff:10.0.0.0/104"}),
+        MESH_FILE,
+        "exits.rs[2]",
+        "IPv4 in the form of IPv6",
+    ),
+    (
+        "exit twice",
+        lambda mesh: mesh["exits"]["rs"].append({"allow": "10.77.3.0/24", "ports": "1-65535"}),
+        MESH_FILE,
+        "exits.rs[2]",
+        "allow 10.77.3.0/24 port 1-65535 is in ktcp_mesh.exits.rs[0] already",
+    ),
+    (
+        "exit of relays",
+        setting("exits", "rs", 0, to={"allow": "10.77.0.0/16"}),
+        MESH_FILE,
+        "exits.rs[0]",
+        "with it 10.77.2.1 of rc, where relays are managed; put {deny: 10.77.2.1} before it",
+    ),
+    (
+        "exit of relays' ports",
+        both(
+            setting("exits", "rs", 0, to={"deny": "10.77.2.1", "ports": 22}),
+            lambda mesh: mesh["exits"]["rs"].append({"allow": "10.77.0.0/16"}),
+        ),
+        MESH_FILE,
+        "exits.rs[2]",
+        "put {deny: 10.77.2.1} before it",
+    ),
     ("key", setting("key", to=2), KEYS_FILE, "ktcp_keys.2", "openssl rand"),
     ("via null", setting("paths", 0, "via", to=None), VIA_FILE, "paths[0].via", "write auto"),
     (
@@ -539,6 +614,38 @@ def test_listed_pairs_need_a_common_family(describe: Describe) -> None:
     assert found[0].startswith(f"{INVENTORY}: hostvars.rs.ktcp_address6: is missing, and rc has")
 
 
+def test_ansibles_port_is_no_listeners(describe: Describe) -> None:
+    relays = {
+        "rc": {"ktcp_address": "10.77.2.1"},
+        "rs": {"ktcp_address": "10.77.2.2", "ansible_port": 5565},
+    }
+    (found,) = problems(describe(relays=relays))
+    assert found == (
+        f"{MESH_FILE}: ktcp_mesh.ports.relay: 5565 is where Ansible reaches rs; choose another."
+    )
+
+
+def test_what_is_denied_to_relays_is_denied_to_no_path(describe: Describe) -> None:
+    """No flow to a relay's own address is steered, so an exit may deny it."""
+
+    def spoil(mesh: dict[str, Any]) -> None:
+        mesh["paths"][0]["destinations"] = ["0.0.0.0/0"]
+        mesh["exits"]["rs"] = [{"deny": "10.77.2.1"}, {"allow": "0.0.0.0/0"}]
+
+    assert read(describe(spoil)).paths
+    (found,) = problems(describe(both(spoil, setting("exits", "rs", 0, to={"deny": "10.77.2.8"}))))[
+        :1
+    ]
+    assert "denies 0.0.0.0/0 of path 'web'" in found
+
+
+def test_a_relay_that_is_allowed_by_its_own_address_is_meant(describe: Describe) -> None:
+    def spoil(mesh: dict[str, Any]) -> None:
+        mesh["exits"]["rs"] += [{"allow": "10.77.2.1"}, {"allow": "10.77.2.0/24"}]
+
+    assert read(describe(spoil)).exits
+
+
 def test_an_empty_group_of_relays(describe: Describe) -> None:
     found = problems(describe(relays={}))
     assert any("no host in group relays" in text for text in found)
@@ -552,6 +659,9 @@ def test_an_empty_group_of_relays(describe: Describe) -> None:
         ({"1": KEY[:-1]}, "has 63 characters"),
         ({"1": KEY[:-1] + "g"}, "not hex"),
         ({"1": 12345678}, "in quotes"),
+        ({"1": "0" * 64}, "one byte again and again"),
+        ({"1": "Ab" * 32}, "anybody can guess"),
+        ({"1": KEY, "2": KEY.upper()}, "is the same as number 1"),
         ({"one": KEY}, "whole number"),
         ([], "name: value"),
         ({}, "is missing"),
