@@ -231,13 +231,17 @@ def print_node(name: str, node: dict[str, Any]) -> None:
     for file, lines in node["conf"].items():
         for line in lines:
             console.print_line(f"  {file:<12} {line}")
+    held = {found["name"]: found["entries"] for found in (*node["sets4"], *node["sets6"])}
     for chain in node["steering"]:
         for rule in (*chain["rules4"], *chain["rules6"]):
             ports = ",".join(map(str, rule["ports"])) or "all ports"
-            console.print_line(
-                f"  {'steering':<12} {chain['chain']} mark {chain['mark']} "
-                f"to {rule['destination']} {ports}"
-            )
+            sources = " from " + ",".join(held[rule["sources"]]) if rule["sources"] else ""
+            for entry in held[rule["destinations"]]:
+                prefix, _, exception = entry.partition(" ")
+                console.print_line(
+                    f"  {'steering':<12} {chain['chain']} mark {chain['mark']} "
+                    f"{'not ' if exception else ''}to {prefix} {ports}{sources}"
+                )
 
 
 @app.command()

@@ -13,6 +13,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import Self
 
 from ktcp_ops.mesh.model import ExitRule
+from ktcp_ops.mesh.steering import place
 from ktcp_ops.mesh.values import ALL_PORTS, Network, PortRange
 
 Address = IPv4Address | IPv6Address
@@ -60,10 +61,10 @@ class Refusal:
 class ExitList:
     """An exit list that finds the rules about a destination without reading all of them.
 
-    ``spared`` are addresses to which no flow is ever sent, so that denying them denies nothing.
+    ``spared`` is where no flow is ever sent, so that denying it denies nothing.
     """
 
-    def __init__(self, rules: Sequence[ExitRule], spared: Iterable[Address] = ()) -> None:
+    def __init__(self, rules: Sequence[ExitRule], spared: Iterable[Network] = ()) -> None:
         self.rules = rules
         self.around: dict[tuple[int, int, int], list[int]] = {}
         self.places: dict[int, list[tuple[int, int]]] = {4: [], 6: []}
@@ -75,9 +76,8 @@ class ExitList:
         for places in self.places.values():
             places.sort()
         self.lengths = sorted({(rule.prefix.version, rule.prefix.prefixlen) for rule in rules})
-        self.spared: dict[int, list[int]] = {4: [], 6: []}
-        for address in sorted(set(spared), key=int):
-            self.spared[address.version].append(int(address))
+        self.spared = sorted(set(spared), key=place)
+        self.spared_places = [place(net) for net in self.spared]
 
     def about(self, network: Network) -> list[int]:
         """Number the rules that match some of a network's addresses, in their order.
@@ -103,8 +103,24 @@ class ExitList:
             if self.rules[number].prefix.prefixlen >= network.prefixlen
         )
 
-    def refusal(self, network: Network, ports: Iterable[PortRange] | None) -> Refusal | None:
-        """Find what the list refuses of a destination; None when it allows all of it."""
+    def spared_in(self, network: Network) -> Sequence[Network]:
+        """Give what is spared in a network."""
+        version, low, length = place(network)
+        first = bisect_left(self.spared_places, (version, low, length))
+        end = (version, int(network.broadcast_address), network.max_prefixlen)
+        return self.spared[first : bisect_right(self.spared_places, end)]
+
+    def refusal(
+        self,
+        network: Network,
+        ports: Iterable[PortRange] | None,
+        elsewhere: Iterable[Network] = (),
+    ) -> Refusal | None:
+        """Find what the list refuses of a destination; None when it allows all of it.
+
+        What goes ``elsewhere`` is spared too.
+        """
+        spared = Spans.of((*self.spared_in(network), *elsewhere))
         open_targets = [Rectangle.of(network, some) for some in ports or (ALL_PORTS,)]
         for number in self.about(network):
             rule = self.rules[number]
@@ -113,16 +129,37 @@ class ExitList:
                 undecided: list[Rectangle] = []
                 for target in open_targets:
                     common, rest = target.cut(area)
-                    if common and rule.action == "deny" and not self.spares(common, network):
+                    if common and rule.action == "deny" and not spared.hold(common):
                         return Refusal(number)
                     undecided += rest
                 open_targets = undecided
             if not open_targets:
                 return None
-        return Refusal(None) if any(not self.spares(t, network) for t in open_targets) else None
+        return Refusal(None) if any(not spared.hold(target) for target in open_targets) else None
 
-    def spares(self, area: Rectangle, network: Network) -> bool:
-        """Tell whether no flow is ever sent to any address of an area."""
-        spared = self.spared[network.version]
-        inside = bisect_right(spared, area.high) - bisect_left(spared, area.low)
-        return inside == area.high - area.low + 1
+
+@dataclass(frozen=True)
+class Spans:
+    """Addresses as numbers: where each run of them begins and ends, in order."""
+
+    first: tuple[int, ...]
+    last: tuple[int, ...]
+
+    @classmethod
+    def of(cls, networks: Iterable[Network]) -> Self:
+        """Join networks of one family to runs."""
+        first: list[int] = []
+        last: list[int] = []
+        for net in sorted(networks, key=lambda net: (int(net.network_address), net.prefixlen)):
+            low, high = int(net.network_address), int(net.broadcast_address)
+            if last and low <= last[-1] + 1:
+                last[-1] = max(last[-1], high)
+            else:
+                first.append(low)
+                last.append(high)
+        return cls(tuple(first), tuple(last))
+
+    def hold(self, area: Rectangle) -> bool:
+        """Tell whether all addresses of an area are in one run."""
+        run = bisect_right(self.first, area.low) - 1
+        return run >= 0 and area.high <= self.last[run]

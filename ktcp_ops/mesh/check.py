@@ -15,6 +15,8 @@ from urllib.parse import urlsplit
 from ktcp_ops.mesh import acl, memory
 from ktcp_ops.mesh.description import key_path
 from ktcp_ops.mesh.model import MAX_BACKUPS, MAX_HOPS, RETURN_MARK, Mesh, Path, Relay, Way
+from ktcp_ops.mesh.steering import encloses
+from ktcp_ops.mesh.steering import place as place_of
 from ktcp_ops.mesh.values import ALL_PORTS, Endpoint, Network, PortRange
 
 NEVER_A_TARGET = {
@@ -99,7 +101,7 @@ def not_a_relay(name: str, mesh: Mesh) -> str:
 
 def never_a_target(network: Network) -> str | None:
     """Tell what a network is that no relay connects to; None where one may."""
-    return next((what for never, what in NEVER_A_TARGET.items() if covers(never, network)), None)
+    return next((what for never, what in NEVER_A_TARGET.items() if encloses(never, network)), None)
 
 
 def ports_differ(subject: Subject) -> Iterator[Problem]:
@@ -457,60 +459,22 @@ def transparent_exits_keep_answers(subject: Subject) -> Iterator[Problem]:
             )
 
 
-def covers(outer: Network, inner: Network) -> bool:
-    """Tell whether all of ``inner`` lies in ``outer``."""
-    return (
-        outer.version == inner.version
-        and int(outer.network_address) <= int(inner.network_address)
-        and int(inner.broadcast_address) <= int(outer.broadcast_address)
-    )
-
-
-def destinations_are_disjoint(subject: Subject) -> Iterator[Problem]:
-    """One flow of an ingress belongs to one path."""
-    by_ingress: dict[str, list[Destination]] = {}
+def destinations_differ(subject: Subject) -> Iterator[Problem]:
+    """One flow of an ingress belongs to one path: that with the longest prefix."""
+    seen: dict[tuple[str, Network], list[tuple[int, Path]]] = {}
     for number, path in subject.paths:
-        entries = by_ingress.setdefault(path.ingress, [])
-        entries += [Destination(net, number, i, path) for i, net in enumerate(path.destinations)]
-    for entries in by_ingress.values():
-        yield from overlaps(entries)
-
-
-@dataclass(frozen=True)
-class Destination:
-    """A destination, and where in which path it stands."""
-
-    network: Network
-    number: int
-    place: int
-    path: Path
-
-
-def overlaps(entries: list[Destination]) -> Iterator[Problem]:
-    """Find destinations that share a flow.
-
-    Prefixes nest or are disjoint, so in sorted order only the enclosing ones matter.
-    """
-
-    def order(entry: Destination) -> tuple[int, int, int, int]:
-        net = entry.network
-        return net.version, int(net.network_address), net.prefixlen, entry.number
-
-    enclosing: list[Destination] = []
-    for entry in sorted(entries, key=order):
-        while enclosing and not covers(enclosing[-1].network, entry.network):
-            enclosing.pop()
-        for other in enclosing:
-            if ports_overlap(entry.path.ports, other.path.ports):
-                same = other.number == entry.number
-                yield Problem(
-                    at("paths", entry.number, "destinations", entry.place),
-                    f"{entry.network} overlaps {other.network} of "
-                    f"{'this path' if same else f'path {other.path.name!r}'} of the same ingress; "
-                    "keep it in one, or give them different ports",
-                )
-                break
-        enclosing.append(entry)
+        for place, network in enumerate(path.destinations):
+            owners = seen.setdefault((path.ingress, network), [])
+            for other, owner in owners:
+                if ports_overlap(path.ports, owner.ports):
+                    who = "this path" if other == number else f"path {owner.name!r}"
+                    yield Problem(
+                        at("paths", number, "destinations", place),
+                        f"{network} is also a destination of {who} of the same ingress; "
+                        "keep it in one, or give them different ports",
+                    )
+                    break
+            owners.append((number, path))
 
 
 def ports_overlap(one: tuple[PortRange, ...] | None, other: tuple[PortRange, ...] | None) -> bool:
@@ -561,13 +525,14 @@ def exits_allow_paths(subject: Subject) -> Iterator[Problem]:
     """A path's exits let its flows out; without a list a relay lets nothing out."""
     if "exits" in subject.doubts.sections:
         return
-    spared = [address for _, address in relay_addresses(subject.mesh)]
+    spared = [ip_network(address) for _, address in relay_addresses(subject.mesh)]
     lists = {name: acl.ExitList(rules, spared) for name, rules in subject.mesh.exits.items()}
+    lost = lost_to_others(subject.paths)
     for number, path, name in subject.sound_exits():
         if name in subject.doubts.exits or not path.targets:
             continue
         if subject.mesh.exits.get(name):
-            yield from exit_allows_path(lists[name], number, path, name)
+            yield from exit_allows_path(lists[name], number, path, name, lost)
         else:
             wanted = ", ".join(f"{{allow: {network}}}" for network in path.targets)
             yield Problem(
@@ -585,12 +550,43 @@ def relay_addresses(mesh: Mesh) -> Iterator[tuple[str, acl.Address]]:
                 yield name, address
 
 
+Lost = dict[tuple[int, Network], list[Network]]
+"""Of a path's number and a prefix of it: what lies inside and goes by another path."""
+
+
+def lost_to_others(paths: Iterable[tuple[int, Path]]) -> Lost:
+    """Find what longer prefixes of other paths take from shorter ones, with all their ports."""
+    lost: Lost = {}
+    by_ingress: dict[str, list[tuple[Network, int, Path]]] = {}
+    for number, path in paths:
+        entries = by_ingress.setdefault(path.ingress, [])
+        entries += [(network, number, path) for network in path.destinations]
+    for entries in by_ingress.values():
+        enclosing: list[tuple[Network, int, Path]] = []
+        for network, number, path in sorted(entries, key=lambda entry: place_of(entry[0])):
+            while enclosing and not encloses(enclosing[-1][0], network):
+                enclosing.pop()
+            for outer, other, owner in enclosing:
+                if other != number and outer != network and takes_ports(path.ports, owner.ports):
+                    lost.setdefault((other, outer), []).append(network)
+            enclosing.append((network, number, path))
+    return lost
+
+
+def takes_ports(ports: tuple[PortRange, ...] | None, wanted: tuple[PortRange, ...] | None) -> bool:
+    """Tell whether all wanted ports are in sorted, merged ranges; None means all ports."""
+    return ports is None or all(
+        any(some.first <= each.first and each.last <= some.last for some in ports)
+        for each in wanted or (ALL_PORTS,)
+    )
+
+
 def exit_allows_path(
-    exit_list: acl.ExitList, number: int, path: Path, name: str
+    exit_list: acl.ExitList, number: int, path: Path, name: str, lost: Lost
 ) -> Iterator[Problem]:
     """Each target passes the list of an exit of the path as a whole."""
     for place, network in enumerate(path.targets):
-        found = exit_list.refusal(network, path.target_ports)
+        found = exit_list.refusal(network, path.target_ports, lost.get((number, network), ()))
         if found is None:
             continue
         wanted = ("service", "target") if path.service else ("destinations", place)
@@ -655,7 +651,7 @@ def takes(path: Path, url: str) -> bool:
     port = PortRange(parts.port or 80, parts.port or 80)
     if path.service:
         return port.first == path.service.port
-    inside = any(covers(network, target) for network in path.destinations)
+    inside = any(encloses(network, target) for network in path.destinations)
     return inside and ports_overlap((port,), path.ports)
 
 
@@ -681,7 +677,7 @@ CHECKS: tuple[Check, ...] = (
     services_do_not_circle,
     service_ports_are_free,
     transparent_exits_keep_answers,
-    destinations_are_disjoint,
+    destinations_differ,
     marks_name_routes,
     exits_are_relays,
     exits_allow_paths,

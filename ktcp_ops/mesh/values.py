@@ -135,6 +135,14 @@ def address(value: object) -> IPv4Address | IPv6Address:
     return parsed
 
 
+def literal_address(value: object) -> object:
+    """Give what is an address of a network, None for a name or an address of the host itself."""
+    try:
+        return address(value)
+    except ValueError:
+        return None
+
+
 def key(value: object) -> str:
     """Parse a pre-shared key: 32 bytes as 64 hex digits. Messages never repeat it."""
     advice = "make one with `openssl rand -hex 32`"

@@ -157,11 +157,9 @@ def test_a_key_in_a_vault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("ANSIBLE_VAULT_PASSWORD_FILE", str(password))
     with pytest.raises(InvalidMeshError) as caught:
         load([inventory])
-    assert caught.value.problems == (
-        (
-            f"{inventory}/group_vars/all/keys.yml: cannot be decrypted: the vault password is wrong; "
-            "correct it in the file that ANSIBLE_VAULT_PASSWORD_FILE names"
-        ),
+    [problem] = caught.value.problems
+    assert problem.startswith(
+        f"{inventory}/group_vars/all/keys.yml: cannot be decrypted: the vault password is wrong; "
     )
 
 

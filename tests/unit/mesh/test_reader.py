@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from ktcp_ops.errors import ExitCode, InvalidMeshError
+from ktcp_ops.mesh import acl
 from ktcp_ops.mesh.description import Description
 from ktcp_ops.mesh.reader import read
 from tests.unit.mesh.conftest import KEY, Describe, Spoil
@@ -245,15 +246,21 @@ CASES: list[tuple[str, Spoil, str, str, str]] = [
     ("name twice", another_path(name="web"), PATHS_FILE, "paths[1].name", "rename"),
     (
         "overlap",
-        another_path(ports=[80]),
+        another_path(destinations=["10.77.3.0/24"], ports=[80]),
         PATHS_FILE,
         "paths[1].destinations[0]",
         "different ports",
     ),
-    ("overlap all", another_path(ports="1-65535"), PATHS_FILE, "paths[1].destinations[0]", "'web'"),
+    (
+        "overlap all",
+        another_path(destinations=["10.77.3.0/24"], ports="1-65535"),
+        PATHS_FILE,
+        "paths[1].destinations[0]",
+        "also a destination of path 'web' of the same ingress; keep it in one",
+    ),
     (
         "overlap self",
-        setting("paths", 0, "destinations", to=["10.77.3.0/24", "10.77.3.9"]),
+        setting("paths", 0, "destinations", to=["10.77.3.0/24", "10.77.3.0/24"]),
         PATHS_FILE,
         "paths[0].destinations[1]",
         "this path",
@@ -637,6 +644,59 @@ def test_what_is_denied_to_relays_is_denied_to_no_path(describe: Describe) -> No
         :1
     ]
     assert "denies 0.0.0.0/0 of path 'web'" in found
+
+
+def everything(mesh: dict[str, Any]) -> None:
+    """All the world by rs, and what is inside by rc itself."""
+    mesh["paths"][0] |= {"destinations": ["0.0.0.0/0", "fd77:0:0:3::/64"]}
+    another_path(destinations=["10.0.0.0/8"], via=[], ports=[80])(mesh)
+    mesh["exits"] = {
+        "rs": [
+            {"deny": "10.0.0.0/8"},
+            {"allow": "0.0.0.0/0", "ports": 80},
+            {"allow": "fd77:0:0:3::/64"},
+        ],
+        "rc": [{"deny": "10.77.2.2"}, {"allow": "10.0.0.0/8", "ports": 80}],
+    }
+
+
+def test_the_longest_prefix_wins_and_the_other_exit_may_deny_it(describe: Describe) -> None:
+    assert len(read(describe(everything)).paths) == 2
+    # Another port goes by the shorter prefix still, so its exit has to allow it.
+    both_ports = both(
+        everything,
+        setting("paths", 0, "ports", to=[80, 443]),
+        setting("exits", "rs", 1, "ports", to=[80, 443]),
+    )
+    (found,) = problems(describe(both_ports))
+    assert "denies 0.0.0.0/0 of path 'web'" in found
+
+
+def ten_thousand(mesh: dict[str, Any], count: int = 10_000) -> None:
+    """Prefixes by one path, each allowed by itself, and all the rest by another."""
+    prefixes = [f"100.{64 + (n >> 8)}.{n & 255}.0/24" for n in range(count)]
+    mesh["paths"][0] |= {"destinations": prefixes, "probe": None}
+    mesh["exits"]["rs"] = [{"allow": prefix, "ports": 80} for prefix in prefixes]
+    another_path(destinations=["0.0.0.0/0"], via=[])(mesh)
+    mesh["exits"]["rc"] = [{"deny": "10.77.2.2"}, {"allow": "0.0.0.0/0"}]
+
+
+def test_what_a_prefix_costs_does_not_grow_with_their_number(
+    describe: Describe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = 0
+    cut = acl.Rectangle.cut
+
+    def counted(
+        area: acl.Rectangle, other: acl.Rectangle
+    ) -> tuple[acl.Rectangle | None, list[acl.Rectangle]]:
+        nonlocal calls
+        calls += 1
+        return cut(area, other)
+
+    monkeypatch.setattr(acl.Rectangle, "cut", counted)
+    read(describe(lambda mesh: ten_thousand(mesh, 1000)))
+    assert 1000 <= calls < 1100
 
 
 def test_a_relay_that_is_allowed_by_its_own_address_is_meant(describe: Describe) -> None:
