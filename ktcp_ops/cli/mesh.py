@@ -10,7 +10,7 @@ from ktcp_ops import console
 from ktcp_ops.cli.watch import watch
 from ktcp_ops.cli.workers import choose, make_engine
 from ktcp_ops.errors import ExitCode, InterruptedByUserError, InvalidMeshError, UsageError
-from ktcp_ops.mesh import change, gains, inventory, rollout, schema, status, verify
+from ktcp_ops.mesh import change, gains, inventory, relay_check, rollout, schema, status, verify
 from ktcp_ops.mesh.model import Mesh
 from ktcp_ops.mesh.plan import Node, plan
 from ktcp_ops.mesh.redact import without_keys
@@ -92,9 +92,14 @@ def validate(inventory_names: Inventories, output: OutputOption = Output.TEXT) -
     """
     mesh = load(inventory_names, output)
     counts = {"relays": len(mesh.relays), "pairs": pair_count(mesh), "paths": len(mesh.paths)}
+    notes = list(relay_check.open_services(mesh))
     if output is Output.JSON:
-        console.print_json({"exit_code": 0, "valid": True, "problems": [], **counts})
+        console.print_json(
+            {"exit_code": 0, "valid": True, "problems": [], "notes": notes, **counts}
+        )
         return
+    for note in notes:
+        console.print_line(f"note: {note}")
     said = ", ".join(
         f"{number} {word.removesuffix('s') if number == 1 else word}"
         for word, number in counts.items()

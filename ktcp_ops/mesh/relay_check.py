@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from ktcp_ops.mesh.acl import Address
 from ktcp_ops.mesh.check import Check, Problem, Subject, at, never_a_target, relay_addresses
 from ktcp_ops.mesh.description import key_path
-from ktcp_ops.mesh.model import ExitRule
+from ktcp_ops.mesh.model import ExitRule, Mesh
 
 SSH = 22
 NAMED = 3
@@ -103,6 +103,21 @@ def open_to(rule: ExitRule, reached: Sequence[tuple[Address, str]]) -> str:
     )
 
 
+def sources_use_paths(subject: Subject) -> Iterator[Problem]:
+    """Who may use a path speaks a family in which it takes flows."""
+    for number, path in subject.paths:
+        if not path.sources:
+            continue
+        speaks = {net.version for net in path.sources}
+        for place, network in enumerate(path.destinations):
+            if network.version not in speaks:
+                yield Problem(
+                    at("paths", number, "destinations", place),
+                    f"{network} is IPv{network.version}, and no prefix of sources is, so nobody "
+                    "could use it; add those who may to sources, or remove it",
+                )
+
+
 def keys_differ(subject: Subject) -> Iterator[Problem]:
     """A key under two numbers makes a rotation that changes nothing."""
     owners: dict[str, int] = {}
@@ -116,10 +131,21 @@ def keys_differ(subject: Subject) -> Iterator[Problem]:
             )
 
 
+def open_services(mesh: Mesh) -> Iterator[str]:
+    """Say which service ports everybody who reaches them may use: right, but to be known."""
+    for path in mesh.paths:
+        if path.service and (not path.sources or any(net.prefixlen == 0 for net in path.sources)):
+            yield (
+                f"path {path.name}: port {path.service.port} of {path.ingress} is open to everyone "
+                f"and leads to {path.service.target}; sources of the path say who may use it"
+            )
+
+
 CHECKS: tuple[Check, ...] = (
     listeners_spare_ssh,
     exits_can_allow,
     exits_say_it_once,
     exits_spare_relays,
+    sources_use_paths,
     keys_differ,
 )

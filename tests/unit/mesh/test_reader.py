@@ -11,6 +11,7 @@ from ktcp_ops.errors import ExitCode, InvalidMeshError
 from ktcp_ops.mesh import acl
 from ktcp_ops.mesh.description import Description
 from ktcp_ops.mesh.reader import read
+from ktcp_ops.mesh.relay_check import open_services
 from tests.unit.mesh.conftest import KEY, Describe, Spoil
 
 MESH_FILE = "group_vars/all/mesh.yml:1"
@@ -387,6 +388,20 @@ CASES: list[tuple[str, Spoil, str, str, str]] = [
         "paths[0].mark",
         "choose another",
     ),
+    (
+        "sources",
+        setting("paths", 0, "sources", to=["everyone"]),
+        PATHS_FILE,
+        "paths[0].sources[0]",
+        "203.0.113.0/24",
+    ),
+    (
+        "sources of a family",
+        setting("paths", 0, "sources", to=["192.0.2.0/24"]),
+        PATHS_FILE,
+        "paths[0].destinations[1]",
+        "is IPv6, and no prefix of sources is",
+    ),
     ("client on ssh", setting("ports", "client", to=22), MESH_FILE, "ports.client", "ssh listens"),
     ("relay on ssh", setting("ports", "relay", to=22), MESH_FILE, "ports.relay", "choose another"),
     (
@@ -704,6 +719,20 @@ def test_a_relay_that_is_allowed_by_its_own_address_is_meant(describe: Describe)
         mesh["exits"]["rs"] += [{"allow": "10.77.2.1"}, {"allow": "10.77.2.0/24"}]
 
     assert read(describe(spoil)).exits
+
+
+def test_a_service_that_is_open_to_everyone_is_named(describe: Describe) -> None:
+    said = list(open_services(read(describe(another_service()))))
+    assert said == [
+        (
+            "path svc: port 8080 of rc is open to everyone and leads to 10.77.3.2:80; "
+            "sources of the path say who may use it"
+        )
+    ]
+    known = another_service(path={"sources": ["192.0.2.0/24"]})
+    assert list(open_services(read(describe(known)))) == []
+    everyone = another_service(path={"sources": ["0.0.0.0/0"]})
+    assert len(list(open_services(read(describe(everyone))))) == 1
 
 
 def test_an_empty_group_of_relays(describe: Describe) -> None:

@@ -129,6 +129,7 @@ def test_everything_by_one_way_and_what_is_inside_by_another(describe: Describe)
 def test_sources_say_who_may_use_a_path(describe: Describe) -> None:
     def spoil(mesh: dict[str, Any]) -> None:
         mesh["paths"][0]["sources"] = ["192.0.2.0/24", "192.0.2.7", "198.51.100.0/24"]
+        mesh["paths"][0]["destinations"] = ["10.77.3.0/24"]
         service = {"port": 8443, "target": "10.77.3.2:80"}
         more = {"ingress": "rc", "via": ["rs"], "sources": ["192.0.2.9"], "service": service}
         mesh["paths"].append({"name": "shop", **more})
