@@ -13,7 +13,7 @@ from ktcp_ops.cli.answer import Output, OutputOption, give
 from ktcp_ops.cli.watch import watch
 from ktcp_ops.cli.workers import choose, make_engine
 from ktcp_ops.errors import ExitCode, UsageError
-from ktcp_ops.mesh import change, gains, rollout, schema, status, verify
+from ktcp_ops.mesh import change, gains, relay_check, rollout, schema, status, verify
 from ktcp_ops.mesh.model import Mesh
 from ktcp_ops.mesh.plan import plan
 from ktcp_ops.mesh.redact import without_keys
@@ -82,13 +82,17 @@ def validate(inventory_names: Inventories, output: OutputOption = Output.TEXT) -
     """
     mesh = load(inventory_names)
     counts = {"relays": len(mesh.relays), "pairs": pair_count(mesh), "paths": len(mesh.paths)}
+    notes = list(relay_check.open_services(mesh))
     said = ", ".join(
         f"{number} {word.removesuffix('s') if number == 1 else word}"
         for word, number in counts.items()
     )
-    line = f"{', '.join(inventory_names)}: the mesh is valid: {said}"
-    data = {"valid": True, "problems": [], **counts}
-    give(output, ExitCode.OK, data, partial(console.print_line, line))
+    lines = [
+        *(f"note: {note}" for note in notes),
+        f"{', '.join(inventory_names)}: the mesh is valid: {said}",
+    ]
+    data = {"valid": True, "problems": [], "notes": notes, **counts}
+    give(output, ExitCode.OK, data, partial(console.print_line, "\n".join(lines)))
 
 
 def pair_count(mesh: Mesh) -> int:
@@ -190,13 +194,17 @@ def print_node(name: str, node: dict[str, Any]) -> None:
     for file, lines in node["conf"].items():
         for line in lines:
             console.print_line(f"  {file:<12} {line}")
+    held = {found["name"]: found["entries"] for found in (*node["sets4"], *node["sets6"])}
     for chain in node["steering"]:
         for rule in (*chain["rules4"], *chain["rules6"]):
             ports = ",".join(map(str, rule["ports"])) or "all ports"
-            console.print_line(
-                f"  {'steering':<12} {chain['chain']} mark {chain['mark']} "
-                f"to {rule['destination']} {ports}"
-            )
+            sources = " from " + ",".join(held[rule["sources"]]) if rule["sources"] else ""
+            for entry in held[rule["destinations"]]:
+                prefix, _, exception = entry.partition(" ")
+                console.print_line(
+                    f"  {'steering':<12} {chain['chain']} mark {chain['mark']} "
+                    f"{'not ' if exception else ''}to {prefix} {ports}{sources}"
+                )
 
 
 @with_ansible("remove")

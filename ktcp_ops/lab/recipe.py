@@ -31,6 +31,7 @@ PACKAGES = (
     "ethtool",
     "gcc",
     "iproute2",
+    "ipset",
     "iptables",
     "iputils-ping",
     "kmod",

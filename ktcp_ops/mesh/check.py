@@ -15,13 +15,26 @@ from urllib.parse import urlsplit
 from ktcp_ops.mesh import acl, memory
 from ktcp_ops.mesh.description import key_path
 from ktcp_ops.mesh.model import MAX_BACKUPS, MAX_HOPS, RETURN_MARK, Mesh, Path, Relay, Way
+from ktcp_ops.mesh.steering import encloses
+from ktcp_ops.mesh.steering import place as place_of
 from ktcp_ops.mesh.values import ALL_PORTS, Endpoint, Network, PortRange
 
-NEVER_A_TARGET = tuple(
-    ip_network(text)
-    for text in ("127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4", "::1/128", "fe80::/10", "ff00::/8")
-)
-"""What a relay never connects to, whatever its exit list says."""
+NEVER_A_TARGET = {
+    ip_network(text): what
+    for text, what in {
+        "0.0.0.0/8": "of no network",
+        "127.0.0.0/8": "loopback",
+        "169.254.0.0/16": "link-local",
+        "224.0.0.0/4": "multicast",
+        "255.255.255.255/32": "broadcast",
+        "::1/128": "loopback",
+        "::/96": "IPv4 in the form of IPv6",
+        "::ffff:0:0/96": "IPv4 in the form of IPv6",
+        "fe80::/10": "link-local",
+        "ff00::/8": "multicast",
+    }.items()
+}
+"""What a relay never connects to, whatever its exit list says, and why."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +97,11 @@ def not_a_relay(name: str, mesh: Mesh) -> str:
         f"{name!r} is not a relay; write {' or '.join(near) or 'the name of a relay'}, "
         f"or add the host to group {mesh.relays_group}"
     )
+
+
+def never_a_target(network: Network) -> str | None:
+    """Tell what a network is that no relay connects to; None where one may."""
+    return next((what for never, what in NEVER_A_TARGET.items() if encloses(never, network)), None)
 
 
 def ports_differ(subject: Subject) -> Iterator[Problem]:
@@ -334,14 +352,14 @@ def paths_have_destinations(subject: Subject) -> Iterator[Problem]:
 
 
 def destinations_are_targets(subject: Subject) -> Iterator[Problem]:
-    """No relay connects to loopback, link-local or multicast addresses."""
+    """Some addresses no relay connects to."""
     for number, path in subject.paths:
         for place, network in enumerate(path.destinations):
-            if any(covers(never, network) for never in NEVER_A_TARGET):
+            what = never_a_target(network)
+            if what:
                 yield Problem(
                     at("paths", number, "destinations", place),
-                    f"{network} is loopback, link-local or multicast, which no relay connects to; "
-                    "remove it",
+                    f"{network} is {what}, to which no relay connects; remove it",
                 )
 
 
@@ -351,11 +369,12 @@ def services_have_targets(subject: Subject) -> Iterator[Problem]:
         if path.service is None:
             continue
         key, target = at("paths", number, "service", "target"), path.service.target.address
-        if target.is_unspecified or any(target in never for never in NEVER_A_TARGET):
+        what = never_a_target(ip_network(target))
+        if what:
             yield Problem(
                 key,
-                f"{target} is unspecified, loopback, link-local or multicast, "
-                "which no relay connects to; name the target by an address of its own",
+                f"{target} is {what}, to which no relay connects; "
+                "name the target by an address of its own",
             )
         for name in path.possible_exits:
             relay = subject.mesh.relays.get(name)
@@ -440,60 +459,22 @@ def transparent_exits_keep_answers(subject: Subject) -> Iterator[Problem]:
             )
 
 
-def covers(outer: Network, inner: Network) -> bool:
-    """Tell whether all of ``inner`` lies in ``outer``."""
-    return (
-        outer.version == inner.version
-        and int(outer.network_address) <= int(inner.network_address)
-        and int(inner.broadcast_address) <= int(outer.broadcast_address)
-    )
-
-
-def destinations_are_disjoint(subject: Subject) -> Iterator[Problem]:
-    """One flow of an ingress belongs to one path."""
-    by_ingress: dict[str, list[Destination]] = {}
+def destinations_differ(subject: Subject) -> Iterator[Problem]:
+    """One flow of an ingress belongs to one path: that with the longest prefix."""
+    seen: dict[tuple[str, Network], list[tuple[int, Path]]] = {}
     for number, path in subject.paths:
-        entries = by_ingress.setdefault(path.ingress, [])
-        entries += [Destination(net, number, i, path) for i, net in enumerate(path.destinations)]
-    for entries in by_ingress.values():
-        yield from overlaps(entries)
-
-
-@dataclass(frozen=True)
-class Destination:
-    """A destination, and where in which path it stands."""
-
-    network: Network
-    number: int
-    place: int
-    path: Path
-
-
-def overlaps(entries: list[Destination]) -> Iterator[Problem]:
-    """Find destinations that share a flow.
-
-    Prefixes nest or are disjoint, so in sorted order only the enclosing ones matter.
-    """
-
-    def order(entry: Destination) -> tuple[int, int, int, int]:
-        net = entry.network
-        return net.version, int(net.network_address), net.prefixlen, entry.number
-
-    enclosing: list[Destination] = []
-    for entry in sorted(entries, key=order):
-        while enclosing and not covers(enclosing[-1].network, entry.network):
-            enclosing.pop()
-        for other in enclosing:
-            if ports_overlap(entry.path.ports, other.path.ports):
-                same = other.number == entry.number
-                yield Problem(
-                    at("paths", entry.number, "destinations", entry.place),
-                    f"{entry.network} overlaps {other.network} of "
-                    f"{'this path' if same else f'path {other.path.name!r}'} of the same ingress; "
-                    "keep it in one, or give them different ports",
-                )
-                break
-        enclosing.append(entry)
+        for place, network in enumerate(path.destinations):
+            owners = seen.setdefault((path.ingress, network), [])
+            for other, owner in owners:
+                if ports_overlap(path.ports, owner.ports):
+                    who = "this path" if other == number else f"path {owner.name!r}"
+                    yield Problem(
+                        at("paths", number, "destinations", place),
+                        f"{network} is also a destination of {who} of the same ingress; "
+                        "keep it in one, or give them different ports",
+                    )
+                    break
+            owners.append((number, path))
 
 
 def ports_overlap(one: tuple[PortRange, ...] | None, other: tuple[PortRange, ...] | None) -> bool:
@@ -544,11 +525,14 @@ def exits_allow_paths(subject: Subject) -> Iterator[Problem]:
     """A path's exits let its flows out; without a list a relay lets nothing out."""
     if "exits" in subject.doubts.sections:
         return
+    spared = [ip_network(address) for _, address in relay_addresses(subject.mesh)]
+    lists = {name: acl.ExitList(rules, spared) for name, rules in subject.mesh.exits.items()}
+    lost = lost_to_others(subject.paths)
     for number, path, name in subject.sound_exits():
         if name in subject.doubts.exits or not path.targets:
             continue
         if subject.mesh.exits.get(name):
-            yield from exit_allows_path(subject.mesh, number, path, name)
+            yield from exit_allows_path(lists[name], number, path, name, lost)
         else:
             wanted = ", ".join(f"{{allow: {network}}}" for network in path.targets)
             yield Problem(
@@ -558,10 +542,51 @@ def exits_allow_paths(subject: Subject) -> Iterator[Problem]:
             )
 
 
-def exit_allows_path(mesh: Mesh, number: int, path: Path, name: str) -> Iterator[Problem]:
+def relay_addresses(mesh: Mesh) -> Iterator[tuple[str, acl.Address]]:
+    """Give the addresses of all relays, each with the relay's name."""
+    for name, relay in sorted(mesh.relays.items()):
+        for address in (relay.ktcp_address, relay.ktcp_address6):
+            if address:
+                yield name, address
+
+
+Lost = dict[tuple[int, Network], list[Network]]
+"""Of a path's number and a prefix of it: what lies inside and goes by another path."""
+
+
+def lost_to_others(paths: Iterable[tuple[int, Path]]) -> Lost:
+    """Find what longer prefixes of other paths take from shorter ones, with all their ports."""
+    lost: Lost = {}
+    by_ingress: dict[str, list[tuple[Network, int, Path]]] = {}
+    for number, path in paths:
+        entries = by_ingress.setdefault(path.ingress, [])
+        entries += [(network, number, path) for network in path.destinations]
+    for entries in by_ingress.values():
+        enclosing: list[tuple[Network, int, Path]] = []
+        for network, number, path in sorted(entries, key=lambda entry: place_of(entry[0])):
+            while enclosing and not encloses(enclosing[-1][0], network):
+                enclosing.pop()
+            for outer, other, owner in enclosing:
+                if other != number and outer != network and takes_ports(path.ports, owner.ports):
+                    lost.setdefault((other, outer), []).append(network)
+            enclosing.append((network, number, path))
+    return lost
+
+
+def takes_ports(ports: tuple[PortRange, ...] | None, wanted: tuple[PortRange, ...] | None) -> bool:
+    """Tell whether all wanted ports are in sorted, merged ranges; None means all ports."""
+    return ports is None or all(
+        any(some.first <= each.first and each.last <= some.last for some in ports)
+        for each in wanted or (ALL_PORTS,)
+    )
+
+
+def exit_allows_path(
+    exit_list: acl.ExitList, number: int, path: Path, name: str, lost: Lost
+) -> Iterator[Problem]:
     """Each target passes the list of an exit of the path as a whole."""
     for place, network in enumerate(path.targets):
-        found = acl.refusal(mesh.exits[name], network, path.target_ports)
+        found = exit_list.refusal(network, path.target_ports, lost.get((number, network), ()))
         if found is None:
             continue
         wanted = ("service", "target") if path.service else ("destinations", place)
@@ -626,7 +651,7 @@ def takes(path: Path, url: str) -> bool:
     port = PortRange(parts.port or 80, parts.port or 80)
     if path.service:
         return port.first == path.service.port
-    inside = any(covers(network, target) for network in path.destinations)
+    inside = any(encloses(network, target) for network in path.destinations)
     return inside and ports_overlap((port,), path.ports)
 
 
@@ -652,7 +677,7 @@ CHECKS: tuple[Check, ...] = (
     services_do_not_circle,
     service_ports_are_free,
     transparent_exits_keep_answers,
-    destinations_are_disjoint,
+    destinations_differ,
     marks_name_routes,
     exits_are_relays,
     exits_allow_paths,

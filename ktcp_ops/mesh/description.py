@@ -16,6 +16,7 @@ RELAY_VARIABLES = (
     "ktcp_memory_mib",
     "ktcp_tunnel_address",
     "ansible_port",
+    "ansible_host",
 )
 """The host variables of a relay that the mesh needs; others are Ansible's business."""
 

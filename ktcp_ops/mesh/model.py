@@ -34,6 +34,7 @@ from ktcp_ops.mesh.values import (
     Switch,
     Target,
     Whole,
+    literal_address,
 )
 
 MAX_HOPS = 8
@@ -170,6 +171,7 @@ class Path(Frozen):
         backup: what stands in for ``via``, the best one first, while the first relay of what
             stands before it is down.
         exits: the relays where an auto path may end, the preferred one first.
+        sources: whose flows it takes; none means everybody's.
         client_rtt_ms: from its clients to the ingress, where no probe measures it.
         target_rtt_ms: from exits to its targets, the same.
     """
@@ -188,6 +190,7 @@ class Path(Frozen):
     backup: tuple[tuple[Name, ...], ...] = ()
     destinations: tuple[Prefix, ...] = ()
     ports: Ports | None = None
+    sources: tuple[Prefix, ...] = ()
     service: Service | None = None
     proxy: Switch = False
     transparent: Switch = False
@@ -295,6 +298,7 @@ class Relay(Frozen):
         ktcp_memory_mib: its memory; None means that nobody asks whether it is enough.
         ktcp_tunnel_address: its address in the tunnel; None means the one that its name gives.
         ansible_port: where its ssh listens, or a port that leads there; None means 22.
+        ansible_host: where Ansible reaches it, if that is written as an address.
     """
 
     name: Name
@@ -304,6 +308,7 @@ class Relay(Frozen):
     ktcp_memory_mib: Annotated[int | None, Whole(1, 1 << 30)] = None
     ktcp_tunnel_address: Address | None = None
     ansible_port: Port | None = None
+    ansible_host: Annotated[Address | None, BeforeValidator(literal_address)] = None
 
     def leg_to(self, other: "Relay") -> Address4 | Address6 | None:
         """Give the address to reach ``other``: IPv4 if both have it, else IPv6, else None."""

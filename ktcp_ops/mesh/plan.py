@@ -6,55 +6,37 @@ every relay's list of peers has the same lines but its own, so the lines are mad
 and shared: a thousand relays take a thousand lines and not a million.
 """
 
-import hashlib
-import re
-from collections.abc import Iterator, Sequence
-from ipaddress import IPv4Address, IPv6Address
+from collections.abc import Iterable, Iterator, Sequence
+from ipaddress import IPv4Address, IPv6Address, ip_network
 from itertools import pairwise
 from typing import TypedDict
 
 from ktcp_ops.mesh.model import RETURN_MARK, Mesh, Path, Relay, Settings, Way
 from ktcp_ops.mesh.procfs import Route
+from ktcp_ops.mesh.steering import AddressSet, Chain, Sets, address_set, chains, collapsed
 from ktcp_ops.mesh.tunnel import over
-from ktcp_ops.mesh.values import Endpoint, PortRange
+from ktcp_ops.mesh.values import Endpoint, Network
 
 FIRST_MARK = 0x101
-CHAIN_LENGTH = 28
-"""The longest name of a chain that iptables takes."""
-MULTIPORT_SLOTS = 15
-"""How many ports one multiport match takes; a range counts as two."""
-
-
-class Rule(TypedDict):
-    """Flows to steer: a destination and the ports, as iptables writes them; none means all."""
-
-    destination: str
-    ports: list[int | str]
-
-
-class Chain(TypedDict):
-    """One iptables chain: the flows of one way from here, and the relay's ports that lead there."""
-
-    chain: str
-    mark: str
-    client_port: int
-    rules4: list[Rule]
-    rules6: list[Rule]
-    services4: list[int]
-    services6: list[int]
 
 
 class Node(TypedDict):
     """Everything a relay's configuration is made of (variable ``ktcp_node``).
 
-    ``inside4`` and ``inside6`` name the interface on which targets answer the clients of
-    transparent paths that end here; empty where none does.
+    ``sets4`` and ``sets6`` are what the chains' rules ask, ``relays4`` and ``relays6`` name those
+    of them with the relays' own addresses, from and to which nothing is steered; empty where no
+    path begins. ``inside4`` and ``inside6`` name the interface on which targets answer the
+    clients of transparent paths that end here; empty where none does.
     """
 
     name: str
     conf: dict[str, list[str]]
     keys: dict[int, str]
     steering: list[Chain]
+    sets4: list[AddressSet]
+    sets6: list[AddressSet]
+    relays4: str
+    relays6: str
     relay_port: int
     peers_addresses: list[str]
     inside4: str
@@ -63,8 +45,10 @@ class Node(TypedDict):
 
 def plan(mesh: Mesh) -> dict[str, Node]:
     """Compute the node of every relay, by name. The mesh must be a checked one."""
+    own = relay_networks(mesh)
     mesh = over(mesh)
-    neighbours = Neighbours(mesh)
+    own |= relay_networks(mesh)
+    neighbours = Neighbours(mesh, own)
     paths: dict[str, list[Path]] = {name: [] for name in mesh.relays}
     for path in mesh.paths:
         paths[path.ingress].append(path)
@@ -74,6 +58,9 @@ def plan(mesh: Mesh) -> dict[str, Node]:
 def node(mesh: Mesh, name: str, paths: Sequence[Path], neighbours: "Neighbours") -> Node:
     """Compute the node of one relay, where ``paths`` begin."""
     marks = assign_marks(paths)
+    sets = Sets()
+    relays = {version: neighbours.relays(version, sets) if paths else "" for version in (4, 6)}
+    steering = chains(name, mesh.ports.client, marks, paths, sets)
     peers, addresses = neighbours.of(name)
     listeners = [f"add relay {mesh.ports.relay}"] if peers else []
     if paths:
@@ -89,10 +76,11 @@ def node(mesh: Mesh, name: str, paths: Sequence[Path], neighbours: "Neighbours")
             "exits": exit_lines(mesh, name),
         },
         "keys": {number: mesh.keys[number] for number in sorted(mesh.keys)},
-        "steering": [
-            chain(mesh, name, way, mark, [path for path in paths if path.way == way])
-            for way, mark in marks.items()
-        ],
+        "steering": steering,
+        "sets4": sets.listed(4),
+        "sets6": sets.listed(6),
+        "relays4": relays[4],
+        "relays6": relays[6],
         "relay_port": mesh.ports.relay,
         "peers_addresses": addresses,
         "inside4": neighbours.inside(name, 4),
@@ -119,10 +107,14 @@ def assign_marks(paths: Sequence[Path]) -> dict[Way, int]:
 
 
 class Neighbours:
-    """The peers of each relay: their lines for the module, and their addresses."""
+    """The peers of each relay: their lines for the module, and their addresses.
 
-    def __init__(self, mesh: Mesh) -> None:
+    ``own`` are the addresses of all relays, with and without a tunnel.
+    """
+
+    def __init__(self, mesh: Mesh, own: Iterable[Network]) -> None:
         self.mesh = mesh
+        self.own = {version: relay_set(own, version) for version in (4, 6)}
         self.listed: dict[str, set[str]] = {name: set() for name in mesh.relays}
         for one, other in mesh.pairs or ():
             self.listed[one].add(other)
@@ -160,10 +152,31 @@ class Neighbours:
             texts.append((self.texts4 if over4 else self.texts6)[other])
         return lines, texts
 
+    def relays(self, version: int, sets: Sets) -> str:
+        """Give the name of the set of all relays' own addresses, empty where they have none."""
+        own = self.own[version]
+        return sets.put(own, version) if own else ""
+
     def inside(self, name: str, version: int) -> str:
         """Give the interface from which a transparent exit keeps answers, empty for no such."""
         interface = self.mesh.relays[name].ktcp_inside_interface
         return interface or "" if (name, version) in self.transparent else ""
+
+
+def relay_networks(mesh: Mesh) -> set[Network]:
+    """Give the addresses at which other relays and Ansible reach the relays."""
+    return {
+        ip_network(address)
+        for relay in mesh.relays.values()
+        for address in (relay.ktcp_address, relay.ktcp_address6, relay.ansible_host)
+        if address
+    }
+
+
+def relay_set(own: Iterable[Network], version: int) -> AddressSet | None:
+    """Make the set of the relays' addresses of one family, if there are any."""
+    entries = collapsed(net for net in own if net.version == version)
+    return address_set("KTCP-relays", version, entries) if entries else None
 
 
 def endpoint(address: IPv4Address | IPv6Address, port: int) -> str:
@@ -225,68 +238,3 @@ def exit_lines(mesh: Mesh, name: str) -> list[str]:
             else [target]
         )
     return lines
-
-
-def chain_name(ingress: str, way: Way) -> str:
-    """Name a chain after its relays; a name that iptables would not take ends in a digest."""
-    # No relay's name has a +, so what is not a relay is told apart from one, by the digest.
-    ending = (f"+{way.target}" if way.target else "") + "+proxy" * way.proxy
-    ending += "+transparent" * way.transparent
-    ending += "".join(f"+backup-{'-'.join(via)}" for via in way.backup)
-    full = "-".join(("KTCP", ingress, *(way.via or ("direct",)))) + ending
-    clean = re.sub(r"[^A-Za-z0-9._-]", "_", full)
-    if clean == full and len(full) <= CHAIN_LENGTH:
-        return full
-    digest = hashlib.sha256(full.encode()).hexdigest()[:8]
-    return f"{clean[: CHAIN_LENGTH - 9]}-{digest}"
-
-
-def chain(mesh: Mesh, ingress: str, way: Way, mark: int, paths: Sequence[Path]) -> Chain:
-    """Compute the chain of one way and all paths that take it."""
-    found: dict[int, list[tuple[int, int, Rule]]] = {4: [], 6: []}
-    for path in paths:
-        for network in path.destinations:
-            for slots in multiports(path.ports):
-                rule: Rule = {"destination": str(network), "ports": slots}
-                place = (int(network.network_address), network.prefixlen, rule)
-                found[network.version].append(place)
-    # The sort is stable: of one destination, the ports keep their order.
-    rules = {
-        version: [rule for _, _, rule in sorted(places, key=lambda p: p[:2])]
-        for version, places in found.items()
-    }
-    return {
-        "chain": chain_name(ingress, way),
-        "mark": f"{mark:#x}",
-        "client_port": mesh.ports.client,
-        "rules4": rules[4],
-        "rules6": rules[6],
-        "services4": service_ports(paths, 4),
-        "services6": service_ports(paths, 6),
-    }
-
-
-def service_ports(paths: Sequence[Path], version: int) -> list[int]:
-    """Give the ports of the ingress that lead here over one family.
-
-    A transparent exit speaks to the target as the client, so only clients of the target's
-    family are let in.
-    """
-    return sorted(
-        path.service.port
-        for path in paths
-        if path.service and (not path.transparent or path.service.target.address.version == version)
-    )
-
-
-def multiports(ports: tuple[PortRange, ...] | None) -> Iterator[list[int | str]]:
-    """Split ports into lists that each fit one multiport match; one empty list for all ports."""
-    places: list[int | str] = []
-    used = 0
-    for some in ports or ():
-        if used + some.slots > MULTIPORT_SLOTS:
-            yield places
-            places, used = [], 0
-        places.append(some.first if some.slots == 1 else some.spell(":"))
-        used += some.slots
-    yield places

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from ktcp_ops.errors import InvalidMeshError
-from ktcp_ops.mesh import check, tunnel_check, ways
+from ktcp_ops.mesh import check, relay_check, tunnel_check, ways
 from ktcp_ops.mesh.check import Doubts, Problem, Subject
 from ktcp_ops.mesh.description import Description, key_path
 from ktcp_ops.mesh.latency import Latency, load
@@ -57,7 +57,7 @@ def read(description: Description) -> Mesh:
         paths=tuple(zip(left, mesh.paths, strict=True)),
     )
     if description.mesh is not None:
-        found += check.problems(subject, (*check.CHECKS, *tunnel_check.CHECKS))
+        found += check.problems(subject, (*check.CHECKS, *relay_check.CHECKS, *tunnel_check.CHECKS))
     sentences += [f"{description.where(p.key)}: {p.key}: {p.text}." for p in found]
     if sentences:
         raise InvalidMeshError(list(dict.fromkeys(sentences)))

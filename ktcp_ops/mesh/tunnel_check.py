@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from ipaddress import ip_network
 from itertools import combinations
 
-from ktcp_ops.mesh.check import Check, Problem, Subject, at, covers, not_a_relay
+from ktcp_ops.mesh.check import Check, Problem, Subject, at, not_a_relay
 from ktcp_ops.mesh.description import key_path
 from ktcp_ops.mesh.model import Edge, Mesh, Path
+from ktcp_ops.mesh.steering import encloses
 from ktcp_ops.mesh.tunnel import (
     Address,
     chosen,
@@ -99,7 +100,7 @@ def tunnel_is_apart(subject: Subject) -> Iterator[Problem]:
     if not hosts(subject):
         return
     for what, network in others(mesh, subject.paths):
-        if covers(mesh.tunnel.network, network):
+        if encloses(mesh.tunnel.network, network):
             yield Problem(
                 at("tunnel", "network"),
                 f"{network}, {what}, lies in {mesh.tunnel.network}; "
@@ -215,7 +216,7 @@ def tunnels_are_told_apart(subject: Subject) -> Iterator[Problem]:
             continue
         for place, network in enumerate(other.networks):
             for mine in edge.networks:
-                if covers(mine, network) or covers(network, mine):
+                if encloses(mine, network) or encloses(network, mine):
                     yield Problem(
                         at("edges", name, "networks", place),
                         f"{network} overlaps {mine} of edge {one!r} of the same relay; "

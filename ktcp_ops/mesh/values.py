@@ -135,6 +135,14 @@ def address(value: object) -> IPv4Address | IPv6Address:
     return parsed
 
 
+def literal_address(value: object) -> object:
+    """Give what is an address of a network, None for a name or an address of the host itself."""
+    try:
+        return address(value)
+    except ValueError:
+        return None
+
+
 def key(value: object) -> str:
     """Parse a pre-shared key: 32 bytes as 64 hex digits. Messages never repeat it."""
     advice = "make one with `openssl rand -hex 32`"
@@ -145,6 +153,8 @@ def key(value: object) -> str:
         raise ValueError(f"has {len(text)} characters instead of 64 hex digits; {advice}")
     if not re.fullmatch(r"[0-9a-fA-F]{64}", text):
         raise ValueError(f"has characters that are not hex digits; {advice}")
+    if len(set(bytes.fromhex(text))) == 1:
+        raise ValueError(f"is one byte again and again, which anybody can guess; {advice}")
     return text.lower()
 
 

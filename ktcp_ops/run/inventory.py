@@ -92,23 +92,29 @@ def ask(inventories: Sequence[str], *options: str, **environment: str) -> str:
         text=True,
         check=False,
     )
+    paths = [Path(name) for name in resolve(inventories)]
     if done.returncode != 0:
-        broken = [line for name in resolve(inventories) for line in broken_files(Path(name))]
+        broken = [line for path in paths for line in broken_files(path)]
+        if not broken and "Decryption failed" in done.stderr:
+            broken = undecrypted([file for path in paths for file in vaulted_files(path)])
         raise InvalidMeshError(broken or complaints(", ".join(inventories), done.stderr))
+    doubled = [line for path in paths for file in yaml_files(path) for line in doubled_keys(file)]
+    if doubled:
+        raise InvalidMeshError(doubled)
     return done.stdout
 
 
-def broken_files(inventory: Path) -> Iterator[str]:
-    """Say which files of an inventory are no YAML, and where; Ansible tells one's fault only.
-
-    A file is looked at with the variables that lie beside it.
-    """
+def yaml_files(inventory: Path) -> Iterator[Path]:
+    """Find the YAML files of an inventory; a file's are those beside it with its variables too."""
     beside = [inventory.parent / name for name in ("group_vars", "host_vars")]
     places = [inventory] if inventory.is_dir() else [inventory, *beside]
     files = (path for place in places for path in (place, *sorted(place.rglob("*"))))
-    for path in files:
-        if path.suffix not in YAML_SUFFIXES or not path.is_file():
-            continue
+    yield from (path for path in files if path.suffix in YAML_SUFFIXES and path.is_file())
+
+
+def broken_files(inventory: Path) -> Iterator[str]:
+    """Say which files of an inventory are no YAML, and where; Ansible tells one's fault only."""
+    for path in yaml_files(inventory):
         try:
             # Composed, not constructed: tags as !vault are Ansible's.
             list(yaml.compose_all(path.read_text(encoding="utf-8")))
@@ -117,6 +123,58 @@ def broken_files(inventory: Path) -> Iterator[str]:
             yield f"{path}{line}: is no YAML: {error.problem or error.context}"
         except (OSError, UnicodeError, yaml.YAMLError) as error:
             yield f"{path}: cannot be read: {error}"
+
+
+def doubled_keys(path: Path) -> Iterator[str]:
+    """Say which keys a file has twice in one mapping; Ansible takes the last and only warns."""
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        waiting: list[Any] = list(yaml.compose_all(path.read_text(encoding="utf-8"), loader))
+    except (OSError, UnicodeError, yaml.YAMLError):
+        return  # a script, or what only Ansible can read
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, yaml.SequenceNode):
+            waiting += node.value
+        elif isinstance(node, yaml.MappingNode):
+            waiting += (value for _, value in node.value)
+            yield from doubled_in(node, path)
+
+
+def doubled_in(node: yaml.MappingNode, path: Path) -> Iterator[str]:
+    """Say which keys of one mapping are there twice."""
+    lines: dict[tuple[str, str], int] = {}
+    for key, _ in node.value:
+        if isinstance(key, yaml.ScalarNode):
+            line = key.start_mark.line + 1
+            first = lines.get((key.tag, key.value))
+            lines.setdefault((key.tag, key.value), line)
+            if first is not None:
+                yield (
+                    f"{path}:{line}: the key {key.value} is in line {first} already, "
+                    "and only the last counts; remove one of the two"
+                )
+
+
+def vaulted_files(inventory: Path) -> Iterator[Path]:
+    """Find the files of an inventory in which something is encrypted."""
+    for path in yaml_files(inventory):
+        try:
+            if "$ANSIBLE_VAULT;" in path.read_text(encoding="utf-8"):
+                yield path
+        except (OSError, UnicodeError):
+            continue
+
+
+def undecrypted(files: Sequence[Path]) -> list[str]:
+    """Say that no vault password fits what is encrypted."""
+    named = ", ".join(map(str, files)) or "the inventory"
+    return [
+        (
+            f"{named}: cannot be decrypted: the vault password is wrong; "
+            "correct it in the file that ANSIBLE_VAULT_PASSWORD_FILE names"
+        )
+    ]
 
 
 def unwrap(item: dict[str, Any]) -> Any:  # noqa: ANN401 - JSON is what it is

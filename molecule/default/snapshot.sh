@@ -19,6 +19,7 @@ find /run -maxdepth 1 -name 'ktcp*' ! -name 'ktcp-lab*' | sort
 # The empty tables that a rule once needed do not count.
 iptables-save | grep '^-' || [ $? -eq 1 ]
 ip6tables-save | grep '^-' || [ $? -eq 1 ]
+ipset list -name
 
 sysctl net.ipv4.tcp_fastopen net.core.rmem_max net.core.wmem_max net.ipv4.tcp_rmem net.ipv4.tcp_wmem
 sysctl net.ipv4.ip_local_port_range

@@ -38,9 +38,9 @@ name: ktcp_mesh
 short_description: Computes what each KTCP relay of a mesh has to hold
 description:
   - Reads the variables C(ktcp_mesh) and C(ktcp_keys) and the relays' C(ktcp_address),
-    C(ktcp_address6), C(ktcp_inside_interface), C(ktcp_memory_mib), C(ktcp_tunnel_address) and
-    C(ansible_port) from the inventory sources before it, checks them as a whole, and sets
-    C(ktcp_node) on each relay.
+    C(ktcp_address6), C(ktcp_inside_interface), C(ktcp_memory_mib), C(ktcp_tunnel_address),
+    C(ansible_port) and C(ansible_host) from the inventory sources before it, checks them as a
+    whole, and sets C(ktcp_node) on each relay.
   - Where the mesh has tunnels or edges, sets C(ktcp_wireguard_interface) and C(ktcp_edge_routes)
     on their hosts. The mesh's edges are in group C(ktcp_edges).
   - Its file is the last one of an inventory and its name ends in C(ktcp.yml).
@@ -128,6 +128,7 @@ class InventoryModule(BaseInventoryPlugin):  # type: ignore[misc]  # Ansible shi
                 )
                 for variable in RELAY_VARIABLES
                 if variables.get(variable) is not None
+                and not (variable == "ansible_host" and is_template(variables[variable]))
             }
         return Description(
             mesh=mesh,
@@ -181,6 +182,11 @@ class InventoryModule(BaseInventoryPlugin):  # type: ignore[misc]  # Ansible shi
         except AnsibleError as error:
             where = origins.get(key, "the inventory")
             raise AnsibleParserError(f"{where}: {key}: cannot be evaluated: {error}") from error
+
+
+def is_template(value: Any) -> bool:  # noqa: ANN401
+    """Tell whether only a play may know what a variable is."""
+    return isinstance(value, str) and "{{" in value
 
 
 def note_origins(value: Any, key: str, origins: dict[str, str]) -> None:  # noqa: ANN401

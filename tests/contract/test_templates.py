@@ -34,6 +34,8 @@ TEMPLATES = [
     ("ktcp_observe", "ktcp-metrics.timer.j2", "", "ktcp-metrics.timer"),
     ("ktcp_steering", "steering.j2", "v4", "steering.v4"),
     ("ktcp_steering", "steering.j2", "v6", "steering.v6"),
+    ("ktcp_steering", "sets.j2", "v4", "steering.v4.sets"),
+    ("ktcp_steering", "sets.j2", "v6", "steering.v6.sets"),
     ("ktcp_steering", "ktcp-steering.service.j2", "", "ktcp-steering.service"),
     ("ktcp_wireguard", "ktcp-wireguard.service.j2", "", "ktcp-wireguard.service"),
 ]
@@ -55,6 +57,15 @@ def nodes() -> dict[str, Node]:
                 "ports": [22, "8000-8100"],
             }
         )
+        # Inside of another one, for some clients only.
+        mesh["paths"].append(
+            {
+                "name": "inner",
+                "ingress": "rc",
+                "destinations": ["10.77.3.64/26"],
+                "sources": ["192.0.2.0/24", "2001:db8:1::/48"],
+            }
+        )
         through = {"ingress": "rc", "via": ["rs"]}
         mesh["paths"] += [
             {**through, "name": "shop", "service": {"port": 8443, "target": "10.77.3.2:443"}},
@@ -70,6 +81,7 @@ def nodes() -> dict[str, Node]:
             {"deny": "198.51.100.9"},
             {"allow": "198.51.100.0/24", "ports": 22},
             {"allow": "198.51.100.128/25"},
+            {"allow": "10.77.3.64/26"},
         ]
 
     relays = copy.deepcopy(RELAY_HOSTS)

@@ -102,6 +102,21 @@ def test_validate(capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads(capsys.readouterr().out)["valid"] is True
 
 
+def test_validate_says_which_services_are_open_to_everyone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def shop(mesh: dict[str, Any]) -> None:
+        service = {"port": 8443, "target": "10.77.3.2:80"}
+        mesh["paths"].append({"name": "shop", "ingress": "rc", "via": ["rs"], "service": service})
+
+    monkeypatch.setattr(inventory, "load", lambda _names: read(make_description(shop)))
+    assert main.run(["mesh", "validate", "-i", "inv"]) == 0
+    note = "path shop: port 8443 of rc is open to everyone and leads to 10.77.3.2:80; "
+    assert f"note: {note}" in capsys.readouterr().out
+    assert main.run(["mesh", "validate", "-i", "inv", "-o", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["notes"][0].startswith(note)
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_an_invalid_mesh_touches_no_host(
     command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

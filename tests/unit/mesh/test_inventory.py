@@ -15,7 +15,7 @@ from ktcp_ops.errors import InvalidMeshError, UsageError
 from ktcp_ops.mesh.inventory import load
 from ktcp_ops.mesh.plan import plan
 from ktcp_ops.run.environment import ansible_environment
-from ktcp_ops.run.inventory import broken_files, complaints
+from ktcp_ops.run.inventory import broken_files, complaints, doubled_keys
 from tests.unit.mesh.conftest import KEY, MESH, RELAYS
 
 HOSTS = {
@@ -153,6 +153,14 @@ def test_a_key_in_a_vault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         load([inventory])
     assert "ANSIBLE_VAULT_PASSWORD_FILE" in caught.value.message
     assert len(caught.value.problems) == 1
+    password.write_text("open barley\n")
+    monkeypatch.setenv("ANSIBLE_VAULT_PASSWORD_FILE", str(password))
+    with pytest.raises(InvalidMeshError) as caught:
+        load([inventory])
+    [problem] = caught.value.problems
+    assert problem.startswith(
+        f"{inventory}/group_vars/all/keys.yml: cannot be decrypted: the vault password is wrong; "
+    )
 
 
 def test_errors_name_the_file_and_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -210,6 +218,31 @@ def test_an_inventory_that_is_no_yaml(tmp_path: Path) -> None:
         load([inventory])
     [problem] = caught.value.problems
     assert problem.startswith(f"{inventory}/hosts.yml:2: is no YAML: ")
+
+
+def test_a_key_that_is_there_twice(tmp_path: Path) -> None:
+    inventory = write(
+        tmp_path,
+        hosts=HOSTS,
+        group_vars__all__mesh={"ktcp_mesh": MESH},
+        group_vars__all__keys=f"ktcp_keys:\n  1: {KEY}\n  2: {KEY[::-1]}\n  1: {KEY}\n",
+    )
+    with pytest.raises(InvalidMeshError) as caught:
+        load([inventory])
+    assert caught.value.problems == (
+        (
+            f"{inventory}/group_vars/all/keys.yml:4: the key 1 is in line 2 already, "
+            "and only the last counts; remove one of the two"
+        ),
+    )
+
+
+def test_keys_of_two_mappings_may_be_the_same(tmp_path: Path) -> None:
+    file = tmp_path / "a.yml"
+    file.write_text("a: {b: 1}\nb: [{b: 2}, {b: 3}]\n---\na: 1\n")
+    assert list(doubled_keys(file)) == []
+    file.write_text("x: [{a: 1, a: 2}]\n")
+    assert [text.partition(": ")[0] for text in doubled_keys(file)] == [f"{file}:1"]
 
 
 def test_every_file_that_is_no_yaml_is_named_with_its_line(tmp_path: Path) -> None:

@@ -12,23 +12,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ktcp_ops.mesh.model import RETURN_MARK, Mesh, Way
-from ktcp_ops.mesh.plan import (
-    CHAIN_LENGTH,
-    FIRST_MARK,
-    MULTIPORT_SLOTS,
-    assign_marks,
-    chain_name,
-    multiports,
-    plan,
-)
+from ktcp_ops.mesh.plan import FIRST_MARK, assign_marks, plan
 from ktcp_ops.mesh.reader import read
+from ktcp_ops.mesh.steering import (
+    CHAIN_LENGTH,
+    MULTIPORT_SLOTS,
+    chain_name,
+    chain_names,
+    multiports,
+)
 from ktcp_ops.mesh.values import PortRange, ports
 from tests.unit.mesh.conftest import KEY, Describe
 from tests.unit.roles.programs import ROOT
 
 
 def test_the_small_mesh(mesh: Mesh) -> None:
-    assert plan(mesh) == {
+    text = re.sub(r"\.[0-9a-f]{8}\"", '.D"', json.dumps(plan(mesh)))
+    assert json.loads(text) == {
         "rc": {
             "name": "rc",
             "conf": {
@@ -39,18 +39,25 @@ def test_the_small_mesh(mesh: Mesh) -> None:
                 "routes": ["add mark 0x101 via 10.77.2.2:5565"],
                 "exits": [],
             },
-            "keys": {1: KEY},
+            "keys": {"1": KEY},
             "steering": [
                 {
                     "chain": "KTCP-rc-rs",
                     "mark": "0x101",
                     "client_port": 5557,
-                    "rules4": [{"destination": "10.77.3.0/24", "ports": [80]}],
-                    "rules6": [{"destination": "fd77:0:0:3::/64", "ports": [80]}],
+                    "rules4": [{"destinations": "KTCP-rc-rs.v4.D", "sources": "", "ports": [80]}],
+                    "rules6": [{"destinations": "KTCP-rc-rs.v6.D", "sources": "", "ports": [80]}],
                     "services4": [],
                     "services6": [],
                 }
             ],
+            "sets4": [
+                {"name": "KTCP-rc-rs.v4.D", "entries": ["10.77.3.0/24"]},
+                {"name": "KTCP-relays.v4.D", "entries": ["10.77.2.1", "10.77.2.2"]},
+            ],
+            "sets6": [{"name": "KTCP-rc-rs.v6.D", "entries": ["fd77:0:0:3::/64"]}],
+            "relays4": "KTCP-relays.v4.D",
+            "relays6": "",
             "relay_port": 5565,
             "peers_addresses": ["10.77.2.2"],
             "inside4": "",
@@ -66,8 +73,12 @@ def test_the_small_mesh(mesh: Mesh) -> None:
                 "routes": [],
                 "exits": ["allow 10.77.3.0/24 port 1-65535", "allow fd77:0:0:3::/64"],
             },
-            "keys": {1: KEY},
+            "keys": {"1": KEY},
             "steering": [],
+            "sets4": [],
+            "sets6": [],
+            "relays4": "",
+            "relays6": "",
             "relay_port": 5565,
             "peers_addresses": ["10.77.2.1"],
             "inside4": "",
@@ -105,7 +116,7 @@ def three(mesh: dict[str, Any]) -> None:
             "ports": ["8000-8100", 80],
         },
     ]
-    anything = [{"allow": "10.0.0.0/8"}]
+    anything = [{"deny": "10.0.0.1"}, {"deny": "10.0.0.2"}, {"allow": "10.0.0.0/8"}]
     mesh["exits"] = {"ra": anything, "rc": anything}
 
 
@@ -123,9 +134,10 @@ def test_hops_families_and_shared_ways(describe: Describe) -> None:
     assert nodes["rb"]["peers_addresses"] == ["10.0.0.1", "fd77::3"]
     far, near = nodes["ra"]["steering"]
     assert far["chain"] == "KTCP-ra-rb-rc"
-    assert far["rules4"] == [
-        {"destination": "10.2.0.0/16", "ports": [80, "8000:8100"]},
-        {"destination": "10.3.0.0/16", "ports": []},
+    held = {found["name"]: found["entries"] for found in nodes["ra"]["sets4"]}
+    assert [(held[rule["destinations"]], rule["ports"]) for rule in far["rules4"]] == [
+        (["10.2.0.0/16"], [80, "8000:8100"]),
+        (["10.3.0.0/16"], []),
     ]
     assert near["chain"] == "KTCP-ra-direct"
 
@@ -147,7 +159,7 @@ def test_marks_stay_when_paths_are_added_behind(describe: Describe) -> None:
         three(mesh)
         path = {"name": "new", "ingress": "ra", "via": ["rb"], "destinations": ["10.4.0.0/16"]}
         mesh["paths"].append(path)
-        mesh["exits"]["rb"] = [{"allow": "10.0.0.0/8"}]
+        mesh["exits"]["rb"] = [{"allow": "10.4.0.0/16"}]
 
     before = plan(read(describe(three, relays=THREE)))["ra"]["conf"]["routes"]
     after = plan(read(describe(more, relays=THREE)))["ra"]["conf"]["routes"]
@@ -220,6 +232,14 @@ def test_long_chain_names_stay_apart() -> None:
     assert len(names) == 50
 
 
+def test_dashes_in_names_make_no_two_ways_one_chain() -> None:
+    ways = [Way(("eu-west",)), Way(("eu", "west")), Way(("direct",)), Way(), Way(("far",))]
+    names = chain_names("rc", ways)
+    assert len(set(names.values())) == len(ways)
+    assert names[Way(("far",))] == "KTCP-rc-far"
+    assert all(len(name) <= CHAIN_LENGTH for name in names.values())
+
+
 def services(mesh: dict[str, Any]) -> None:
     """The same relays lead to the same servers in five ways."""
     target = "10.77.3.2:80"
@@ -260,7 +280,13 @@ def test_a_service_has_its_target_and_ports_that_share_it_share_a_route(
         f"add mark 0x106 {via} transparent",
     ]
     # Only over its own family can the client of a transparent service be spoken for.
-    ports = [(chain["services4"], chain["services6"]) for chain in node["steering"]]
+    ports = [
+        (
+            [service["port"] for service in chain["services4"]],
+            [service["port"] for service in chain["services6"]],
+        )
+        for chain in node["steering"]
+    ]
     assert ports == [
         ([], []),
         ([8080, 8081], [8080, 8081]),

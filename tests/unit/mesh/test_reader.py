@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from ktcp_ops.errors import ExitCode, InvalidMeshError
+from ktcp_ops.mesh import acl
 from ktcp_ops.mesh.description import Description
 from ktcp_ops.mesh.reader import read
+from ktcp_ops.mesh.relay_check import open_services
 from tests.unit.mesh.conftest import KEY, Describe, Spoil
 
 MESH_FILE = "group_vars/all/mesh.yml:1"
@@ -245,15 +247,21 @@ CASES: list[tuple[str, Spoil, str, str, str]] = [
     ("name twice", another_path(name="web"), PATHS_FILE, "paths[1].name", "rename"),
     (
         "overlap",
-        another_path(ports=[80]),
+        another_path(destinations=["10.77.3.0/24"], ports=[80]),
         PATHS_FILE,
         "paths[1].destinations[0]",
         "different ports",
     ),
-    ("overlap all", another_path(ports="1-65535"), PATHS_FILE, "paths[1].destinations[0]", "'web'"),
+    (
+        "overlap all",
+        another_path(destinations=["10.77.3.0/24"], ports="1-65535"),
+        PATHS_FILE,
+        "paths[1].destinations[0]",
+        "also a destination of path 'web' of the same ingress; keep it in one",
+    ),
     (
         "overlap self",
-        setting("paths", 0, "destinations", to=["10.77.3.0/24", "10.77.3.9"]),
+        setting("paths", 0, "destinations", to=["10.77.3.0/24", "10.77.3.0/24"]),
         PATHS_FILE,
         "paths[0].destinations[1]",
         "this path",
@@ -379,6 +387,95 @@ CASES: list[tuple[str, Spoil, str, str, str]] = [
         PATHS_FILE,
         "paths[0].mark",
         "choose another",
+    ),
+    (
+        "sources",
+        setting("paths", 0, "sources", to=["everyone"]),
+        PATHS_FILE,
+        "paths[0].sources[0]",
+        "203.0.113.0/24",
+    ),
+    (
+        "sources of a family",
+        setting("paths", 0, "sources", to=["192.0.2.0/24"]),
+        PATHS_FILE,
+        "paths[0].destinations[1]",
+        "is IPv6, and no prefix of sources is",
+    ),
+    ("client on ssh", setting("ports", "client", to=22), MESH_FILE, "ports.client", "ssh listens"),
+    ("relay on ssh", setting("ports", "relay", to=22), MESH_FILE, "ports.relay", "choose another"),
+    (
+        "mapped",
+        setting("paths", 0, "destinations", 0, to="::ffff:10.0.0.0/104"),
+        PATHS_FILE,
+        "paths[0].destinations[0]",
+        "IPv4 in the form of IPv6, to which no relay connects",
+    ),
+    (
+        "compatible",
+        setting("paths", 0, "destinations", 0, to="::10.0.0.1"),
+        PATHS_FILE,
+        "paths[0].destinations[0]",
+        "remove it",
+    ),
+    (
+        "broadcast",
+        setting("paths", 0, "destinations", 0, to="255.255.255.255"),
+        PATHS_FILE,
+        "paths[0].destinations[0]",
+        "is broadcast",
+    ),
+    (
+        "no network",
+        setting("paths", 0, "destinations", 0, to="0.1.0.0/16"),
+        PATHS_FILE,
+        "paths[0].destinations[0]",
+        "of no network",
+    ),
+    (
+        "target mapped",
+        another_service(target="[::ffff:10.77.3.2]:80"),
+        PATHS_FILE,
+        "paths[1].service.target",
+        "of its own",
+    ),
+    (
+        "exit of loopback",
+        lambda mesh: mesh["exits"]["rs"].append({"allow": "127.0.0.0/8"}),
+        MESH_FILE,
+        "exits.rs[2]",
+        "loopback, to which no relay connects; remove the rule",
+    ),
+    (
+        "exit mapped",
+        lambda mesh: mesh["exits"]["rs"].append({"allow": "::ffff:10.0.0.0/104"}),
+        MESH_FILE,
+        "exits.rs[2]",
+        "IPv4 in the form of IPv6",
+    ),
+    (
+        "exit twice",
+        lambda mesh: mesh["exits"]["rs"].append({"allow": "10.77.3.0/24", "ports": "1-65535"}),
+        MESH_FILE,
+        "exits.rs[2]",
+        "allow 10.77.3.0/24 port 1-65535 is in ktcp_mesh.exits.rs[0] already",
+    ),
+    (
+        "exit of relays",
+        setting("exits", "rs", 0, to={"allow": "10.77.0.0/16"}),
+        MESH_FILE,
+        "exits.rs[0]",
+        "with it 10.77.2.1 of rc, where relays are managed; put {deny: 10.77.2.1} before it",
+    ),
+    (
+        "exit of relays' ports",
+        both(
+            setting("exits", "rs", 0, to={"deny": "10.77.2.1", "ports": 22}),
+            lambda mesh: mesh["exits"]["rs"].append({"allow": "10.77.0.0/16"}),
+        ),
+        MESH_FILE,
+        "exits.rs[2]",
+        "put {deny: 10.77.2.1} before it",
     ),
     ("key", setting("key", to=2), KEYS_FILE, "ktcp_keys.2", "openssl rand"),
     ("via null", setting("paths", 0, "via", to=None), VIA_FILE, "paths[0].via", "write auto"),
@@ -539,6 +636,105 @@ def test_listed_pairs_need_a_common_family(describe: Describe) -> None:
     assert found[0].startswith(f"{INVENTORY}: hostvars.rs.ktcp_address6: is missing, and rc has")
 
 
+def test_ansibles_port_is_no_listeners(describe: Describe) -> None:
+    relays = {
+        "rc": {"ktcp_address": "10.77.2.1"},
+        "rs": {"ktcp_address": "10.77.2.2", "ansible_port": 5565},
+    }
+    (found,) = problems(describe(relays=relays))
+    assert found == (
+        f"{MESH_FILE}: ktcp_mesh.ports.relay: 5565 is where Ansible reaches rs; choose another."
+    )
+
+
+def test_what_is_denied_to_relays_is_denied_to_no_path(describe: Describe) -> None:
+    """No flow to a relay's own address is steered, so an exit may deny it."""
+
+    def spoil(mesh: dict[str, Any]) -> None:
+        mesh["paths"][0]["destinations"] = ["0.0.0.0/0"]
+        mesh["exits"]["rs"] = [{"deny": "10.77.2.1"}, {"allow": "0.0.0.0/0"}]
+
+    assert read(describe(spoil)).paths
+    (found,) = problems(describe(both(spoil, setting("exits", "rs", 0, to={"deny": "10.77.2.8"}))))[
+        :1
+    ]
+    assert "denies 0.0.0.0/0 of path 'web'" in found
+
+
+def everything(mesh: dict[str, Any]) -> None:
+    """All the world by rs, and what is inside by rc itself."""
+    mesh["paths"][0] |= {"destinations": ["0.0.0.0/0", "fd77:0:0:3::/64"]}
+    another_path(destinations=["10.0.0.0/8"], via=[], ports=[80])(mesh)
+    mesh["exits"] = {
+        "rs": [
+            {"deny": "10.0.0.0/8"},
+            {"allow": "0.0.0.0/0", "ports": 80},
+            {"allow": "fd77:0:0:3::/64"},
+        ],
+        "rc": [{"deny": "10.77.2.2"}, {"allow": "10.0.0.0/8", "ports": 80}],
+    }
+
+
+def test_the_longest_prefix_wins_and_the_other_exit_may_deny_it(describe: Describe) -> None:
+    assert len(read(describe(everything)).paths) == 2
+    # Another port goes by the shorter prefix still, so its exit has to allow it.
+    both_ports = both(
+        everything,
+        setting("paths", 0, "ports", to=[80, 443]),
+        setting("exits", "rs", 1, "ports", to=[80, 443]),
+    )
+    (found,) = problems(describe(both_ports))
+    assert "denies 0.0.0.0/0 of path 'web'" in found
+
+
+def ten_thousand(mesh: dict[str, Any], count: int = 10_000) -> None:
+    """Prefixes by one path, each allowed by itself, and all the rest by another."""
+    prefixes = [f"100.{64 + (n >> 8)}.{n & 255}.0/24" for n in range(count)]
+    mesh["paths"][0] |= {"destinations": prefixes, "probe": None}
+    mesh["exits"]["rs"] = [{"allow": prefix, "ports": 80} for prefix in prefixes]
+    another_path(destinations=["0.0.0.0/0"], via=[])(mesh)
+    mesh["exits"]["rc"] = [{"deny": "10.77.2.2"}, {"allow": "0.0.0.0/0"}]
+
+
+def test_what_a_prefix_costs_does_not_grow_with_their_number(
+    describe: Describe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = 0
+    cut = acl.Rectangle.cut
+
+    def counted(
+        area: acl.Rectangle, other: acl.Rectangle
+    ) -> tuple[acl.Rectangle | None, list[acl.Rectangle]]:
+        nonlocal calls
+        calls += 1
+        return cut(area, other)
+
+    monkeypatch.setattr(acl.Rectangle, "cut", counted)
+    read(describe(lambda mesh: ten_thousand(mesh, 1000)))
+    assert 1000 <= calls < 1100
+
+
+def test_a_relay_that_is_allowed_by_its_own_address_is_meant(describe: Describe) -> None:
+    def spoil(mesh: dict[str, Any]) -> None:
+        mesh["exits"]["rs"] += [{"allow": "10.77.2.1"}, {"allow": "10.77.2.0/24"}]
+
+    assert read(describe(spoil)).exits
+
+
+def test_a_service_that_is_open_to_everyone_is_named(describe: Describe) -> None:
+    said = list(open_services(read(describe(another_service()))))
+    assert said == [
+        (
+            "path svc: port 8080 of rc is open to everyone and leads to 10.77.3.2:80; "
+            "sources of the path say who may use it"
+        )
+    ]
+    known = another_service(path={"sources": ["192.0.2.0/24"]})
+    assert list(open_services(read(describe(known)))) == []
+    everyone = another_service(path={"sources": ["0.0.0.0/0"]})
+    assert len(list(open_services(read(describe(everyone))))) == 1
+
+
 def test_an_empty_group_of_relays(describe: Describe) -> None:
     found = problems(describe(relays={}))
     assert any("no host in group relays" in text for text in found)
@@ -552,6 +748,9 @@ def test_an_empty_group_of_relays(describe: Describe) -> None:
         ({"1": KEY[:-1]}, "has 63 characters"),
         ({"1": KEY[:-1] + "g"}, "not hex"),
         ({"1": 12345678}, "in quotes"),
+        ({"1": "0" * 64}, "one byte again and again"),
+        ({"1": "Ab" * 32}, "anybody can guess"),
+        ({"1": KEY, "2": KEY.upper()}, "is the same as number 1"),
         ({"one": KEY}, "whole number"),
         ([], "name: value"),
         ({}, "is missing"),

@@ -55,13 +55,13 @@ def test_a_destination_is_refused_just_when_one_of_its_targets_is(
         for address in range(int(network.network_address), int(network.broadcast_address) + 1)
         for port in range(some.first, some.last + 1)
     )
-    assert (acl.refusal(rules, network, [some]) is None) == every_target_allowed
+    assert (acl.ExitList(rules).refusal(network, [some]) is None) == every_target_allowed
 
 
 def test_a_rule_of_the_other_family_decides_nothing() -> None:
     rules = [ExitRule(deny="::/0"), ExitRule(allow="0.0.0.0/0")]
-    assert acl.refusal(rules, ip_network("10.0.0.0/8"), None) is None
-    assert acl.refusal(rules, ip_network("fd00::/8"), None) == acl.Refusal(0)
+    assert acl.ExitList(rules).refusal(ip_network("10.0.0.0/8"), None) is None
+    assert acl.ExitList(rules).refusal(ip_network("fd00::/8"), None) == acl.Refusal(0)
 
 
 @pytest.mark.parametrize("text", ["80", " 80 ", 80])

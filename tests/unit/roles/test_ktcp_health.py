@@ -60,3 +60,14 @@ def test_a_peer_that_is_back_is_waited_for_until_flows_use_it(
     wanted = ["peers: 10.0.0.1:5565: it is recovering: is its path steady?"] if waits else []
     assert list(health.pools([], 60)) == wanted
     assert list(health.pools(["10.0.0.1:5565"], 60)) == []
+
+
+def test_other_firewalls_are_asked_about_where_there_is_what_asks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health, "asked", lambda *words: [" ".join(words)])
+    monkeypatch.setattr(health, "installed", list)
+    monkeypatch.setattr(health, "FIREWALL", tmp_path / "ktcp-firewall")
+    assert list(health.state()) == ["ktcp-apply --check", "ktcp-steering check"]
+    (tmp_path / "ktcp-firewall").touch()
+    assert list(health.state())[-1] == "ktcp-firewall check"

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """ktcp-steering against an iptables that keeps its tables in a dictionary."""
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -83,17 +84,29 @@ class Iptables:
 
     def __init__(self) -> None:
         self.chains: dict[tuple[str, str], list[str]] = {("nat", "PREROUTING"): []}
+        self.sets: dict[str, list[str]] = {"others": ["192.0.2.1"]}
         self.rules = ["0:\tfrom all lookup local", "32766:\tfrom all lookup main"]
         self.routes = ["default via 192.0.2.1 dev eth0"]
 
     def run(self, argv: list[str], **options: str | bool) -> subprocess.CompletedProcess[str]:
+        if argv[0] == "ipset":
+            return self.ipset(argv[1:], str(options["input"]))
         if argv[0] == "ip":
             return subprocess.CompletedProcess(argv, 0, self.ip(argv[2:]), "")
         if argv[0].endswith("-save"):
             return subprocess.CompletedProcess(argv, 0, self.save(), "")
         assert "--noflush" in argv
+        text = str(options["input"])
+        for name in re.findall(r"--match-set (\S+)", text):
+            if name not in self.sets:
+                return subprocess.CompletedProcess(argv, 2, "", f"Set {name} doesn't exist.")
+        self.restore(text)
+        return subprocess.CompletedProcess(argv, 0, "", "")
+
+    def restore(self, text: str) -> None:
+        """Take what is written for iptables-restore."""
         table = ""
-        for line in str(options["input"]).splitlines():
+        for line in text.splitlines():
             verb, *words = line.split()
             if verb.startswith("*"):
                 table = verb[1:]
@@ -105,7 +118,38 @@ class Iptables:
                 self.chains[table, words[0]].remove(" ".join(words[1:]))
             elif verb == "-X":
                 assert not self.chains.pop((table, words[0]))
-        return subprocess.CompletedProcess(argv, 0, "", "")
+
+    def ipset(self, words: list[str], text: str) -> subprocess.CompletedProcess[str]:
+        """Understand save, destroy, and restore of a few commands."""
+        if words == ["save"]:
+            said = "".join(
+                f"create {name} hash:net family inet hashsize 1024 initval {hash(name):#x}\n"
+                + "".join(f"add {name} {entry}\n" for entry in reversed(entries))
+                for name, entries in self.sets.items()
+            )
+            return subprocess.CompletedProcess(words, 0, said, "")
+        for line in [" ".join(words)] if words[0] == "destroy" else text.splitlines():
+            verb, name, *more = line.split()
+            match verb:
+                case "create":
+                    assert name not in self.sets
+                    self.sets[name] = []
+                case "add" if more[0] == "wrong":
+                    return subprocess.CompletedProcess(words, 1, "", "Error in line 2: wrong")
+                case "add":
+                    self.sets[name].append(" ".join(more))
+                case "rename":
+                    assert more[0] not in self.sets
+                    self.sets[more[0]] = self.sets.pop(name)
+                case "swap":
+                    other = more[0]
+                    self.sets[name], self.sets[other] = self.sets[other], self.sets[name]
+                case "destroy":
+                    assert f"--match-set {name} " not in self.save()
+                    del self.sets[name]
+                case _:
+                    raise AssertionError(line)
+        return subprocess.CompletedProcess(words, 0, "", "")
 
     def ip(self, words: list[str]) -> str:
         """Understand the few commands of ip that ktcp-steering gives."""
@@ -143,6 +187,7 @@ class Iptables:
 def iptables(monkeypatch: pytest.MonkeyPatch) -> Iptables:
     fake = Iptables()
     monkeypatch.setattr(steering.subprocess, "run", fake.run)
+    monkeypatch.setattr(steering.shutil, "which", lambda program: f"/usr/sbin/{program}")
     return fake
 
 
@@ -225,3 +270,82 @@ def test_kept_answers_are_delivered(
     assert run(tmp_path, monkeypatch, "up") == 0
     assert run(tmp_path, monkeypatch, "down") == 0
     assert (iptables.rules, iptables.routes) == (rules, routes)
+
+
+ASKING = """\
+*mangle
+:KTCP - [0:0]
+-A PREROUTING -p tcp -j KTCP
+-A KTCP -p tcp -m set --match-set KTCP-rc-rs.v4.{digest} dst -j MARK --set-xmark 0x101/0xffffffff
+COMMIT
+"""
+
+
+def sets(digest: str, *entries: str) -> str:
+    name = f"KTCP-rc-rs.v4.{digest}"
+    return f"create {name} hash:net family inet maxelem 1024\n" + "".join(
+        f"add {name} {entry}\n" for entry in entries
+    )
+
+
+def test_sets_are_there_before_the_rules_that_ask_them_and_go_after(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, iptables: Iptables
+) -> None:
+    (tmp_path / "steering.v4").write_text(ASKING.format(digest="one"))
+    (tmp_path / "steering.v4.sets").write_text(sets("one", "10.0.0.0/8", "10.1.0.0/16 nomatch"))
+    others = {"others": ["192.0.2.1"]}
+    assert run(tmp_path, monkeypatch, "up") == 0
+    held = ["10.0.0.0/8", "10.1.0.0/16 nomatch"]
+    assert iptables.sets == {**others, "KTCP-rc-rs.v4.one": held}
+    assert run(tmp_path, monkeypatch, "check") == 0
+
+    # What somebody took out of a set is seen, and put back.
+    iptables.sets["KTCP-rc-rs.v4.one"].pop(0)
+    assert run(tmp_path, monkeypatch, "check") == 6
+    assert run(tmp_path, monkeypatch, "up") == 0
+    assert iptables.sets == {**others, "KTCP-rc-rs.v4.one": held}
+
+    # Other prefixes are another set, to which the rules change at once.
+    (tmp_path / "steering.v4").write_text(ASKING.format(digest="two"))
+    (tmp_path / "steering.v4.sets").write_text(sets("two", "10.9.0.0/16"))
+    assert run(tmp_path, monkeypatch, "check") == 6
+    assert run(tmp_path, monkeypatch, "up") == 0
+    assert iptables.sets == {**others, "KTCP-rc-rs.v4.two": ["10.9.0.0/16"]}
+    assert "v4.one" not in iptables.save()
+
+    assert run(tmp_path, monkeypatch, "down") == 0
+    assert iptables.sets == others
+
+
+def test_a_set_that_cannot_be_filled_leaves_the_rules_as_they_were(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    iptables: Iptables,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "steering.v4").write_text(ASKING.format(digest="one"))
+    (tmp_path / "steering.v4.sets").write_text(sets("one", "10.0.0.0/8"))
+    assert run(tmp_path, monkeypatch, "up") == 0
+    before = iptables.save()
+    (tmp_path / "steering.v4").write_text(ASKING.format(digest="two"))
+    (tmp_path / "steering.v4.sets").write_text(sets("two", "wrong"))
+    assert run(tmp_path, monkeypatch, "up") == 1
+    assert "ipset restore: Error in line 2" in capsys.readouterr().err
+    assert iptables.save() == before
+
+    # Nor are there rules without their sets.
+    (tmp_path / "steering.v4.sets").unlink()
+    assert run(tmp_path, monkeypatch, "up") == 1
+    assert iptables.save() == before
+    (tmp_path / "steering.v4.sets").write_text(sets("two", "10.9.0.0/16"))
+    assert run(tmp_path, monkeypatch, "up") == 0
+    assert list(iptables.sets) == ["others", "KTCP-rc-rs.v4.two"]
+
+
+def test_a_family_has_its_own_sets() -> None:
+    text = (
+        sets("one", "10.0.0.0/8")
+        + "create KTCP-x.v6.1 hash:net family inet6\nadd KTCP-x.v6.1 ::1\n"
+    )
+    assert list(steering.parse_sets(text, "v4")) == ["KTCP-rc-rs.v4.one"]
+    assert steering.parse_sets(text, "v6") == {"KTCP-x.v6.1": ("hash:net family inet6", ["::1"])}

@@ -30,16 +30,23 @@ NODE: dict[str, Any] = {
     "peers_addresses": ["10.77.2.2", "fd77:0:0:2::2"],
     "inside4": "",
     "inside6": "",
+    "relays4": "KTCP-relays.v4.5",
+    "relays6": "",
+    "sets4": [
+        {"name": "KTCP-one.v4.1", "entries": ["10.0.0.0/8", "10.77.0.0/16 nomatch"]},
+        {"name": "KTCP-relays.v4.5", "entries": ["10.77.2.1"]},
+    ],
+    "sets6": [],
     "steering": [
         {
             "chain": "KTCP-rc-rs",
             "mark": "0x101",
             "client_port": 5557,
             "rules4": [
-                {"destination": "10.77.3.0/24", "ports": [80, "8000:8100"]},
-                {"destination": "10.9.0.1/32", "ports": []},
+                {"destinations": "KTCP-one.v4.1", "sources": "", "ports": [80, "8000:8100"]},
+                {"destinations": "KTCP-two.v4.2", "sources": "KTCP-who.v4.3", "ports": []},
             ],
-            "rules6": [{"destination": "fd77:0:0:3::/64", "ports": [80]}],
+            "rules6": [{"destinations": "KTCP-one.v6.1", "sources": "", "ports": [80]}],
             "services4": [],
             "services6": [],
         },
@@ -47,9 +54,12 @@ NODE: dict[str, Any] = {
             "chain": "KTCP-rc-direct",
             "mark": "0x102",
             "client_port": 5557,
-            "rules4": [{"destination": "10.8.0.0/16", "ports": []}],
+            "rules4": [{"destinations": "KTCP-two.v4.4", "sources": "", "ports": []}],
             "rules6": [],
-            "services4": [8443],
+            "services4": [
+                {"port": 8443, "sources": ""},
+                {"port": 8444, "sources": "KTCP-who.v4.3"},
+            ],
             "services6": [],
         },
     ],
@@ -108,20 +118,42 @@ def test_marks_are_set_for_the_wanted_flows() -> None:
             " -j MARK --set-xmark 0x102/0xffffffff"
         ),
         (
-            "-A KTCP-rc-rs -d 10.77.3.0/24 -p tcp -m multiport --dports 80,8000:8100"
-            " -j MARK --set-xmark 0x101/0xffffffff"
+            "-A KTCP -m set --match-set KTCP-who.v4.3 src -p tcp -m tcp --dport 8444 -m addrtype"
+            " --dst-type LOCAL -j MARK --set-xmark 0x102/0xffffffff"
         ),
-        "-A KTCP-rc-rs -d 10.9.0.1/32 -p tcp -j MARK --set-xmark 0x101/0xffffffff",
-        "-A KTCP-rc-direct -d 10.8.0.0/16 -p tcp -j MARK --set-xmark 0x102/0xffffffff",
+        (
+            "-A KTCP-rc-rs -p tcp -m multiport --dports 80,8000:8100"
+            " -m set --match-set KTCP-one.v4.1 dst -j MARK --set-xmark 0x101/0xffffffff"
+        ),
+        (
+            "-A KTCP-rc-rs -p tcp -m set --match-set KTCP-two.v4.2 dst"
+            " -m set --match-set KTCP-who.v4.3 src -j MARK --set-xmark 0x101/0xffffffff"
+        ),
+        (
+            "-A KTCP-rc-direct -p tcp -m set --match-set KTCP-two.v4.4 dst"
+            " -j MARK --set-xmark 0x102/0xffffffff"
+        ),
     ]
 
 
 def test_of_what_is_meant_for_the_relay_only_services_are_marked() -> None:
-    for family, services in (("v4", 1), ("v6", 0)):
+    for family, services in (("v4", 2), ("v6", 0)):
         rules = steering.parse(chains(family))["mangle"].rules
         own = [rule for rule in rules if rule.startswith("-A KTCP ")]
         assert own[services] == "-A KTCP -m addrtype --dst-type LOCAL -j RETURN"
-        assert all("--dport 8443 -m addrtype" in rule for rule in own[:services])
+        assert all(re.search("--dport 844[34] -m addrtype", rule) for rule in own[:services])
+
+
+def test_nothing_from_or_to_relays_is_steered() -> None:
+    for family, count in (("v4", 2), ("v6", 0)):
+        own = [
+            r for r in steering.parse(chains(family))["mangle"].rules if r.startswith("-A KTCP ")
+        ]
+        asked = [rule for rule in own if "KTCP-relays" in rule]
+        assert len(asked) == count
+        assert all(rule.endswith("-j RETURN") for rule in asked)
+        first = min(place for place, rule in enumerate(own) if "-j KTCP-" in rule)
+        assert all(own.index(rule) < first for rule in asked)
 
 
 @pytest.mark.parametrize("pairs", [NODE["steering"], []])

@@ -42,6 +42,7 @@ def test_every_kernel_has_the_module(relay: Host) -> None:
 def test_what_runs_is_what_is_configured(relay: Host) -> None:
     assert relay.check_output("ktcp-apply --check") == ""
     assert relay.check_output("ktcp-steering check") == ""
+    assert relay.check_output("ktcp-firewall check") == ""
     assert "buffer_bytes 32768" in relay.file("/proc/net/ktcp/settings").content_string
     assert relay.socket("tcp://5557").is_listening
 
@@ -100,6 +101,26 @@ def test_drift_is_seen_and_mended(relay: Host) -> None:
     relay.check_output("systemctl reload ktcp")
     relay.check_output("ktcp-steering up")
     test_what_runs_is_what_is_configured(relay)
+
+
+@pytest.fixture
+def strict(relay: Host) -> Iterator[Host]:
+    """A relay with a firewall of nftables that drops what is redirected."""
+    relay.check_output("nft add table inet strict")
+    hook = "{ type filter hook input priority 0; policy accept; }"
+    relay.check_output(f"nft 'add chain inet strict input {hook}'")
+    relay.check_output("nft add rule inet strict input tcp dport 5557 drop")
+    yield relay
+    relay.check_output("nft delete table inet strict")
+    relay.check_output("systemctl restart ktcp-steering")
+
+
+def test_nothing_is_steered_that_another_firewall_drops(strict: Host) -> None:
+    told = strict.run("ktcp-firewall check")
+    assert told.rc == 6
+    assert "inet strict input drops what is redirected to port 5557" in told.stdout
+    assert strict.run("systemctl restart ktcp-steering").rc == 1
+    assert "KTCP" not in strict.check_output("iptables-save && ip6tables-save")
 
 
 @pytest.fixture
