@@ -16,7 +16,7 @@
 #define BACKLOG 4096
 /* Connections that may be open before their handshake ends. */
 #define FAST_OPEN_MAX 1024
-#define KEEPALIVE_IDLE_S 20
+#define KEEPALIVE_IDLE_S 15
 #define KEEPALIVE_INTERVAL_S 5
 #define KEEPALIVE_PROBES 3
 
@@ -596,12 +596,86 @@ bool ktcp_socket_is_unheard(const struct socket *sock, unsigned long since)
  * ktcp_socket_is_sent() - Has the other end acknowledged all, or never will?
  * @sock: the socket
  */
-bool ktcp_socket_is_sent(struct socket *sock)
+bool ktcp_socket_is_sent(const struct socket *sock)
 {
 	const struct tcp_sock *tp = tcp_sk(sock->sk);
 
 	return READ_ONCE(sock->sk->sk_state) == TCP_CLOSE ||
 	       READ_ONCE(tp->snd_una) == READ_ONCE(tp->write_seq);
+}
+
+/**
+ * ktcp_socket_is_out() - Has all been sent at least once, or never will be?
+ * @sock: the socket
+ */
+bool ktcp_socket_is_out(const struct socket *sock)
+{
+	const struct sock *sk = sock->sk;
+
+	return READ_ONCE(sk->sk_state) == TCP_CLOSE ||
+	       skb_queue_empty_lockless(&sk->sk_write_queue);
+}
+
+/**
+ * ktcp_socket_is_shut() - Is nothing on the way, for want of room?
+ * @sock: the socket, of which ktcp_socket_is_sent() is not true
+ */
+bool ktcp_socket_is_shut(const struct socket *sock)
+{
+	const struct tcp_sock *tp = tcp_sk(sock->sk);
+
+	return !READ_ONCE(tp->packets_out) || !READ_ONCE(tp->snd_wnd);
+}
+
+/**
+ * ktcp_socket_silence() - How long ago was anything heard of the other end?
+ * @sock: connected socket
+ *
+ * Context: any.
+ * Return: jiffies.
+ */
+unsigned long ktcp_socket_silence(const struct socket *sock)
+{
+	return data_race(keepalive_time_elapsed(tcp_sk(sock->sk)));
+}
+
+/**
+ * ktcp_socket_is_broken() - Has it ended by anything but FINs?
+ * @sock: the socket
+ * @fin: FIN was sent
+ *
+ * After both FINs, too: where the other end did not acknowledge all.
+ *
+ * Context: any.
+ */
+bool ktcp_socket_is_broken(const struct socket *sock, bool fin)
+{
+	const struct tcp_sock *tp = tcp_sk(sock->sk);
+
+	if (READ_ONCE(sock->sk->sk_state) != TCP_CLOSE)
+		return false;
+	/* tcp_fin() alone sets SOCK_DONE. */
+	return !fin || !sock_flag(sock->sk, SOCK_DONE) ||
+	       READ_ONCE(tp->snd_una) != READ_ONCE(tp->write_seq);
+}
+
+/**
+ * ktcp_socket_stalled() - How long has the other end acknowledged nothing?
+ * @sock: the socket
+ * @flush: what was seen before, zeroed at first; updated
+ *
+ * Return: jiffies since the first call that saw what is so now.
+ */
+unsigned long ktcp_socket_stalled(const struct socket *sock,
+				  struct ktcp_flush *flush)
+{
+	u32 una = READ_ONCE(tcp_sk(sock->sk)->snd_una);
+
+	if (!flush->since || una != flush->una) {
+		flush->una = una;
+		flush->since = jiffies ?: 1;
+	}
+	return jiffies - flush->since;
 }
 
 /**
