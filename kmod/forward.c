@@ -244,12 +244,16 @@ enum ktcp_transfer_end ktcp_forward_move_atomic(struct ktcp_split *split,
  */
 bool ktcp_forward_begin(struct ktcp_split *split)
 {
+	u32 keepalive_s = READ_ONCE(split->ktcp->settings.keepalive_s);
 	unsigned int side;
 
 	/* Whoever waits is woken when a connection ends, by itself or by us. */
-	for (side = 0; side < KTCP_SIDES; side++)
+	for (side = 0; side < KTCP_SIDES; side++) {
 		ktcp_socket_set_timeout(split->sock[side],
 					MAX_SCHEDULE_TIMEOUT);
+		if (!split->relay[side])
+			ktcp_socket_keepalive(split->sock[side], keepalive_s);
+	}
 	ktcp_watch_start(split);
 	trace_ktcp_open(split);
 	if (READ_ONCE(split->ktcp->settings.engine) != KTCP_ENGINE_EVENT)

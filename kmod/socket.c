@@ -19,6 +19,8 @@
 #define KEEPALIVE_IDLE_S 15
 #define KEEPALIVE_INTERVAL_S 5
 #define KEEPALIVE_PROBES 3
+/* What a client or a target may be away for, where nothing is sent. */
+#define KEEPALIVE_PATIENCE_S 7200
 
 /* A relay adds no delay of its own, on any leg. */
 static struct socket *adopt(struct socket *sock)
@@ -277,12 +279,13 @@ void ktcp_socket_fast_open(struct socket *sock)
 			      KERNEL_SOCKPTR(&most), sizeof(most));
 }
 
-static void set_keepalive(struct sock *sk, int idle_s, int interval_s)
+static void set_keepalive(struct sock *sk, int idle_s, int interval_s,
+			  int probes)
 {
 	sock_set_keepalive(sk);
 	tcp_sock_set_keepidle(sk, idle_s);
 	tcp_sock_set_keepintvl(sk, interval_s);
-	tcp_sock_set_keepcnt(sk, KEEPALIVE_PROBES);
+	tcp_sock_set_keepcnt(sk, probes);
 }
 
 /**
@@ -294,7 +297,25 @@ static void set_keepalive(struct sock *sk, int idle_s, int interval_s)
  */
 void ktcp_socket_relay_options(struct socket *sock)
 {
-	set_keepalive(sock->sk, KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S);
+	set_keepalive(sock->sk, KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S,
+		      KEEPALIVE_PROBES);
+}
+
+/**
+ * ktcp_socket_keepalive() - Keep a client's or a target's connection alive
+ * @sock: the socket
+ * @every_s: silence after which the other end is asked; 0: TCP's default
+ *
+ * The asking keeps the flow in the tables of firewalls and NATs on the way. It
+ * is not to end connections that would live without a relay: a laptop may
+ * sleep for as long as with the kernel's own keepalive.
+ */
+void ktcp_socket_keepalive(struct socket *sock, u32 every_s)
+{
+	if (every_s)
+		set_keepalive(sock->sk, every_s, every_s,
+			      clamp_t(u32, KEEPALIVE_PATIENCE_S / every_s,
+				      KEEPALIVE_PROBES, MAX_TCP_KEEPCNT));
 }
 
 /**
@@ -309,7 +330,7 @@ void ktcp_socket_watch(struct socket *sock, u32 timeout_ms)
 {
 	u32 every = max_t(u32, timeout_ms / (KEEPALIVE_PROBES * MSEC_PER_SEC), 1);
 
-	set_keepalive(sock->sk, every, every);
+	set_keepalive(sock->sk, every, every, KEEPALIVE_PROBES);
 	tcp_sock_set_user_timeout(sock->sk, timeout_ms);
 }
 

@@ -36,6 +36,7 @@ int ktcp_socket_connect_with(struct socket *sock, const union ktcp_addr *to,
 			     u32 timeout_ms, const void *data, size_t size);
 void ktcp_socket_fast_open(struct socket *sock);
 void ktcp_socket_relay_options(struct socket *sock);
+void ktcp_socket_keepalive(struct socket *sock, u32 every_s);
 void ktcp_socket_watch(struct socket *sock, u32 timeout_ms);
 void ktcp_socket_turbo_prepare(struct socket *sock,
 			       const struct ktcp_settings *settings);
