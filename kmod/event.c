@@ -6,10 +6,10 @@
  *
  * The work never runs twice at a time, so it alone decides what becomes of a
  * direction. It holds a reference whenever it is queued; another one is held
- * from the first callback that is installed to the last one removed, and so
- * no callback ever drops the last. Callbacks are changed with the socket
- * locked, which keeps TCP from calling any meanwhile; so they may use what
- * sk_user_data points to.
+ * from the first callback that is installed here to the last one removed.
+ * Callbacks are changed with the socket locked, which keeps TCP from calling
+ * any meanwhile; so they may use what sk_user_data points to. Of FIN, RST and
+ * errors watch.c tells.
  */
 
 #include "forward.h"
@@ -25,8 +25,8 @@
 #include <net/sock.h>
 #include <net/tcp.h>
 
-/* Between two looks at what no callback tells. */
-#define LOOK_AGAIN (HZ / 50 + 1)
+/* Between two looks at bytes that no RST waits for. */
+#define LOOK_SELDOM (HZ / 5)
 
 /*
  * What arrives at once goes on in softirq. What comes in bulk does not: many
@@ -39,29 +39,28 @@ enum direction_state {
 	PROVING, /* the other relay's proof comes first */
 	RUNNING,
 	FLUSHING, /* an RST waits until what is in flight has arrived */
+	ENDED, /* by FIN, which has been passed on */
 	DONE,
 };
 
 /**
- * struct end - One of the two sockets; its sk_user_data
+ * struct end - One of the two sockets
  * @event: whose
  * @side: which
  * @state: of the direction that starts here
- * @deadline: of its proof or its flushing, jiffies
- * @data_ready: the socket's own callback, as are the next
+ * @deadline: of its proof, jiffies
+ * @flush: how far the last bytes to the socket are
+ * @data_ready: the socket's own callback, as is the next
  * @write_space: tells of room
- * @state_change: tells of FIN and RST
- * @error_report: tells of errors
  */
 struct end {
 	struct ktcp_event *event;
 	enum ktcp_side side;
 	enum direction_state state;
 	unsigned long deadline;
+	struct ktcp_flush flush;
 	void (*data_ready)(struct sock *sk);
 	void (*write_space)(struct sock *sk);
-	void (*state_change)(struct sock *sk);
-	void (*error_report)(struct sock *sk);
 };
 
 /**
@@ -69,7 +68,6 @@ struct end {
  * @split: the split
  * @work: does what softirq does not
  * @timer: has the work look again
- * @deadline: of flushing both sides at the end, jiffies; 0 before
  * @over: the callbacks are gone
  * @end: both sockets
  */
@@ -77,28 +75,34 @@ struct ktcp_event {
 	struct ktcp_split *split;
 	struct work_struct work;
 	struct timer_list timer;
-	unsigned long deadline;
 	bool over;
 	struct end end[KTCP_SIDES];
 };
 
-static struct workqueue_struct *queue;
-
-/* Context: any; who calls holds a reference for as long. */
-static void kick(struct ktcp_event *event)
+/**
+ * ktcp_event_kick() - Have the work look what is to be done
+ * @event: of a split
+ *
+ * Context: any; the split is not freed meanwhile.
+ */
+void ktcp_event_kick(struct ktcp_event *event)
 {
-	struct ktcp_split *split = event->split;
-
-	ktcp_split_get(split);
-	if (!queue_work(queue, &event->work))
-		ktcp_split_put(split);
+	ktcp_watch_kick(event->split, &event->work);
 }
 
 static void look_again(struct timer_list *timer)
 {
 	struct ktcp_event *event = from_timer(event, timer, timer);
 
-	kick(event);
+	ktcp_event_kick(event);
+}
+
+/* Of a socket whose callbacks are in place. */
+static struct end *end_of(const struct sock *sk)
+{
+	const struct ktcp_watched *watched = sk->sk_user_data;
+
+	return &watched->split->event->end[watched->side];
 }
 
 /*
@@ -139,18 +143,19 @@ static bool move_inline(struct end *end, struct sock *source)
 
 static void event_data_ready(struct sock *sk)
 {
-	struct end *end = sk->sk_user_data;
+	struct end *end = end_of(sk);
 
 	switch (READ_ONCE(end->state)) {
 	case RUNNING:
 		if (!move_inline(end, sk))
-			kick(end->event);
+			ktcp_event_kick(end->event);
 		break;
 	case PROVING:
-		kick(end->event);
+		ktcp_event_kick(end->event);
 		break;
 	case HELD:
 	case FLUSHING:
+	case ENDED:
 	case DONE:
 		break;
 	}
@@ -158,28 +163,10 @@ static void event_data_ready(struct sock *sk)
 
 static void event_write_space(struct sock *sk)
 {
-	struct end *end = sk->sk_user_data;
-
 	if (!sk_stream_is_writeable(sk))
 		return;
 	clear_bit(SOCK_NOSPACE, &sk->sk_socket->flags);
-	kick(end->event);
-}
-
-static void event_state_change(struct sock *sk)
-{
-	struct end *end = sk->sk_user_data;
-
-	end->state_change(sk);
-	kick(end->event);
-}
-
-static void event_error_report(struct sock *sk)
-{
-	struct end *end = sk->sk_user_data;
-
-	end->error_report(sk);
-	kick(end->event);
+	ktcp_event_kick(end_of(sk)->event);
 }
 
 static void install(struct end *end, struct sock *sk)
@@ -188,13 +175,8 @@ static void install(struct end *end, struct sock *sk)
 	write_lock_bh(&sk->sk_callback_lock);
 	end->data_ready = sk->sk_data_ready;
 	end->write_space = sk->sk_write_space;
-	end->state_change = sk->sk_state_change;
-	end->error_report = sk->sk_error_report;
-	sk->sk_user_data = end;
 	sk->sk_data_ready = event_data_ready;
 	sk->sk_write_space = event_write_space;
-	sk->sk_state_change = event_state_change;
-	sk->sk_error_report = event_error_report;
 	write_unlock_bh(&sk->sk_callback_lock);
 	release_sock(sk);
 }
@@ -205,27 +187,20 @@ static void uninstall(struct end *end, struct sock *sk)
 	write_lock_bh(&sk->sk_callback_lock);
 	sk->sk_data_ready = end->data_ready;
 	sk->sk_write_space = end->write_space;
-	sk->sk_state_change = end->state_change;
-	sk->sk_error_report = end->error_report;
-	sk->sk_user_data = NULL;
 	write_unlock_bh(&sk->sk_callback_lock);
 	release_sock(sk);
 }
 
 static void end_by_fin(struct ktcp_split *split, struct end *end)
 {
-	WRITE_ONCE(split->state, KTCP_SPLIT_CLOSING);
-	ktcp_count(split->ktcp, KTCP_HALF_CLOSES);
-	trace_ktcp_half_close(split, end->side);
-	ktcp_socket_end(split->sock[ktcp_side_other(end->side)]);
-	WRITE_ONCE(end->state, DONE);
+	ktcp_forward_end(split, end->side);
+	WRITE_ONCE(end->state, ENDED);
 }
 
 static void flush_then_abort(struct ktcp_split *split, struct end *end)
 {
 	WRITE_ONCE(split->state, KTCP_SPLIT_CLOSING);
 	WRITE_ONCE(split->broken, true);
-	end->deadline = jiffies + KTCP_FLUSH_MAX;
 	WRITE_ONCE(end->state, FLUSHING);
 }
 
@@ -237,16 +212,17 @@ static void abort_sink(struct ktcp_split *split, struct end *end)
 	WRITE_ONCE(end->state, DONE);
 }
 
-static bool is_flushed(const struct ktcp_split *split, enum ktcp_side side,
-		       unsigned long deadline)
+/* Has the other end got all that it will get from here? */
+static bool is_flushed(const struct ktcp_split *split, struct end *end)
 {
-	return ktcp_socket_is_sent(split->sock[side]) ||
-	       READ_ONCE(split->dead) || time_after_eq(jiffies, deadline);
+	enum ktcp_side to = ktcp_side_other(end->side);
+
+	return ktcp_forward_is_flushed(split, to, &end->event->end[to].flush);
 }
 
 /*
  * The stream from the far side begins behind the other relay's proof. Returns,
- * as the next two do, how soon there is more to do, in jiffies;
+ * as the next ones do, how soon there is more to do, in jiffies;
  * MAX_JIFFY_OFFSET: when told.
  */
 static unsigned long await_proof(struct ktcp_split *split, struct end *end)
@@ -263,17 +239,38 @@ static unsigned long await_proof(struct ktcp_split *split, struct end *end)
 	return 0;
 }
 
+static unsigned long flush(struct ktcp_split *split, struct end *end)
+{
+	if (!is_flushed(split, end))
+		return KTCP_LOOK_AGAIN;
+	abort_sink(split, end);
+	return 0;
+}
+
+/* The sink tells of room; but what a source left that is gone has to hurry. */
+static unsigned long wait_room(struct ktcp_split *split, struct end *end)
+{
+	return ktcp_split_is_broken(split, end->side) ? flush(split, end) :
+							MAX_JIFFY_OFFSET;
+}
+
 static unsigned long run_direction(struct ktcp_split *split, struct end *end)
 {
-	struct sock *sink = split->sock[ktcp_side_other(end->side)]->sk;
+	enum ktcp_side to = ktcp_side_other(end->side);
+	struct sock *sink = split->sock[to]->sk;
 
+	/* Nobody is left to take bytes, or to tell of room. */
+	if (ktcp_split_is_broken(split, to)) {
+		abort_sink(split, end);
+		return 0;
+	}
 	if (is_full(sink))
-		return MAX_JIFFY_OFFSET;
+		return wait_room(split, end);
 	switch (ktcp_forward_move(split, end->side)) {
 	case KTCP_SOURCE_EMPTY:
 		return MAX_JIFFY_OFFSET;
 	case KTCP_SINK_FULL:
-		return is_full(sink) ? MAX_JIFFY_OFFSET : LOOK_AGAIN;
+		return is_full(sink) ? wait_room(split, end) : KTCP_LOOK_AGAIN;
 	case KTCP_SOURCE_HAS_MORE:
 		break;
 	case KTCP_SOURCE_ENDED:
@@ -298,40 +295,51 @@ static unsigned long step(struct ktcp_split *split, struct end *end)
 	case RUNNING:
 		return run_direction(split, end);
 	case FLUSHING:
-		if (!is_flushed(split, ktcp_side_other(end->side),
-				end->deadline))
-			return LOOK_AGAIN;
-		abort_sink(split, end);
+		return flush(split, end);
+	case ENDED:
+		if (!ktcp_split_is_broken(split, end->side))
+			break;
+		flush_then_abort(split, end);
 		return 0;
 	case HELD:
-		return LOOK_AGAIN;
+		return KTCP_LOOK_AGAIN;
 	case DONE:
 		break;
 	}
 	return MAX_JIFFY_OFFSET;
 }
 
-/* Both directions are done. Returns false while an RST has to wait. */
-static bool end_split(struct ktcp_event *event)
+/* How soon the split can be ended, in jiffies. */
+static unsigned long end_sides(struct ktcp_event *event)
+{
+	struct ktcp_split *split = event->split;
+	bool broken = READ_ONCE(split->broken);
+	unsigned int side;
+
+	for (side = 0; side < KTCP_SIDES; side++) {
+		struct ktcp_flush *flush = &event->end[side].flush;
+
+		if (broken && !ktcp_forward_is_flushed(split, side, flush))
+			return KTCP_LOOK_AGAIN;
+		if (!broken && !ktcp_forward_is_out(split, side, flush))
+			return LOOK_SELDOM;
+	}
+	if (broken)
+		ktcp_split_abort(split);
+	return 0;
+}
+
+static void end_split(struct ktcp_event *event)
 {
 	struct ktcp_split *split = event->split;
 	unsigned int side;
 
-	if (READ_ONCE(split->broken)) {
-		if (!event->deadline)
-			event->deadline = jiffies + KTCP_FLUSH_MAX;
-		for (side = 0; side < KTCP_SIDES; side++)
-			if (!is_flushed(split, side, event->deadline))
-				return false;
-		ktcp_split_abort(split);
-	}
 	for (side = 0; side < KTCP_SIDES; side++)
 		uninstall(&event->end[side], split->sock[side]->sk);
 	del_timer_sync(&event->timer);
 	event->over = true;
 	/* Held since the callbacks were installed. */
 	ktcp_split_put(split);
-	return true;
 }
 
 static unsigned long run_directions(struct ktcp_event *event)
@@ -347,23 +355,24 @@ static unsigned long run_directions(struct ktcp_event *event)
 
 static bool is_done(const struct ktcp_event *event)
 {
-	return READ_ONCE(event->end[KTCP_NEAR].state) == DONE &&
-	       READ_ONCE(event->end[KTCP_FAR].state) == DONE;
+	unsigned int side;
+
+	for (side = 0; side < KTCP_SIDES; side++) {
+		enum direction_state state = READ_ONCE(event->end[side].state);
+
+		if (state != ENDED && state != DONE)
+			return false;
+	}
+	return true;
 }
 
-/* Have the work run again, in @soon jiffies or once it may be idle. */
+/* Have the work run again, in @soon jiffies. */
 static void plan(struct ktcp_event *event, unsigned long soon)
 {
-	struct ktcp_split *split = event->split;
-	unsigned long idle = READ_ONCE(split->active) +
-			     ktcp_forward_idle_limit(split);
-
 	if (!soon)
-		kick(event);
+		ktcp_event_kick(event);
 	else if (soon != MAX_JIFFY_OFFSET)
 		mod_timer(&event->timer, jiffies + soon);
-	else if (!timer_pending(&event->timer))
-		mod_timer(&event->timer, idle);
 }
 
 static void work(struct work_struct *work)
@@ -375,16 +384,12 @@ static void work(struct work_struct *work)
 	if (event->over)
 		goto put;
 	soon = run_directions(event);
-	if (is_done(event)) {
-		if (end_split(event))
-			goto put;
-		soon = LOOK_AGAIN;
-	} else if (ktcp_forward_is_idle(split) && !READ_ONCE(split->dead)) {
-		ktcp_count(split->ktcp, KTCP_IDLE_TIMEOUTS);
-		ktcp_split_abort(split);
-		soon = 0;
-	}
-	plan(event, soon);
+	if (is_done(event))
+		soon = end_sides(event);
+	if (!soon && is_done(event))
+		end_split(event);
+	else
+		plan(event, soon);
 put:
 	ktcp_split_put(split);
 }
@@ -426,7 +431,7 @@ static void begin(struct ktcp_event *event)
 	due = release(near, split->sock[KTCP_NEAR], RUNNING);
 	due |= release(far, split->sock[KTCP_FAR], state);
 	if (due)
-		kick(event);
+		ktcp_event_kick(event);
 }
 
 /**
@@ -445,43 +450,20 @@ void ktcp_event_run(struct ktcp_split *split)
 		ktcp_split_put(split);
 		return;
 	}
-	split->event = event;
 	event->split = split;
 	INIT_WORK(&event->work, work);
 	timer_setup(&event->timer, look_again, 0);
-	/* One for the callbacks, in place of the caller's, and one for here. */
-	ktcp_split_get(split);
 	for (side = 0; side < KTCP_SIDES; side++) {
 		event->end[side].event = event;
 		event->end[side].side = side;
 		event->end[side].state = HELD;
-		install(&event->end[side], split->sock[side]->sk);
 	}
+	/* One for the callbacks, in place of the caller's, and one for here. */
+	ktcp_split_get(split);
+	/* Pairs with kick() in watch.c. */
+	smp_store_release(&split->event, event);
+	for (side = 0; side < KTCP_SIDES; side++)
+		install(&event->end[side], split->sock[side]->sk);
 	begin(event);
 	ktcp_split_put(split);
-}
-
-/**
- * ktcp_event_init() - Ready for splits
- *
- * The queue is one of ordinary priority: work that overtakes whoever sends
- * finds one skb each time it runs, and pays for a wake-up and an ACK for each.
- *
- * Return: 0 or -ENOMEM.
- */
-int ktcp_event_init(void)
-{
-	queue = alloc_workqueue("ktcp", WQ_MEM_RECLAIM, 0);
-	return queue ? 0 : -ENOMEM;
-}
-
-/**
- * ktcp_event_exit() - Give back what ktcp_event_init() took
- *
- * Context: may sleep; no split is left.
- */
-void ktcp_event_exit(void)
-{
-	destroy_workqueue(queue);
-	ktcp_transfer_exit();
 }

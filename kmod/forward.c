@@ -5,11 +5,14 @@
  *
  * How a direction ends:
  *  - FIN is passed on and the other direction goes on;
- *  - an error of the side it reads from is passed on as RST, after what was
- *    read from it has arrived;
+ *  - an error of the side it reads from is passed on as RST, also after FIN,
+ *    once what was read from it has arrived. That takes as long as the other
+ *    end goes on to acknowledge: one that has no room is not waited for;
  *  - an error of the side it writes to is noticed by the other direction,
  *    which reads from there;
- *  - whoever ends last ends the split.
+ *  - whoever ends last ends the split, when all has been sent. An end that has
+ *    no room for its last bytes may take minutes, after which TCP would drop
+ *    them, were the connection closed by then.
  */
 
 #include "forward.h"
@@ -23,16 +26,92 @@
 #include <linux/net.h>
 #include <net/sock.h>
 
+/* How long an RST is held up by an end of which nothing is heard meanwhile, */
+#define FLUSH_MAX (20 * HZ)
+/* and by one that has no room. */
+#define SHUT_MAX HZ
+/* How long bytes before FIN are kept for an end that takes none of them. */
+#define LINGER_MAX (15 * 60 * HZ)
+
 static const enum ktcp_counter byte_counter[KTCP_SIDES] = {
 	[KTCP_NEAR] = KTCP_BYTES_UP,
 	[KTCP_FAR] = KTCP_BYTES_DOWN,
 };
 
 /**
- * ktcp_forward_idle_limit() - How long a split may move nothing
+ * ktcp_forward_is_broken() - Has the other end of a side to hear of an RST?
+ * @split: with both sides connected
+ *
+ * Context: any.
+ */
+bool ktcp_forward_is_broken(const struct ktcp_split *split)
+{
+	return ktcp_split_is_broken(split, KTCP_NEAR) ||
+	       ktcp_split_is_broken(split, KTCP_FAR);
+}
+
+/**
+ * ktcp_forward_is_flushed() - Has a side got all that it will get before RST?
+ * @split: the split
+ * @side: the side
+ * @flush: how far it was before, zeroed at first; updated
+ *
+ * Context: any.
+ */
+bool ktcp_forward_is_flushed(const struct ktcp_split *split,
+			     enum ktcp_side side, struct ktcp_flush *flush)
+{
+	const struct socket *sock = split->sock[side];
+	unsigned long stalled = ktcp_socket_stalled(sock, flush);
+
+	if (ktcp_socket_is_sent(sock) || READ_ONCE(split->dead))
+		return true;
+	if (ktcp_socket_is_shut(sock))
+		return stalled >= SHUT_MAX;
+	/* What follows a lost segment is acknowledged selectively. */
+	return stalled >= FLUSH_MAX && ktcp_socket_silence(sock) >= FLUSH_MAX;
+}
+
+/**
+ * ktcp_forward_is_out() - Can a side be closed, after FIN?
+ * @split: the split
+ * @side: the side
+ * @flush: how far it was before, zeroed at first; updated
+ *
+ * Context: any.
+ */
+bool ktcp_forward_is_out(const struct ktcp_split *split, enum ktcp_side side,
+			 struct ktcp_flush *flush)
+{
+	const struct socket *sock = split->sock[side];
+
+	return ktcp_socket_is_out(sock) || READ_ONCE(split->dead) ||
+	       ktcp_socket_stalled(sock, flush) >= LINGER_MAX;
+}
+
+/**
+ * ktcp_forward_end() - Pass FIN on
+ * @split: the split
+ * @from: the direction that it ends
+ *
+ * Context: may sleep.
+ */
+void ktcp_forward_end(struct ktcp_split *split, enum ktcp_side from)
+{
+	enum ktcp_side to = ktcp_side_other(from);
+
+	WRITE_ONCE(split->state, KTCP_SPLIT_CLOSING);
+	ktcp_count(split->ktcp, KTCP_HALF_CLOSES);
+	trace_ktcp_half_close(split, from);
+	WRITE_ONCE(split->fin[to], true);
+	ktcp_socket_end(split->sock[to]);
+}
+
+/**
+ * ktcp_forward_idle_limit() - How long both ends may acknowledge nothing
  * @split: the split
  *
- * Return: jiffies.
+ * Return: jiffies, 0 for ever.
  */
 long ktcp_forward_idle_limit(const struct ktcp_split *split)
 {
@@ -40,13 +119,17 @@ long ktcp_forward_idle_limit(const struct ktcp_split *split)
 }
 
 /**
- * ktcp_forward_is_idle() - Has it moved nothing for too long?
+ * ktcp_forward_is_idle() - Have both ends acknowledged nothing for too long?
  * @split: the split
+ *
+ * Context: any.
  */
 bool ktcp_forward_is_idle(const struct ktcp_split *split)
 {
-	return time_after_eq(jiffies, READ_ONCE(split->active) +
-				      ktcp_forward_idle_limit(split));
+	long limit = ktcp_forward_idle_limit(split);
+
+	return limit &&
+	       time_after_eq(jiffies, READ_ONCE(split->active) + limit);
 }
 
 /**
@@ -61,7 +144,6 @@ void ktcp_forward_account(struct ktcp_split *split, enum ktcp_side from,
 			  size_t bytes)
 {
 	WRITE_ONCE(split->bytes[from], split->bytes[from] + bytes);
-	WRITE_ONCE(split->active, jiffies);
 	ktcp_stats_add(split->ktcp, byte_counter[from], bytes);
 	if (split->peer)
 		atomic64_add(bytes, &split->peer->pool->bytes[from]);
@@ -86,7 +168,7 @@ int ktcp_forward_confirm(struct ktcp_split *split, long wait)
 	err = ktcp_handoff_confirm(split->ktcp, far, &split->pass);
 	if (!err)
 		ktcp_pass_trust(&split->peer->pool->passes);
-	ktcp_socket_set_recv_timeout(far, ktcp_forward_idle_limit(split));
+	ktcp_socket_set_recv_timeout(far, MAX_SCHEDULE_TIMEOUT);
 	return err;
 }
 
@@ -162,12 +244,17 @@ enum ktcp_transfer_end ktcp_forward_move_atomic(struct ktcp_split *split,
  */
 bool ktcp_forward_begin(struct ktcp_split *split)
 {
-	long idle = ktcp_forward_idle_limit(split);
+	u32 keepalive_s = READ_ONCE(split->ktcp->settings.keepalive_s);
 	unsigned int side;
 
-	for (side = 0; side < KTCP_SIDES; side++)
-		ktcp_socket_set_timeout(split->sock[side], idle);
-	WRITE_ONCE(split->state, KTCP_SPLIT_OPEN);
+	/* Whoever waits is woken when a connection ends, by itself or by us. */
+	for (side = 0; side < KTCP_SIDES; side++) {
+		ktcp_socket_set_timeout(split->sock[side],
+					MAX_SCHEDULE_TIMEOUT);
+		if (!split->relay[side])
+			ktcp_socket_keepalive(split->sock[side], keepalive_s);
+	}
+	ktcp_watch_start(split);
 	trace_ktcp_open(split);
 	if (READ_ONCE(split->ktcp->settings.engine) != KTCP_ENGINE_EVENT)
 		return false;

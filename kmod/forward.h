@@ -6,14 +6,14 @@
 #include "split.h"
 #include "transfer.h"
 
-/* How long bytes in flight may hold up an RST. */
-#define KTCP_FLUSH_MAX (10 * HZ)
+/* Between two looks at what no callback tells. */
+#define KTCP_LOOK_AGAIN (HZ / 50 + 1)
 
 bool ktcp_forward_begin(struct ktcp_split *split);
 void ktcp_threads_run(struct ktcp_split *split);
 
-int ktcp_event_init(void);
-void ktcp_event_exit(void);
+bool ktcp_threads_end(struct ktcp_split *split);
+void ktcp_event_kick(struct ktcp_event *event);
 
 /* For the engines. */
 void ktcp_event_run(struct ktcp_split *split);
@@ -24,6 +24,12 @@ enum ktcp_transfer_end ktcp_forward_move_atomic(struct ktcp_split *split,
 						enum ktcp_side from);
 void ktcp_forward_account(struct ktcp_split *split, enum ktcp_side from,
 			  size_t bytes);
+void ktcp_forward_end(struct ktcp_split *split, enum ktcp_side from);
+bool ktcp_forward_is_broken(const struct ktcp_split *split);
+bool ktcp_forward_is_flushed(const struct ktcp_split *split,
+			     enum ktcp_side side, struct ktcp_flush *flush);
+bool ktcp_forward_is_out(const struct ktcp_split *split, enum ktcp_side side,
+			 struct ktcp_flush *flush);
 long ktcp_forward_idle_limit(const struct ktcp_split *split);
 bool ktcp_forward_is_idle(const struct ktcp_split *split);
 

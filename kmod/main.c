@@ -5,7 +5,6 @@
  */
 
 #include "early_syn.h"
-#include "forward.h"
 #include "listener.h"
 #include "net.h"
 #include "peer.h"
@@ -16,7 +15,9 @@
 #include "table.h"
 #include "thread_pool.h"
 #include "ticket.h"
+#include "transfer.h"
 #include "version.h"
+#include "watch.h"
 
 #include <linux/module.h>
 #include <net/netns/generic.h>
@@ -103,12 +104,12 @@ static int __init ktcp_init(void)
 	err = ktcp_thread_pool_init();
 	if (err)
 		return err;
-	err = ktcp_event_init();
+	err = ktcp_watch_module_init();
 	if (err)
 		goto exit_thread_pool;
 	err = ktcp_listener_init();
 	if (err)
-		goto exit_event;
+		goto exit_watch;
 	err = register_pernet_subsys(&net_ops);
 	if (err)
 		goto exit_listener;
@@ -116,8 +117,8 @@ static int __init ktcp_init(void)
 
 exit_listener:
 	ktcp_listener_exit();
-exit_event:
-	ktcp_event_exit();
+exit_watch:
+	ktcp_watch_module_exit();
 exit_thread_pool:
 	ktcp_thread_pool_exit();
 	return err;
@@ -127,7 +128,8 @@ static void __exit ktcp_exit(void)
 {
 	unregister_pernet_subsys(&net_ops);
 	ktcp_listener_exit();
-	ktcp_event_exit();
+	ktcp_watch_module_exit();
+	ktcp_transfer_exit();
 	ktcp_thread_pool_exit();
 }
 

@@ -336,8 +336,10 @@ static void join(struct ktcp_split *split, struct socket *near)
 	mutex_lock(&split->lock);
 	dead = split->dead;
 	state = split->state;
-	if (!dead)
+	if (!dead) {
 		split->sock[KTCP_NEAR] = near;
+		ktcp_watch_add(split, KTCP_NEAR);
+	}
 	mutex_unlock(&split->lock);
 	ktcp_count(split->ktcp, KTCP_EARLY_SYN_MET);
 
@@ -391,6 +393,7 @@ static void start_client(struct ktcp_net *ktcp, struct socket *near)
 	split->state = KTCP_SPLIT_OPENING;
 	split->sock[KTCP_NEAR] = near;
 	ktcp_split_count(split);
+	ktcp_watch_add(split, KTCP_NEAR);
 	run_in_thread(split, run_client);
 }
 
@@ -413,6 +416,7 @@ static int open_next(struct ktcp_split *split)
 	split->flags = open.flags;
 	WRITE_ONCE(split->state, KTCP_SPLIT_OPENING);
 	ktcp_split_count(split);
+	ktcp_watch_add(split, KTCP_NEAR);
 	return open_far(split, open.hop, open.hops);
 }
 

@@ -53,7 +53,8 @@ static const struct setting settings[] = {
 	NUMBER(connect_timeout_ms, 10000, 100, 120000),
 	NUMBER(peer_timeout_ms, 3000, 1000, 60000),
 	NUMBER(peer_hold_ms, 10000, 0, 3600000),
-	NUMBER(idle_timeout_s, 7200, 1, 30 * 86400),
+	NUMBER(keepalive_s, 60, 0, 32767),
+	NUMBER(idle_timeout_s, 0, 0, 30 * 86400),
 	NUMBER(max_splits, 10000, 1, 1 << 20),
 };
 

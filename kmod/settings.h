@@ -33,7 +33,9 @@ enum ktcp_datapath {
  * @connect_timeout_ms: bound of one connect
  * @peer_timeout_ms: silence after which a peer counts as gone
  * @peer_hold_ms: how long one that is back is not used yet
- * @idle_timeout_s: a split that moves no byte for so long is closed
+ * @keepalive_s: silence after which clients and targets are asked, 0: never
+ * @idle_timeout_s: a split of which no end acknowledges a byte for so long is
+ * closed, 0: never
  * @max_splits: most splits of the namespace
  */
 struct ktcp_settings {
@@ -51,6 +53,7 @@ struct ktcp_settings {
 	u32 connect_timeout_ms;
 	u32 peer_timeout_ms;
 	u32 peer_hold_ms;
+	u32 keepalive_s;
 	u32 idle_timeout_s;
 	u32 max_splits;
 };

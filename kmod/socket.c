@@ -16,9 +16,11 @@
 #define BACKLOG 4096
 /* Connections that may be open before their handshake ends. */
 #define FAST_OPEN_MAX 1024
-#define KEEPALIVE_IDLE_S 20
+#define KEEPALIVE_IDLE_S 15
 #define KEEPALIVE_INTERVAL_S 5
 #define KEEPALIVE_PROBES 3
+/* What a client or a target may be away for, where nothing is sent. */
+#define KEEPALIVE_PATIENCE_S 7200
 
 /* A relay adds no delay of its own, on any leg. */
 static struct socket *adopt(struct socket *sock)
@@ -277,12 +279,13 @@ void ktcp_socket_fast_open(struct socket *sock)
 			      KERNEL_SOCKPTR(&most), sizeof(most));
 }
 
-static void set_keepalive(struct sock *sk, int idle_s, int interval_s)
+static void set_keepalive(struct sock *sk, int idle_s, int interval_s,
+			  int probes)
 {
 	sock_set_keepalive(sk);
 	tcp_sock_set_keepidle(sk, idle_s);
 	tcp_sock_set_keepintvl(sk, interval_s);
-	tcp_sock_set_keepcnt(sk, KEEPALIVE_PROBES);
+	tcp_sock_set_keepcnt(sk, probes);
 }
 
 /**
@@ -294,7 +297,25 @@ static void set_keepalive(struct sock *sk, int idle_s, int interval_s)
  */
 void ktcp_socket_relay_options(struct socket *sock)
 {
-	set_keepalive(sock->sk, KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S);
+	set_keepalive(sock->sk, KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S,
+		      KEEPALIVE_PROBES);
+}
+
+/**
+ * ktcp_socket_keepalive() - Keep a client's or a target's connection alive
+ * @sock: the socket
+ * @every_s: silence after which the other end is asked; 0: TCP's default
+ *
+ * The asking keeps the flow in the tables of firewalls and NATs on the way. It
+ * is not to end connections that would live without a relay: a laptop may
+ * sleep for as long as with the kernel's own keepalive.
+ */
+void ktcp_socket_keepalive(struct socket *sock, u32 every_s)
+{
+	if (every_s)
+		set_keepalive(sock->sk, every_s, every_s,
+			      clamp_t(u32, KEEPALIVE_PATIENCE_S / every_s,
+				      KEEPALIVE_PROBES, MAX_TCP_KEEPCNT));
 }
 
 /**
@@ -309,7 +330,7 @@ void ktcp_socket_watch(struct socket *sock, u32 timeout_ms)
 {
 	u32 every = max_t(u32, timeout_ms / (KEEPALIVE_PROBES * MSEC_PER_SEC), 1);
 
-	set_keepalive(sock->sk, every, every);
+	set_keepalive(sock->sk, every, every, KEEPALIVE_PROBES);
 	tcp_sock_set_user_timeout(sock->sk, timeout_ms);
 }
 
@@ -596,12 +617,86 @@ bool ktcp_socket_is_unheard(const struct socket *sock, unsigned long since)
  * ktcp_socket_is_sent() - Has the other end acknowledged all, or never will?
  * @sock: the socket
  */
-bool ktcp_socket_is_sent(struct socket *sock)
+bool ktcp_socket_is_sent(const struct socket *sock)
 {
 	const struct tcp_sock *tp = tcp_sk(sock->sk);
 
 	return READ_ONCE(sock->sk->sk_state) == TCP_CLOSE ||
 	       READ_ONCE(tp->snd_una) == READ_ONCE(tp->write_seq);
+}
+
+/**
+ * ktcp_socket_is_out() - Has all been sent at least once, or never will be?
+ * @sock: the socket
+ */
+bool ktcp_socket_is_out(const struct socket *sock)
+{
+	const struct sock *sk = sock->sk;
+
+	return READ_ONCE(sk->sk_state) == TCP_CLOSE ||
+	       skb_queue_empty_lockless(&sk->sk_write_queue);
+}
+
+/**
+ * ktcp_socket_is_shut() - Is nothing on the way, for want of room?
+ * @sock: the socket, of which ktcp_socket_is_sent() is not true
+ */
+bool ktcp_socket_is_shut(const struct socket *sock)
+{
+	const struct tcp_sock *tp = tcp_sk(sock->sk);
+
+	return !READ_ONCE(tp->packets_out) || !READ_ONCE(tp->snd_wnd);
+}
+
+/**
+ * ktcp_socket_silence() - How long ago was anything heard of the other end?
+ * @sock: connected socket
+ *
+ * Context: any.
+ * Return: jiffies.
+ */
+unsigned long ktcp_socket_silence(const struct socket *sock)
+{
+	return data_race(keepalive_time_elapsed(tcp_sk(sock->sk)));
+}
+
+/**
+ * ktcp_socket_is_broken() - Has it ended by anything but FINs?
+ * @sock: the socket
+ * @fin: FIN was sent
+ *
+ * After both FINs, too: where the other end did not acknowledge all.
+ *
+ * Context: any.
+ */
+bool ktcp_socket_is_broken(const struct socket *sock, bool fin)
+{
+	const struct tcp_sock *tp = tcp_sk(sock->sk);
+
+	if (READ_ONCE(sock->sk->sk_state) != TCP_CLOSE)
+		return false;
+	/* tcp_fin() alone sets SOCK_DONE. */
+	return !fin || !sock_flag(sock->sk, SOCK_DONE) ||
+	       READ_ONCE(tp->snd_una) != READ_ONCE(tp->write_seq);
+}
+
+/**
+ * ktcp_socket_stalled() - How long has the other end acknowledged nothing?
+ * @sock: the socket
+ * @flush: what was seen before, zeroed at first; updated
+ *
+ * Return: jiffies since the first call that saw what is so now.
+ */
+unsigned long ktcp_socket_stalled(const struct socket *sock,
+				  struct ktcp_flush *flush)
+{
+	u32 una = READ_ONCE(tcp_sk(sock->sk)->snd_una);
+
+	if (!flush->since || una != flush->una) {
+		flush->una = una;
+		flush->since = jiffies ?: 1;
+	}
+	return jiffies - flush->since;
 }
 
 /**

@@ -10,6 +10,16 @@ struct net;
 struct sock;
 struct socket;
 
+/**
+ * struct ktcp_flush - How far the other end has come with its last bytes
+ * @una: the first one that it had not acknowledged
+ * @since: jiffies when that was so first; 0 before it was looked at
+ */
+struct ktcp_flush {
+	u32 una;
+	unsigned long since;
+};
+
 int ktcp_socket_create(struct net *net, sa_family_t family,
 		       struct socket **out);
 int ktcp_socket_hold(struct socket *sock);
@@ -26,6 +36,7 @@ int ktcp_socket_connect_with(struct socket *sock, const union ktcp_addr *to,
 			     u32 timeout_ms, const void *data, size_t size);
 void ktcp_socket_fast_open(struct socket *sock);
 void ktcp_socket_relay_options(struct socket *sock);
+void ktcp_socket_keepalive(struct socket *sock, u32 every_s);
 void ktcp_socket_watch(struct socket *sock, u32 timeout_ms);
 void ktcp_socket_turbo_prepare(struct socket *sock,
 			       const struct ktcp_settings *settings);
@@ -48,7 +59,13 @@ int ktcp_socket_send(struct socket *sock, const void *buffer, size_t size);
 
 void ktcp_socket_end(struct socket *sock);
 bool ktcp_socket_is_unheard(const struct socket *sock, unsigned long since);
-bool ktcp_socket_is_sent(struct socket *sock);
+bool ktcp_socket_is_sent(const struct socket *sock);
+bool ktcp_socket_is_out(const struct socket *sock);
+unsigned long ktcp_socket_silence(const struct socket *sock);
+bool ktcp_socket_is_shut(const struct socket *sock);
+bool ktcp_socket_is_broken(const struct socket *sock, bool fin);
+unsigned long ktcp_socket_stalled(const struct socket *sock,
+				  struct ktcp_flush *flush);
 void ktcp_socket_abort(struct socket *sock);
 void ktcp_sock_abort(struct sock *sk);
 void ktcp_socket_release(struct socket *sock);

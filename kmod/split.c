@@ -47,6 +47,7 @@ struct ktcp_split *ktcp_split_create(struct ktcp_net *ktcp,
 	split->begun = jiffies;
 	split->active = jiffies;
 	RB_CLEAR_NODE(&split->half);
+	ktcp_watch_init(split);
 
 	spin_lock_bh(&ktcp->splits_lock);
 	closing = ktcp->closing;
@@ -91,6 +92,7 @@ static void split_release(struct kref *ref)
 	spin_lock_bh(&ktcp->splits_lock);
 	list_del(&split->node);
 	spin_unlock_bh(&ktcp->splits_lock);
+	ktcp_watch_remove(split);
 	for (side = 0; side < KTCP_SIDES; side++)
 		if (split->sock[side])
 			ktcp_socket_release(split->sock[side]);
@@ -151,6 +153,21 @@ int ktcp_split_attach(struct ktcp_split *split, enum ktcp_side side,
 		return 0;
 	ktcp_socket_release(sock);
 	return -ECANCELED;
+}
+
+/**
+ * ktcp_split_is_broken() - Has a connection ended by anything but FINs?
+ * @split: the split
+ * @side: a side that is connected, or was
+ *
+ * What comes after its FIN counts, too: RST, or that nobody acknowledges.
+ *
+ * Context: any.
+ */
+bool ktcp_split_is_broken(const struct ktcp_split *split, enum ktcp_side side)
+{
+	return ktcp_socket_is_broken(split->sock[side],
+				     READ_ONCE(split->fin[side]));
 }
 
 /**

@@ -6,6 +6,7 @@
 #include "flow.h"
 #include "handoff.h"
 #include "thread_pool.h"
+#include "watch.h"
 
 #include <linux/kref.h>
 #include <linux/list.h>
@@ -64,11 +65,14 @@ enum ktcp_split_state {
  * @peer: the relay on the far side, NULL where that is the target
  * @pass: how the key was proved on the far side, if that is a relay
  * @relay: the side is a connection between relays
+ * @fin: FIN was sent to the side
  * @directions: directions that still run, with the engine "threads"
+ * @ended: of them, which from a side has ended
  * @event: with the engine "event", else NULL
  * @bytes: forwarded from each side; written by that direction only
  * @begun: jiffies
- * @active: jiffies of the last byte
+ * @active: jiffies when an end was last seen to acknowledge bytes
+ * @watch: hears of the ends of the connections
  * @half: in the rendezvous while the client is awaited
  * @prefix: where the client's prefix is counted meanwhile
  * @job: to get a thread
@@ -94,11 +98,14 @@ struct ktcp_split {
 	struct ktcp_peer *peer;
 	struct ktcp_pass pass;
 	bool relay[KTCP_SIDES];
+	bool fin[KTCP_SIDES];
 	atomic_t directions;
+	bool ended[KTCP_SIDES];
 	struct ktcp_event *event;
 	u64 bytes[KTCP_SIDES];
 	unsigned long begun;
 	unsigned long active;
+	struct ktcp_watch watch;
 	struct rb_node half;
 	unsigned int prefix;
 	struct ktcp_job job;
@@ -114,6 +121,8 @@ void ktcp_split_get(struct ktcp_split *split);
 void ktcp_split_put(struct ktcp_split *split);
 int ktcp_split_attach(struct ktcp_split *split, enum ktcp_side side,
 		      struct socket *sock);
+bool ktcp_split_is_broken(const struct ktcp_split *split,
+			  enum ktcp_side side);
 void ktcp_split_abort(struct ktcp_split *split);
 void ktcp_split_abort_all(struct ktcp_net *ktcp);
 void ktcp_split_abort_unheard(struct ktcp_net *ktcp,

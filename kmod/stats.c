@@ -24,6 +24,7 @@ static const char *const names[] = {
 	[KTCP_RESETS] = "resets_total",
 	[KTCP_HALF_CLOSES] = "half_closes_total",
 	[KTCP_IDLE_TIMEOUTS] = "idle_timeouts_total",
+	[KTCP_SILENT_RESETS] = "silent_resets_total",
 	[KTCP_LIMIT_PASSED] = "limit_passed_total",
 	[KTCP_DRAIN_PASSED] = "drain_passed_total",
 	[KTCP_DOWN_PASSED] = "down_passed_total",

@@ -21,27 +21,29 @@
 #include <net/sock.h>
 #include <net/tcp.h>
 
-#define FLUSH_POLL_MAX_MS 20
+#define POLL_MAX_MS 250
 
 enum ending {
 	GOES_ON,
 	ENDED_BY_FIN,
 	ENDED_BY_READ_ERROR,
 	ENDED_BY_WRITE_ERROR,
-	ENDED_BY_IDLE,
 	ENDED_BY_MEMORY,
 };
 
-/* Wait until the other end has all that was sent, or cannot get it. */
-static void flush(struct ktcp_split *split, struct socket *sock)
+typedef bool (*has_come_fn)(const struct ktcp_split *split, enum ktcp_side side,
+			    struct ktcp_flush *flush);
+
+/* Wait until a side has got what was sent to it, as far as it will. */
+static void wait_for(struct ktcp_split *split, enum ktcp_side side,
+		     has_come_fn has_come)
 {
-	unsigned long deadline = jiffies + KTCP_FLUSH_MAX;
+	struct ktcp_flush flush = {};
 	unsigned int pause = 1;
 
-	while (!ktcp_socket_is_sent(sock) && !READ_ONCE(split->dead) &&
-	       time_before(jiffies, deadline)) {
+	while (!has_come(split, side, &flush)) {
 		msleep(pause);
-		pause = min(pause * 2, FLUSH_POLL_MAX_MS);
+		pause = min(pause * 2, POLL_MAX_MS);
 	}
 }
 
@@ -67,10 +69,7 @@ static enum ending copy_some(struct ktcp_split *split, enum ktcp_side from,
 		return send(split, ktcp_side_other(from), buffer, n);
 	if (!n)
 		return ENDED_BY_FIN;
-	if (n != -EAGAIN)
-		return ENDED_BY_READ_ERROR;
-	/* The other direction may be busy meanwhile. */
-	return ktcp_forward_is_idle(split) ? ENDED_BY_IDLE : GOES_ON;
+	return n == -EAGAIN ? GOES_ON : ENDED_BY_READ_ERROR;
 }
 
 static enum ending copy(struct ktcp_split *split, enum ktcp_side from)
@@ -99,8 +98,7 @@ static enum ending wait_bytes(struct ktcp_split *split, enum ktcp_side from)
 	    sk->sk_state != TCP_CLOSE)
 		sk_wait_data(sk, &timeout, NULL);
 	release_sock(sk);
-	return !timeout && ktcp_forward_is_idle(split) ? ENDED_BY_IDLE :
-							 GOES_ON;
+	return GOES_ON;
 }
 
 /* Wait until a side has room, for bytes or, without memory, for a moment. */
@@ -159,48 +157,87 @@ static enum ending pump(struct ktcp_split *split, enum ktcp_side from)
 static void end_direction(struct ktcp_split *split, enum ktcp_side from,
 			  enum ending ending)
 {
-	struct socket *sink = split->sock[ktcp_side_other(from)];
+	enum ktcp_side to = ktcp_side_other(from);
 
 	WRITE_ONCE(split->state, KTCP_SPLIT_CLOSING);
 	switch (ending) {
 	case GOES_ON:
 		break;
 	case ENDED_BY_FIN:
-		ktcp_count(split->ktcp, KTCP_HALF_CLOSES);
-		trace_ktcp_half_close(split, from);
-		ktcp_socket_end(sink);
+		ktcp_forward_end(split, from);
 		break;
 	case ENDED_BY_READ_ERROR:
 		WRITE_ONCE(split->broken, true);
-		flush(split, sink);
-		ktcp_socket_abort(sink);
+		wait_for(split, to, ktcp_forward_is_flushed);
+		ktcp_socket_abort(split->sock[to]);
 		break;
 	case ENDED_BY_WRITE_ERROR:
 		WRITE_ONCE(split->broken, true);
-		/* Dead already, unless it only took nothing for too long. */
-		ktcp_socket_abort(sink);
+		ktcp_socket_abort(split->sock[to]);
 		break;
-	case ENDED_BY_IDLE:
-		ktcp_count(split->ktcp, KTCP_IDLE_TIMEOUTS);
-		fallthrough;
 	case ENDED_BY_MEMORY:
 		ktcp_split_abort(split);
 		break;
 	}
+	WRITE_ONCE(split->ended[from], true);
+}
 
-	if (!atomic_dec_and_test(&split->directions) ||
-	    !READ_ONCE(split->broken))
-		return;
-	flush(split, split->sock[KTCP_NEAR]);
-	flush(split, split->sock[KTCP_FAR]);
-	ktcp_split_abort(split);
+/* Both directions have ended. */
+static void end_split(struct ktcp_split *split)
+{
+	bool broken = READ_ONCE(split->broken);
+	enum ktcp_side side;
+
+	for (side = 0; side < KTCP_SIDES; side++)
+		wait_for(split, side, broken ? ktcp_forward_is_flushed :
+					       ktcp_forward_is_out);
+	if (broken)
+		ktcp_split_abort(split);
 }
 
 /* One direction from its start to its end; takes over a reference. */
 static void run_direction(struct ktcp_split *split, enum ktcp_side from)
 {
 	end_direction(split, from, pump(split, from));
+	if (atomic_dec_and_test(&split->directions))
+		end_split(split);
 	ktcp_split_put(split);
+}
+
+/* Has the other end got what @side sent before it was reset? */
+static bool is_passed_on(struct ktcp_split *split, enum ktcp_side side)
+{
+	enum ktcp_side to = ktcp_side_other(side);
+
+	/* While the direction runs, its thread may have more for the other. */
+	return (READ_ONCE(split->ended[side]) ||
+		!ktcp_socket_is_sent(split->sock[to])) &&
+	       ktcp_forward_is_flushed(split, to, &split->watch.end[to].flush);
+}
+
+/**
+ * ktcp_threads_end() - End a split of which a side is broken
+ * @split: the split
+ *
+ * The threads do so where they can. But one that is full, or waits for the end
+ * that the broken side never passes on, does not see it.
+ *
+ * Context: may sleep; nobody else is in here for @split.
+ * Return: true where it has to be called again soon.
+ */
+bool ktcp_threads_end(struct ktcp_split *split)
+{
+	enum ktcp_side side;
+
+	if (READ_ONCE(split->dead))
+		return false;
+	for (side = 0; side < KTCP_SIDES; side++)
+		if (ktcp_split_is_broken(split, side) &&
+		    is_passed_on(split, side)) {
+			ktcp_split_abort(split);
+			return false;
+		}
+	return true;
 }
 
 static void run_down(void *arg)

@@ -108,7 +108,8 @@ class Settings(Frozen):
     connect_timeout_ms: Annotated[int | None, Whole(100, 120_000)] = None
     peer_timeout_ms: Annotated[int | None, Whole(1000, 60_000)] = None
     peer_hold_ms: Annotated[int | None, Whole(0, 3_600_000)] = None
-    idle_timeout_s: Annotated[int | None, Whole(1, 30 * 86400)] = None
+    keepalive_s: Annotated[int | None, Whole(0, 32767)] = None
+    idle_timeout_s: Annotated[int | None, Whole(0, 30 * 86400)] = None
     max_splits: Annotated[int | None, Whole(1, 1 << 20)] = None
 
 

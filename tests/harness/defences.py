@@ -190,9 +190,23 @@ DEFENCES = (
     # What ends must end.
     Defence(
         name="a split that is idle for long ends",
-        file="event.c",
-        line="} else if (ktcp_forward_is_idle(split) && !READ_ONCE(split->dead)) {",
-        without="} else if (false) {",
+        file="watch.c",
+        line="if (ktcp_forward_is_idle(split) && !READ_ONCE(split->dead)) {",
+        without="if (false) {",
         tests="test_idle_split_ends",
+    ),
+    Defence(
+        name="an RST after FIN is heard",
+        file="event.c",
+        line="if (!ktcp_split_is_broken(split, end->side))",
+        without="if (true)",
+        tests="test_server_ends_then_resets",
+    ),
+    Defence(
+        name="a relay that vanishes is noticed",
+        file="watch.c",
+        line="if (!is_silent(end, sock->sk))",
+        without="if (!is_silent(end, sock->sk) || true)",
+        tests="test_upload",
     ),
 )

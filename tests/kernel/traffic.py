@@ -2,9 +2,12 @@
 """Servers and clients that know each byte they ought to see."""
 
 import contextlib
+import fcntl
 import random
+import select
 import socket
 import struct
+import termios
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -223,6 +226,19 @@ def is_reset(sock: socket.socket, *, bound: float = 20) -> bool:
     except ConnectionResetError:
         return True
     return False
+
+
+def is_told(sock: socket.socket, *, bound: float = 20) -> bool:
+    """True when the end of a connection reaches its socket, whatever is unread or unsent."""
+    poll = select.poll()
+    poll.register(sock, 0)
+    return bool(poll.poll(seconds(bound) * 1000))
+
+
+def unacknowledged(sock: socket.socket) -> int:
+    """Bytes that the other end has not acknowledged."""
+    [count] = struct.unpack("i", fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)))
+    return int(count)
 
 
 def fetch(namespace: Namespace, family: Family, at: Server) -> str:

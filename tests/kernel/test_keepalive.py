@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Idle streams stay: what they pass sees traffic, and no time-out ends them unasked."""
+
+import contextlib
+import re
+import socket
+import threading
+
+import pytest
+
+from tests.kernel.mesh import Mesh
+from tests.kernel.namespace import Namespace
+from tests.kernel.topology import Family
+from tests.kernel.traffic import Payload, connect, echo, is_told, receive, send, serving
+from tests.kernel.wait import seconds, until
+
+pytestmark = pytest.mark.parametrize("mode", ["full", "threads"], indirect=True)
+
+UNITS_S = {"ms": 0.001, "sec": 1, "min": 60}
+
+
+def keepalive_s(host: Namespace, port: int) -> float | None:
+    """Seconds until a relay asks the end of a leg of `port` whether it is there, None: never."""
+    rows = host.run(["ss", "-tnoH", "state", "established"]).stdout.splitlines()
+    legs = [row for row in rows if f":{port} " in row]
+    assert legs, rows
+    timer = re.search(r"timer:\(keepalive,([^,]+),", legs[0])
+    if not timer:
+        return None
+    parts = re.findall(r"([\d.]+)(ms|sec|min)", timer.group(1))
+    return sum(float(number) * UNITS_S[unit] for number, unit in parts)
+
+
+def wait_keepalive(host: Namespace, port: int) -> float:
+    """The same of a leg that is kept alive, once what it sent is acknowledged."""
+    return until(lambda: keepalive_s(host, port), "no keepalive") or 0
+
+
+def outer_ports(mesh: Mesh, sock: socket.socket, server: int) -> list[tuple[Namespace, int]]:
+    """The relays, each with the port of its leg to client or server."""
+    client = int(sock.getsockname()[1])
+    return [(mesh.rc, client), (mesh.rs, server)]
+
+
+@pytest.mark.parametrize(("line", "most"), [(None, 60), ("keepalive_s 200", 200)])
+def test_outer_legs_are_kept_alive(
+    mesh: Mesh, family: Family, line: str | None, most: float
+) -> None:
+    for relay in mesh.relays:
+        relay.write("settings", *([line] if line else []), "idle_timeout_s 0")
+    with (
+        serving(mesh.s, family, echo) as at,
+        connect(mesh.c, family, at.address, at.port) as sock,
+    ):
+        send(sock, Payload(10))
+        receive(sock, Payload(10))
+        for relay, port in outer_ports(mesh, sock, at.port):
+            assert most / 2 < wait_keepalive(relay, port) <= most
+
+
+def test_keepalive_can_be_off(mesh: Mesh, family: Family) -> None:
+    for relay in mesh.relays:
+        relay.write("settings", "keepalive_s 0")
+    with (
+        serving(mesh.s, family, echo) as at,
+        connect(mesh.c, family, at.address, at.port) as sock,
+    ):
+        send(sock, Payload(10))
+        receive(sock, Payload(10))
+        for relay, port in outer_ports(mesh, sock, at.port):
+            assert keepalive_s(relay, port) is None
+
+
+def test_an_end_that_is_away_for_minutes_is_kept(mesh: Mesh, family: Family) -> None:
+    """As without a relay: a laptop that sleeps finds its idle connections again."""
+    for relay in mesh.relays:
+        relay.write("settings", "keepalive_s 1")
+    away = [family.iptables, "-I", "INPUT", "-i", "to-rc", "-j", "DROP"]
+    with (
+        serving(mesh.s, family, echo) as at,
+        connect(mesh.c, family, at.address, at.port) as sock,
+    ):
+        send(sock, Payload(10))
+        receive(sock, Payload(10))
+        mesh.c.run(away)
+        try:
+            assert not is_told(sock, bound=20)
+            assert mesh.splits() == 2
+        finally:
+            mesh.c.run(["-D" if word == "-I" else word for word in away])
+        send(sock, Payload(10))
+        receive(sock, Payload(10))
+
+
+def test_idle_without_bound_by_default(mesh: Mesh) -> None:
+    assert mesh.rc.setting("idle_timeout_s") == "0"
+
+
+def test_bytes_that_nobody_takes_are_no_activity(mesh: Mesh, family: Family) -> None:
+    """A client is gone; what still comes for it fills buffers and keeps nothing alive."""
+    stop, ended = threading.Event(), threading.Event()
+
+    def trickle(sock: socket.socket) -> None:
+        with contextlib.suppress(ConnectionError):
+            while not stop.wait(0.2):
+                sock.sendall(b".")
+            return
+        ended.set()
+
+    mesh.rc.write("settings", f"idle_timeout_s {int(seconds(3))}")
+    gone = [family.iptables, "-I", "INPUT", "-i", "to-rc", "-j", "DROP"]
+    with (
+        serving(mesh.s, family, trickle) as at,
+        connect(mesh.c, family, at.address, at.port) as sock,
+    ):
+        assert sock.recv(1) == b"."
+        mesh.c.run(gone)
+        try:
+            assert ended.wait(seconds(20)), "the split is taken for active"
+        finally:
+            stop.set()
+            mesh.c.run(["-D" if word == "-I" else word for word in gone])
