@@ -267,9 +267,19 @@ static int open_route(struct ktcp_split *split)
 	return err;
 }
 
+/* The proof that came while its leg was in the pool needs no work of its own. */
+static int check_proof(struct ktcp_split *split)
+{
+	if (!split->pass.owed ||
+	    !ktcp_handoff_has_confirm(split->sock[KTCP_FAR]))
+		return 0;
+	return ktcp_forward_confirm(split, 0);
+}
+
 /* Both sides are as far as they will get. */
 static void finish(struct ktcp_split *split, int err)
 {
+	err = err ?: check_proof(split);
 	trace_ktcp_session(split, err);
 	if (!err) {
 		if (!ktcp_forward_begin(split))
@@ -332,6 +342,7 @@ static void join(struct ktcp_split *split, struct socket *near)
 {
 	enum ktcp_split_state state;
 	bool dead;
+	int err;
 
 	mutex_lock(&split->lock);
 	dead = split->dead;
@@ -349,6 +360,11 @@ static void join(struct ktcp_split *split, struct socket *near)
 		/* The thread that opens the far side goes on. */
 		ktcp_split_put(split);
 	} else if (state == KTCP_SPLIT_HALF) {
+		err = check_proof(split);
+		if (err) {
+			finish(split, err);
+			return;
+		}
 		trace_ktcp_session(split, 0);
 		if (!ktcp_forward_begin(split))
 			run_in_thread(split, run_threads);
