@@ -5,9 +5,10 @@
  * split needs is done by its work, one bounded piece after the other.
  *
  * The work never runs twice at a time, so it alone decides what becomes of a
- * direction. It holds a reference whenever it is queued; another one is held
- * from the first callback that is installed to the last one removed, and so
- * no callback ever drops the last. Callbacks are changed with the socket
+ * direction, except that softirq may pass on a FIN: see claim_end(). The work
+ * holds a reference whenever it is queued; another one is held from the first
+ * callback that is installed to the last one removed, and so no callback ever
+ * drops the last. Callbacks are changed with the socket
  * locked, which keeps TCP from calling any meanwhile; so they may use what
  * sk_user_data points to.
  */
@@ -112,6 +113,31 @@ static bool is_full(const struct sock *sink)
 	       test_bit(SOCK_NOSPACE, &sink->sk_socket->flags);
 }
 
+/* Softirq and the work may both find that a direction has ended. */
+static bool claim_end(struct end *end)
+{
+	if (cmpxchg(&end->state, RUNNING, DONE) != RUNNING)
+		return false;
+	WRITE_ONCE(end->event->split->state, KTCP_SPLIT_CLOSING);
+	ktcp_count(end->event->split->ktcp, KTCP_HALF_CLOSES);
+	trace_ktcp_half_close(end->event->split, end->side);
+	return true;
+}
+
+/*
+ * Whoever ends the split needs the lock of the source, so it is still there.
+ * Returns false where the work has to end the split.
+ */
+static bool end_inline(struct end *end, struct sock *sink)
+{
+	enum ktcp_side other = ktcp_side_other(end->side);
+
+	if (claim_end(end))
+		ktcp_sock_end(sink);
+	/* After the exchange above: pairs with is_done(). */
+	return READ_ONCE(end->event->end[other].state) != DONE;
+}
+
 /*
  * Softirq holds the spinlock of the source. It may not wait for the sink's:
  * the softirq of another CPU may hold that one and want this.
@@ -121,6 +147,7 @@ static bool move_inline(struct end *end, struct sock *source)
 	struct ktcp_split *split = end->event->split;
 	struct sock *sink = split->sock[ktcp_side_other(end->side)]->sk;
 	enum ktcp_transfer_end why = KTCP_SOURCE_HAS_MORE;
+	bool done;
 
 	if (!in_serving_softirq() || sock_owned_by_user_nocheck(source) ||
 	    tcp_inq(source) > INLINE_MAX)
@@ -133,8 +160,11 @@ static bool move_inline(struct end *end, struct sock *source)
 		why = ktcp_forward_move_atomic(split, end->side);
 	if (why == KTCP_SINK_FULL && !is_full(sink))
 		why = KTCP_SOURCE_HAS_MORE;
+	done = why == KTCP_SOURCE_EMPTY || why == KTCP_SINK_FULL;
+	if (why == KTCP_SOURCE_ENDED)
+		done = end_inline(end, sink);
 	spin_unlock(&sink->sk_lock.slock);
-	return why == KTCP_SOURCE_EMPTY || why == KTCP_SINK_FULL;
+	return done;
 }
 
 static void event_data_ready(struct sock *sk)
@@ -166,12 +196,14 @@ static void event_write_space(struct sock *sk)
 	kick(end->event);
 }
 
+/* Of a FIN data_ready tells, which TCP calls next; of an error error_report. */
 static void event_state_change(struct sock *sk)
 {
 	struct end *end = sk->sk_user_data;
 
 	end->state_change(sk);
-	kick(end->event);
+	if (sk->sk_state == TCP_CLOSE && !sock_flag(sk, SOCK_DONE))
+		kick(end->event);
 }
 
 static void event_error_report(struct sock *sk)
@@ -214,11 +246,8 @@ static void uninstall(struct end *end, struct sock *sk)
 
 static void end_by_fin(struct ktcp_split *split, struct end *end)
 {
-	WRITE_ONCE(split->state, KTCP_SPLIT_CLOSING);
-	ktcp_count(split->ktcp, KTCP_HALF_CLOSES);
-	trace_ktcp_half_close(split, end->side);
-	ktcp_socket_end(split->sock[ktcp_side_other(end->side)]);
-	WRITE_ONCE(end->state, DONE);
+	if (claim_end(end))
+		ktcp_socket_end(split->sock[ktcp_side_other(end->side)]);
 }
 
 static void flush_then_abort(struct ktcp_split *split, struct end *end)
@@ -347,6 +376,8 @@ static unsigned long run_directions(struct ktcp_event *event)
 
 static bool is_done(const struct ktcp_event *event)
 {
+	/* Pairs with end_inline(): one of the two sees both directions done. */
+	smp_mb();
 	return READ_ONCE(event->end[KTCP_NEAR].state) == DONE &&
 	       READ_ONCE(event->end[KTCP_FAR].state) == DONE;
 }

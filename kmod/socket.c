@@ -578,6 +578,23 @@ void ktcp_socket_end(struct socket *sock)
 }
 
 /**
+ * ktcp_sock_end() - The same for who has the sock locked; wakes nobody
+ * @sk: the sock
+ *
+ * Context: any, @sk locked; in softirq it is not owned.
+ */
+void ktcp_sock_end(struct sock *sk)
+{
+	gfp_t allocation = sk->sk_allocation;
+
+	/* Of the FIN, where no segment is left that could carry it. */
+	sk->sk_allocation = GFP_ATOMIC;
+	WRITE_ONCE(sk->sk_shutdown, sk->sk_shutdown | SEND_SHUTDOWN);
+	sk->sk_prot->shutdown(sk, SEND_SHUTDOWN);
+	sk->sk_allocation = allocation;
+}
+
+/**
  * ktcp_socket_is_unheard() - Is an answer due, and was nothing heard since?
  * @sock: the socket
  * @since: jiffies

@@ -47,6 +47,7 @@ int ktcp_socket_recv_all(struct socket *sock, void *buffer, size_t size);
 int ktcp_socket_send(struct socket *sock, const void *buffer, size_t size);
 
 void ktcp_socket_end(struct socket *sock);
+void ktcp_sock_end(struct sock *sk);
 bool ktcp_socket_is_unheard(const struct socket *sock, unsigned long since);
 bool ktcp_socket_is_sent(struct socket *sock);
 void ktcp_socket_abort(struct socket *sock);
