@@ -524,6 +524,19 @@ int ktcp_socket_recv(struct socket *sock, void *buffer, size_t size)
 }
 
 /**
+ * ktcp_socket_peek() - Look at what there is, without waiting
+ * @sock: the socket, in which it stays
+ * @buffer: filled
+ * @size: of @buffer, bytes
+ *
+ * Return: bytes, or an error.
+ */
+int ktcp_socket_peek(struct socket *sock, void *buffer, size_t size)
+{
+	return recv_flags(sock, buffer, size, MSG_PEEK | MSG_DONTWAIT);
+}
+
+/**
  * ktcp_socket_recv_all() - Receive all of a record
  * @sock: the socket
  * @buffer: filled

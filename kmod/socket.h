@@ -43,6 +43,7 @@ u32 ktcp_socket_rtt_us(const struct socket *sock);
 bool ktcp_socket_has_data(const struct socket *sock);
 bool ktcp_socket_has_bytes(const struct socket *sock, u32 count);
 int ktcp_socket_recv(struct socket *sock, void *buffer, size_t size);
+int ktcp_socket_peek(struct socket *sock, void *buffer, size_t size);
 int ktcp_socket_recv_all(struct socket *sock, void *buffer, size_t size);
 int ktcp_socket_send(struct socket *sock, const void *buffer, size_t size);
 
