@@ -288,6 +288,17 @@ static void set_keepalive(struct sock *sk, int idle_s, int interval_s,
 	tcp_sock_set_keepcnt(sk, probes);
 }
 
+/*
+ * What is sent next carries the ACK of what has just come: on a connection
+ * between relays each record is answered by another one within microseconds.
+ * An answer that takes longer costs one run of TCP's timer, which sends the
+ * ACK and ends this.
+ */
+static void delay_acks(struct sock *sk)
+{
+	inet_csk_enter_pingpong_mode(sk);
+}
+
 /**
  * ktcp_socket_relay_options() - Set up a connection between relays
  * @sock: the socket
@@ -297,8 +308,14 @@ static void set_keepalive(struct sock *sk, int idle_s, int interval_s,
  */
 void ktcp_socket_relay_options(struct socket *sock)
 {
-	set_keepalive(sock->sk, KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S,
+	struct sock *sk = sock->sk;
+
+	set_keepalive(sk, KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S,
 		      KEEPALIVE_PROBES);
+	lock_sock(sk);
+	/* TCP has ended it with the handshake. */
+	delay_acks(sk);
+	release_sock(sk);
 }
 
 /**
@@ -342,7 +359,7 @@ void ktcp_socket_watch(struct socket *sock, u32 timeout_ms)
  * The window scale is fixed at SYN and follows from the buffer. The locks keep
  * TCP from resizing what was asked for, as rds_tcp_tune() does; connections
  * that a listener accepts inherit all of it. Without turbo, a socket gets
- * what every socket gets.
+ * the buffers that every socket gets.
  */
 void ktcp_socket_turbo_prepare(struct socket *sock,
 			       const struct ktcp_settings *settings)
@@ -352,6 +369,8 @@ void ktcp_socket_turbo_prepare(struct socket *sock,
 	struct sock *sk = sock->sk;
 
 	lock_sock(sk);
+	/* RESUME or HELLO carries the handshake's last ACK. */
+	delay_acks(sk);
 	if (READ_ONCE(settings->turbo)) {
 		WRITE_ONCE(sk->sk_rcvbuf, bytes);
 		WRITE_ONCE(sk->sk_sndbuf, bytes);
@@ -545,6 +564,19 @@ int ktcp_socket_recv(struct socket *sock, void *buffer, size_t size)
 }
 
 /**
+ * ktcp_socket_peek() - Look at what there is, without waiting
+ * @sock: the socket, in which it stays
+ * @buffer: filled
+ * @size: of @buffer, bytes
+ *
+ * Return: bytes, or an error.
+ */
+int ktcp_socket_peek(struct socket *sock, void *buffer, size_t size)
+{
+	return recv_flags(sock, buffer, size, MSG_PEEK | MSG_DONTWAIT);
+}
+
+/**
  * ktcp_socket_recv_all() - Receive all of a record
  * @sock: the socket
  * @buffer: filled
@@ -596,6 +628,23 @@ int ktcp_socket_send(struct socket *sock, const void *buffer, size_t size)
 void ktcp_socket_end(struct socket *sock)
 {
 	kernel_sock_shutdown(sock, SHUT_WR);
+}
+
+/**
+ * ktcp_sock_end() - The same for who has the sock locked; wakes nobody
+ * @sk: the sock
+ *
+ * Context: any, @sk locked; in softirq it is not owned.
+ */
+void ktcp_sock_end(struct sock *sk)
+{
+	gfp_t allocation = sk->sk_allocation;
+
+	/* Of the FIN, where no segment is left that could carry it. */
+	sk->sk_allocation = GFP_ATOMIC;
+	WRITE_ONCE(sk->sk_shutdown, sk->sk_shutdown | SEND_SHUTDOWN);
+	sk->sk_prot->shutdown(sk, SEND_SHUTDOWN);
+	sk->sk_allocation = allocation;
 }
 
 /**

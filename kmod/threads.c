@@ -164,7 +164,8 @@ static void end_direction(struct ktcp_split *split, enum ktcp_side from,
 	case GOES_ON:
 		break;
 	case ENDED_BY_FIN:
-		ktcp_forward_end(split, from);
+		ktcp_forward_ending(split, from);
+		ktcp_socket_end(split->sock[to]);
 		break;
 	case ENDED_BY_READ_ERROR:
 		WRITE_ONCE(split->broken, true);
