@@ -12,6 +12,7 @@
 #include "procfs.h"
 #include "session.h"
 #include "socket.h"
+#include "split.h"
 #include "table.h"
 
 #include <linux/kref.h>
@@ -184,6 +185,9 @@ static void listener_close(struct ktcp_listener *listener)
 	listener->gated = false;
 	for (i = 0; i < ARRAY_SIZE(families); i++)
 		port_close(&listener->port[i]);
+	/* What waits in other relays' pools would let them send flows still. */
+	if (listener->role == KTCP_ROLE_RELAY)
+		ktcp_split_abort_waiting(listener->ktcp, listener->number);
 }
 
 static void listener_release(struct kref *ref)
