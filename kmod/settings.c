@@ -55,6 +55,7 @@ static const struct setting settings[] = {
 	NUMBER(peer_hold_ms, 10000, 0, 3600000),
 	NUMBER(idle_timeout_s, 7200, 1, 30 * 86400),
 	NUMBER(max_splits, 10000, 1, 1 << 20),
+	NUMBER(mark_mask, 0x7fffffff, 1, 0x7fffffff),
 };
 
 static u32 *setting_value(const struct setting *setting,

@@ -35,6 +35,7 @@ enum ktcp_datapath {
  * @peer_hold_ms: how long one that is back is not used yet
  * @idle_timeout_s: a split that moves no byte for so long is closed
  * @max_splits: most splits of the namespace
+ * @mark_mask: bits of marks that name routes; the others are not ours
  */
 struct ktcp_settings {
 	u32 early_syn;
@@ -53,6 +54,7 @@ struct ktcp_settings {
 	u32 peer_hold_ms;
 	u32 idle_timeout_s;
 	u32 max_splits;
+	u32 mark_mask;
 };
 
 void ktcp_settings_init(struct ktcp_settings *settings);

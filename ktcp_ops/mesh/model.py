@@ -109,6 +109,7 @@ class Settings(Frozen):
     peer_hold_ms: Annotated[int | None, Whole(0, 3_600_000)] = None
     idle_timeout_s: Annotated[int | None, Whole(1, 30 * 86400)] = None
     max_splits: Annotated[int | None, Whole(1, 1 << 20)] = None
+    mark_mask: Annotated[int | None, Whole(1, 0x7FFFFFFF)] = None
 
 
 class Probe(Frozen):
