@@ -5,8 +5,10 @@
 
 #include <linux/inet.h>
 #include <linux/inetdevice.h>
+#include <linux/netdevice.h>
 #include <linux/string.h>
 #include <net/addrconf.h>
+#include <net/ip6_route.h>
 #include <net/ip_fib.h>
 #include <net/ipv6.h>
 #include <net/route.h>
@@ -142,15 +144,21 @@ static bool v4_is_unicast(__be32 ip)
 	       !ipv4_is_lbcast(ip);
 }
 
+/* Where a translator's IPv4 address stands depends on the network (RFC 8215). */
+static bool is_local_translation(const struct in6_addr *ip)
+{
+	return ip->s6_addr32[0] == htonl(0x0064ff9b) &&
+	       ip->s6_addr16[2] == htons(0x0001);
+}
+
 static bool v6_is_unicast(const struct in6_addr *ip)
 {
 	int type = ipv6_addr_type(ip);
 
-	/* ::a.b.c.d and ::ffff:a.b.c.d are IPv4 in disguise. */
-	if (!ip->s6_addr32[0] && !ip->s6_addr32[1] &&
-	    (!ip->s6_addr32[2] || type & IPV6_ADDR_MAPPED))
+	/* ::a.b.c.d, ::ffff:a.b.c.d and ::ffff:0:a.b.c.d are IPv4 in disguise. */
+	if (!ip->s6_addr32[0] && !ip->s6_addr32[1])
 		return false;
-	return (type & IPV6_ADDR_UNICAST) &&
+	return (type & IPV6_ADDR_UNICAST) && !is_local_translation(ip) &&
 	       !(type & (IPV6_ADDR_LOOPBACK | IPV6_ADDR_LINKLOCAL));
 }
 
@@ -159,7 +167,8 @@ static bool v6_is_unicast(const struct in6_addr *ip)
  * @addr: address of either family
  *
  * Loopback, link-local, multicast, unspecified and IPv4 inside IPv6 (which
- * would go round the IPv4 rules) are not.
+ * would go round the IPv4 rules) are not, but for what ktcp_addr_embedded()
+ * finds.
  */
 bool ktcp_addr_is_unicast(const union ktcp_addr *addr)
 {
@@ -169,20 +178,109 @@ bool ktcp_addr_is_unicast(const union ktcp_addr *addr)
 }
 
 /**
+ * ktcp_addr_embedded() - The IPv4 address that packets to an address end up at
+ * @addr: address of either family
+ * @inner: set where there is one, with the port of @addr
+ *
+ * By NAT64 (RFC 6052), 6to4 (RFC 3056), Teredo (RFC 4380), ISATAP (RFC 5214).
+ *
+ * Return: true where there is one.
+ */
+bool ktcp_addr_embedded(const union ktcp_addr *addr, union ktcp_addr *inner)
+{
+	const struct in6_addr *ip = &addr->in6.sin6_addr;
+	__be32 v4;
+
+	if (addr->sa.sa_family != AF_INET6)
+		return false;
+	if (ip->s6_addr32[0] == htonl(0x0064ff9b) && !ip->s6_addr32[1] &&
+	    !ip->s6_addr32[2])
+		v4 = ip->s6_addr32[3];
+	else if (ip->s6_addr16[0] == htons(0x2002))
+		memcpy(&v4, &ip->s6_addr[2], sizeof(v4));
+	else if (ip->s6_addr32[0] == htonl(0x20010000))
+		v4 = ~ip->s6_addr32[3];
+	else if ((ip->s6_addr32[2] & htonl(~0x02000000u)) == htonl(0x00005efe))
+		v4 = ip->s6_addr32[3];
+	else
+		return false;
+	ktcp_addr_set(inner, AF_INET, &v4, addr->in6.sin6_port);
+	return true;
+}
+
+/* Does a packet that this host sends there, by device @oif or any, stay here? */
+static bool v4_stays(struct net *net, __be32 ip, int oif)
+{
+	struct flowi4 flow = { .daddr = ip, .flowi4_oif = oif };
+	struct rtable *route = ip_route_output_key(net, &flow);
+	bool stays;
+
+	if (IS_ERR(route))
+		return false;
+	stays = route->rt_flags & (RTCF_LOCAL | RTCF_BROADCAST);
+	ip_rt_put(route);
+	return stays;
+}
+
+static bool v6_stays(struct net *net, const struct in6_addr *ip, int oif)
+{
+	struct flowi6 flow = { .daddr = *ip, .flowi6_oif = oif };
+	struct dst_entry *dst = ip6_route_output(net, NULL, &flow);
+	const struct rt6_info *route = (const struct rt6_info *)dst;
+	bool stays;
+
+	stays = !dst->error && route->rt6i_flags & (RTF_LOCAL | RTF_ANYCAST);
+	dst_release(dst);
+	return stays;
+}
+
+static bool packet_stays(struct net *net, const union ktcp_addr *addr, int oif)
+{
+	if (addr->sa.sa_family == AF_INET)
+		return v4_stays(net, addr->in.sin_addr.s_addr, oif);
+	return v6_stays(net, &addr->in6.sin6_addr, oif);
+}
+
+/* A VRF has tables of its own, which only who asks for it gets to see. */
+static bool stays_in_vrf(struct net *net, const union ktcp_addr *addr)
+{
+	struct net_device *dev;
+	bool found = false;
+
+	rcu_read_lock();
+	for_each_netdev_rcu(net, dev) {
+		found = netif_is_l3_master(dev) &&
+			packet_stays(net, addr, dev->ifindex);
+		if (found)
+			break;
+	}
+	rcu_read_unlock();
+	return found;
+}
+
+/**
  * ktcp_addr_is_local() - Does the address belong to this host?
  * @net: the namespace asked
  * @addr: address of either family
  *
- * Broadcast addresses count as local: they too are answered here.
+ * Also by a local route without an address, and inside of a VRF. Broadcast and
+ * anycast addresses count as local: they too are answered here.
  *
  * Context: any.
  */
 bool ktcp_addr_is_local(struct net *net, const union ktcp_addr *addr)
 {
-	if (addr->sa.sa_family == AF_INET)
-		return inet_addr_type(net, addr->in.sin_addr.s_addr) !=
-		       RTN_UNICAST;
-	return ipv6_chk_addr(net, &addr->in6.sin6_addr, NULL, 0);
+	if (addr->sa.sa_family == AF_INET) {
+		if (inet_addr_type(net, addr->in.sin_addr.s_addr) !=
+		    RTN_UNICAST)
+			return true;
+	} else if (!ipv6_mod_enabled()) {
+		/* No route to ask for, and no way there. */
+		return false;
+	} else if (ipv6_chk_addr(net, &addr->in6.sin6_addr, NULL, 0)) {
+		return true;
+	}
+	return packet_stays(net, addr, 0) || stays_in_vrf(net, addr);
 }
 
 /**

@@ -30,6 +30,7 @@ void ktcp_addr_set(union ktcp_addr *addr, sa_family_t family, const void *ip,
 bool ktcp_addr_equal(const union ktcp_addr *a, const union ktcp_addr *b);
 int ktcp_addr_cmp(const union ktcp_addr *a, const union ktcp_addr *b);
 bool ktcp_addr_is_unicast(const union ktcp_addr *addr);
+bool ktcp_addr_embedded(const union ktcp_addr *addr, union ktcp_addr *inner);
 bool ktcp_addr_is_local(struct net *net, const union ktcp_addr *addr);
 
 int ktcp_prefix_parse(const char *text, struct ktcp_prefix *prefix);

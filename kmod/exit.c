@@ -79,14 +79,8 @@ static bool rules_allow(const struct ktcp_table *table,
 	return false;
 }
 
-/**
- * ktcp_exit_allows() - May this relay connect to the target?
- * @ktcp: the namespace
- * @target: address and port from a client's SYN or a relay's OPEN
- *
- * Context: any.
- */
-bool ktcp_exit_allows(struct ktcp_net *ktcp, const union ktcp_addr *target)
+static bool address_is_allowed(struct ktcp_net *ktcp,
+			       const union ktcp_addr *target)
 {
 	bool allowed;
 
@@ -97,6 +91,26 @@ bool ktcp_exit_allows(struct ktcp_net *ktcp, const union ktcp_addr *target)
 	allowed = rules_allow(rcu_dereference(ktcp->exits), target);
 	rcu_read_unlock();
 	return allowed;
+}
+
+/**
+ * ktcp_exit_allows() - May this relay connect to the target?
+ * @ktcp: the namespace
+ * @target: address and port from a client's SYN or a relay's OPEN
+ *
+ * Where a translator or a tunnel takes it on to an IPv4 address, that one has
+ * to be allowed too.
+ *
+ * Context: any.
+ */
+bool ktcp_exit_allows(struct ktcp_net *ktcp, const union ktcp_addr *target)
+{
+	union ktcp_addr inner;
+
+	if (ktcp_addr_embedded(target, &inner) &&
+	    !address_is_allowed(ktcp, &inner))
+		return false;
+	return address_is_allowed(ktcp, target);
 }
 
 static int take_ports(struct ktcp_command *cmd, struct exit_rule *rule)

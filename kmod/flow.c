@@ -5,6 +5,8 @@
  */
 
 #include "flow.h"
+#include "net.h"
+#include "route.h"
 #include "socket.h"
 
 #include <net/netfilter/nf_conntrack.h>
@@ -34,8 +36,38 @@ static void reply_tuple(const union ktcp_addr *local,
 }
 
 /**
+ * ktcp_flow_take() - Note in a flow's conntrack entry that it is taken
+ * @ct: the entry, which its first packet made
+ * @mark: of its route
+ * @mask: bits of the entry's mark that are ours, beside KTCP_MARK_TAKEN
+ *
+ * Context: softirq.
+ */
+void ktcp_flow_take(struct nf_conn *ct, u32 mark, u32 mask)
+{
+	u32 others = READ_ONCE(ct->mark) & ~(mask | KTCP_MARK_TAKEN);
+
+	WRITE_ONCE(ct->mark, others | mark | KTCP_MARK_TAKEN);
+}
+
+/**
+ * ktcp_flow_is_taken() - Was a flow taken at its first SYN?
+ * @ct: its conntrack entry
+ * @mark: of its route
+ * @mask: bits of the entry's mark that are ours, beside KTCP_MARK_TAKEN
+ *
+ * Context: any.
+ */
+bool ktcp_flow_is_taken(const struct nf_conn *ct, u32 mark, u32 mask)
+{
+	return (READ_ONCE(ct->mark) & (mask | KTCP_MARK_TAKEN)) ==
+	       (mark | KTCP_MARK_TAKEN);
+}
+
+/**
  * ktcp_flow_original() - A flow as the client sent it
  * @ct: its conntrack entry, which has the mark of its route
+ * @mask: bits of the entry's mark that are the route's
  * @flow: filled
  *
  * The accepted connection does not tell: REDIRECT has changed its
@@ -44,7 +76,8 @@ static void reply_tuple(const union ktcp_addr *local,
  *
  * Context: any.
  */
-void ktcp_flow_original(const struct nf_conn *ct, struct ktcp_flow *flow)
+void ktcp_flow_original(const struct nf_conn *ct, u32 mask,
+			struct ktcp_flow *flow)
 {
 	const struct nf_conntrack_tuple *tuple =
 		&ct->tuplehash[IP_CT_DIR_ORIGINAL].tuple;
@@ -53,7 +86,7 @@ void ktcp_flow_original(const struct nf_conn *ct, struct ktcp_flow *flow)
 		      tuple->src.u.tcp.port);
 	ktcp_addr_set(&flow->target, tuple->src.l3num, &tuple->dst.u3,
 		      tuple->dst.u.tcp.port);
-	flow->mark = READ_ONCE(ct->mark);
+	flow->mark = READ_ONCE(ct->mark) & mask;
 }
 
 /*
@@ -80,7 +113,9 @@ int ktcp_flow_of(struct socket *sock, struct ktcp_flow *flow)
 	struct nf_conntrack_tuple_hash *hash;
 	struct nf_conntrack_tuple tuple;
 	union ktcp_addr local, remote;
+	struct ktcp_net *ktcp;
 	struct nf_conn *ct;
+	u32 mask;
 	int err;
 
 	err = ktcp_socket_local(sock, &local) ?:
@@ -93,7 +128,10 @@ int ktcp_flow_of(struct socket *sock, struct ktcp_flow *flow)
 	if (!hash)
 		return -ENOENT;
 	ct = nf_ct_tuplehash_to_ctrack(hash);
-	ktcp_flow_original(ct, flow);
+	ktcp = ktcp_net_of(sock_net(sock->sk));
+	mask = READ_ONCE(ktcp->settings.mark_mask);
+	ktcp_flow_original(ct, mask, flow);
+	/* Others may save the mark of a later packet there: no KTCP_MARK_TAKEN. */
 	err = flow->mark && was_steered(ct, flow) ? 0 : -ENOENT;
 	nf_ct_put(ct);
 	return err;

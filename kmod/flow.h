@@ -20,7 +20,10 @@ struct ktcp_flow {
 	u32 mark;
 };
 
-void ktcp_flow_original(const struct nf_conn *ct, struct ktcp_flow *flow);
+void ktcp_flow_take(struct nf_conn *ct, u32 mark, u32 mask);
+bool ktcp_flow_is_taken(const struct nf_conn *ct, u32 mark, u32 mask);
+void ktcp_flow_original(const struct nf_conn *ct, u32 mask,
+			struct ktcp_flow *flow);
 int ktcp_flow_of(struct socket *sock, struct ktcp_flow *flow);
 
 #endif /* KTCP_FLOW_H */

@@ -16,12 +16,20 @@
 #include "route.h"
 #include "stats.h"
 
+#include <linux/inetdevice.h>
+#include <linux/netdevice.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter_ipv4.h>
 #include <linux/netfilter_ipv6.h>
+#include <net/addrconf.h>
 #include <net/ipv6.h>
+#include <net/mptcp.h>
 #include <net/netfilter/nf_conntrack.h>
+#include <net/netfilter/nf_conntrack_zones.h>
 #include <net/tcp.h>
+
+/* TCP-AO's, which the headers of older kernels do not name. */
+#define OPTION_AO 29
 
 /* Above 99 % of max_splits nothing is taken, until 95 % is reached. */
 static bool is_crowded(struct ktcp_net *ktcp)
@@ -39,6 +47,102 @@ static bool is_crowded(struct ktcp_net *ktcp)
 	return crowded;
 }
 
+/*
+ * What REDIRECT turns a packet to is an address of the interface that it came
+ * by, and where there is none, it drops the packet.
+ */
+static bool can_redirect_v4(const struct net_device *dev)
+{
+	const struct in_device *in_dev = __in_dev_get_rcu(dev);
+	const struct in_ifaddr *ifa;
+
+	ifa = in_dev ? rcu_dereference(in_dev->ifa_list) : NULL;
+	return ifa && ifa->ifa_local;
+}
+
+static bool can_redirect_v6(const struct net_device *dev)
+{
+	struct inet6_dev *idev = __in6_dev_get(dev);
+	const struct inet6_ifaddr *ifa;
+	bool found = false;
+
+	if (!idev)
+		return false;
+	read_lock_bh(&idev->lock);
+	list_for_each_entry(ifa, &idev->addr_list, if_list) {
+		found = !(ifa->flags & IFA_F_TENTATIVE) &&
+			ipv6_addr_src_scope(&ifa->addr) ==
+				IPV6_ADDR_SCOPE_GLOBAL;
+		if (found)
+			break;
+	}
+	read_unlock_bh(&idev->lock);
+	return found;
+}
+
+/* Whether what comes by the interface would reach the listener. */
+static bool interface_is_fit(struct ktcp_net *ktcp,
+			     const struct nf_hook_state *state)
+{
+	const struct net_device *dev = state->in;
+
+	/* A host's own flows: nothing lies between their ends. */
+	if (dev->flags & IFF_LOOPBACK)
+		return false;
+	/* In a VRF the listener does not listen, and has no way on. */
+	if (netif_is_l3_master(dev) || netif_is_l3_slave(dev))
+		return false;
+	if (!READ_ONCE(ktcp->redirect_users))
+		return true;
+	return state->pf == NFPROTO_IPV4 ? can_redirect_v4(dev) :
+					   can_redirect_v6(dev);
+}
+
+/*
+ * Both ends sign, number or join what lies between them, and a relay that took
+ * part would be refused: BGP's signatures (RFC 2385, RFC 5925), and further
+ * paths of a connection (RFC 8684).
+ */
+static bool option_is_fit(u8 kind)
+{
+	return kind != TCPOPT_MD5SIG && kind != OPTION_AO &&
+	       kind != TCPOPT_MPTCP;
+}
+
+static bool options_are_fit(const struct sk_buff *skb, int offset,
+			    const struct tcphdr *tcp)
+{
+	int left = tcp->doff * 4 - (int)sizeof(*tcp);
+	u8 room[MAX_TCP_OPTION_SPACE];
+	const u8 *option;
+
+	if (left <= 0)
+		return !left;
+	option = skb_header_pointer(skb, offset + sizeof(*tcp), left, room);
+	while (option && left > 0 && *option != TCPOPT_EOL) {
+		int length = 1;
+
+		if (*option != TCPOPT_NOP)
+			length = left > 1 ? option[1] : 0;
+		/* Malformed: the target decides what becomes of it. */
+		if (length > left || (*option != TCPOPT_NOP && length < 2))
+			return false;
+		if (!option_is_fit(*option))
+			return false;
+		option += length;
+		left -= length;
+	}
+	return option;
+}
+
+/* A route that the packet asks for, or more that is not TCP's: not carried on. */
+static bool network_header_is_fit(const struct sk_buff *skb, u8 family)
+{
+	if (family == NFPROTO_IPV4)
+		return ip_hdr(skb)->ihl == sizeof(struct iphdr) / 4;
+	return ipv6_hdr(skb)->nexthdr == NEXTHDR_TCP;
+}
+
 static bool route_is_usable(struct ktcp_net *ktcp, u32 mark)
 {
 	struct ktcp_route *route = ktcp_route_get(ktcp, mark);
@@ -51,21 +155,6 @@ static bool route_is_usable(struct ktcp_net *ktcp, u32 mark)
 	if (!usable)
 		ktcp_count(ktcp, KTCP_DOWN_PASSED);
 	return usable;
-}
-
-static bool gate_admits(struct ktcp_net *ktcp, u32 mark)
-{
-	if (!route_is_usable(ktcp, mark))
-		return false;
-	if (READ_ONCE(ktcp->draining)) {
-		ktcp_count(ktcp, KTCP_DRAIN_PASSED);
-		return false;
-	}
-	if (is_crowded(ktcp)) {
-		ktcp_count(ktcp, KTCP_LIMIT_PASSED);
-		return false;
-	}
-	return true;
 }
 
 /* Offset of the TCP header, negative for what is no whole TCP packet. */
@@ -106,13 +195,53 @@ static bool is_first_syn(const struct sk_buff *skb, u8 family)
 	return tcp && tcp->syn && !tcp->ack && !tcp->rst && !tcp->fin;
 }
 
-static void take(struct ktcp_net *ktcp, struct sk_buff *skb, struct nf_conn *ct)
+/* What a split could not honour, or would break, passes unsplit. */
+static bool flow_is_fit(struct ktcp_net *ktcp, const struct sk_buff *skb,
+			const struct nf_conn *ct,
+			const struct nf_hook_state *state)
+{
+	int offset = tcp_offset(skb, state->pf);
+	const struct tcphdr *tcp;
+	struct tcphdr room;
+
+	/* The same addresses may be another network's there. */
+	if (nf_ct_zone(ct)->id != NF_CT_DEFAULT_ZONE_ID ||
+	    !network_header_is_fit(skb, state->pf) ||
+	    !interface_is_fit(ktcp, state))
+		return false;
+	tcp = skb_header_pointer(skb, offset, sizeof(room), &room);
+	return tcp && options_are_fit(skb, offset, tcp);
+}
+
+static bool gate_admits(struct ktcp_net *ktcp, u32 mark,
+			const struct sk_buff *skb, const struct nf_conn *ct,
+			const struct nf_hook_state *state)
+{
+	if (!ktcp_route_exists(ktcp, mark))
+		return false;
+	if (!flow_is_fit(ktcp, skb, ct, state)) {
+		ktcp_count(ktcp, KTCP_UNFIT_PASSED);
+		return false;
+	}
+	if (!route_is_usable(ktcp, mark))
+		return false;
+	if (READ_ONCE(ktcp->draining)) {
+		ktcp_count(ktcp, KTCP_DRAIN_PASSED);
+		return false;
+	}
+	if (is_crowded(ktcp)) {
+		ktcp_count(ktcp, KTCP_LIMIT_PASSED);
+		return false;
+	}
+	return true;
+}
+
+static void take(struct ktcp_net *ktcp, struct sk_buff *skb,
+		 const struct nf_conn *ct, u32 mask)
 {
 	struct ktcp_flow flow;
 
-	/* accept() finds the route by this, see ktcp_flow_of(). */
-	WRITE_ONCE(ct->mark, skb->mark);
-	ktcp_flow_original(ct, &flow);
+	ktcp_flow_original(ct, mask, &flow);
 	skb->mark |= KTCP_MARK_TAKEN;
 	ktcp_early_syn_start(ktcp, &flow);
 }
@@ -123,17 +252,28 @@ static unsigned int gate_hook(void *priv, struct sk_buff *skb,
 	enum ip_conntrack_info info;
 	struct ktcp_net *ktcp;
 	struct nf_conn *ct;
-	u32 mark = skb->mark;
+	u32 mark, mask;
 
-	if (likely(!mark) || mark > KTCP_MARK_MAX ||
+	if (likely(!skb->mark) || skb->mark & KTCP_MARK_TAKEN ||
 	    !is_first_syn(skb, state->pf))
 		return NF_ACCEPT;
 	ct = nf_ct_get(skb, &info);
 	if (!ct || info != IP_CT_NEW)
 		return NF_ACCEPT;
 	ktcp = ktcp_net_of(state->net);
-	if (gate_admits(ktcp, mark))
-		take(ktcp, skb, ct);
+	mask = READ_ONCE(ktcp->settings.mark_mask);
+	mark = skb->mark & mask;
+	if (nf_ct_is_confirmed(ct)) {
+		/* Sent again: what was decided at its first SYN holds. */
+		if (mark && ktcp_flow_is_taken(ct, mark, mask))
+			take(ktcp, skb, ct, mask);
+		return NF_ACCEPT;
+	}
+	if (mark && gate_admits(ktcp, mark, skb, ct, state)) {
+		/* accept() finds the route by this, see ktcp_flow_of(). */
+		ktcp_flow_take(ct, mark, mask);
+		take(ktcp, skb, ct, mask);
+	}
 	return NF_ACCEPT;
 }
 
@@ -210,6 +350,7 @@ static void unregister_hooks(struct net *net)
 /**
  * ktcp_gate_open() - Begin to take flows
  * @ktcp: the namespace
+ * @redirect: flows come by REDIRECT, not by TPROXY
  *
  * Each call wants its ktcp_gate_close(). A namespace without a client
  * listener has no hook, and its packets cost nothing.
@@ -217,27 +358,31 @@ static void unregister_hooks(struct net *net)
  * Context: may sleep, config_lock held.
  * Return: 0 or the error of the hook.
  */
-int ktcp_gate_open(struct ktcp_net *ktcp)
+int ktcp_gate_open(struct ktcp_net *ktcp, bool redirect)
 {
 	int err = 0;
 
 	lockdep_assert_held(&ktcp->config_lock);
 	if (!ktcp->gate_users)
 		err = register_hooks(ktcp->net);
-	if (!err)
-		ktcp->gate_users++;
-	return err;
+	if (err)
+		return err;
+	ktcp->gate_users++;
+	WRITE_ONCE(ktcp->redirect_users, ktcp->redirect_users + redirect);
+	return 0;
 }
 
 /**
  * ktcp_gate_close() - Take no more flows once the last one calls this
  * @ktcp: the namespace
+ * @redirect: as it was opened
  *
  * Context: may sleep, config_lock held.
  */
-void ktcp_gate_close(struct ktcp_net *ktcp)
+void ktcp_gate_close(struct ktcp_net *ktcp, bool redirect)
 {
 	lockdep_assert_held(&ktcp->config_lock);
+	WRITE_ONCE(ktcp->redirect_users, ktcp->redirect_users - redirect);
 	if (!--ktcp->gate_users)
 		unregister_hooks(ktcp->net);
 }

@@ -3,9 +3,11 @@
 #ifndef KTCP_GATE_H
 #define KTCP_GATE_H
 
+#include <linux/types.h>
+
 struct ktcp_net;
 
-int ktcp_gate_open(struct ktcp_net *ktcp);
-void ktcp_gate_close(struct ktcp_net *ktcp);
+int ktcp_gate_open(struct ktcp_net *ktcp, bool redirect);
+void ktcp_gate_close(struct ktcp_net *ktcp, bool redirect);
 
 #endif /* KTCP_GATE_H */

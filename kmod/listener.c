@@ -12,6 +12,7 @@
 #include "procfs.h"
 #include "session.h"
 #include "socket.h"
+#include "split.h"
 #include "table.h"
 
 #include <linux/kref.h>
@@ -180,10 +181,13 @@ static void listener_close(struct ktcp_listener *listener)
 
 	/* First no flow is sent here any more, then the ports go. */
 	if (listener->gated)
-		ktcp_gate_close(listener->ktcp);
+		ktcp_gate_close(listener->ktcp, !listener->tproxy);
 	listener->gated = false;
 	for (i = 0; i < ARRAY_SIZE(families); i++)
 		port_close(&listener->port[i]);
+	/* What waits in other relays' pools would let them send flows still. */
+	if (listener->role == KTCP_ROLE_RELAY)
+		ktcp_split_abort_waiting(listener->ktcp, listener->number);
 }
 
 static void listener_release(struct kref *ref)
@@ -223,7 +227,7 @@ static int listener_open(struct ktcp_listener *listener)
 			err = 0;
 	}
 	if (!err && listener->role == KTCP_ROLE_CLIENT) {
-		err = ktcp_gate_open(listener->ktcp);
+		err = ktcp_gate_open(listener->ktcp, !listener->tproxy);
 		listener->gated = !err;
 	}
 	return err;

@@ -46,6 +46,7 @@ struct proc_dir_entry;
  * @closing: no new split starts any more
  * @handshakes: connections of relays that have not proved a key yet
  * @gate_users: client listeners that need the gate
+ * @redirect_users: of them, those whose flows come by REDIRECT
  * @proc_dir: /proc/net/ktcp
  * @last_error: why the last refused write was refused
  */
@@ -73,6 +74,7 @@ struct ktcp_net {
 	bool closing;
 	atomic_t handshakes;
 	unsigned int gate_users;
+	unsigned int redirect_users;
 	struct proc_dir_entry *proc_dir;
 	struct mutex config_lock; /* serialises writers of all of the above */
 	char last_error[KTCP_ERROR_MAX];

@@ -29,6 +29,11 @@
 
 #define WRITE_MAX (64 << 10)
 
+static bool user_namespaces;
+module_param(user_namespaces, bool, 0644);
+MODULE_PARM_DESC(user_namespaces,
+		 "Let CAP_NET_ADMIN of a user namespace configure its network namespaces");
+
 static int version_show(struct seq_file *seq, void *unused)
 {
 	seq_printf(seq, "module %s\nwire %u\nsrcversion %s\n",
@@ -176,12 +181,17 @@ static int run_write(struct ktcp_net *ktcp, const struct ktcp_proc_file *what,
 	return err;
 }
 
+/*
+ * Who made a user namespace has CAP_NET_ADMIN in it, whoever that is. Kernel
+ * threads, hooks and memory are the host's, so that is not enough here.
+ */
 static bool may_write(struct file *file, struct ktcp_net *ktcp,
 		      const struct ktcp_proc_file *what)
 {
-	struct user_namespace *ns = what->module_wide ? &init_user_ns :
-							ktcp->net->user_ns;
+	struct user_namespace *ns = &init_user_ns;
 
+	if (READ_ONCE(user_namespaces) && !what->module_wide)
+		ns = ktcp->net->user_ns;
 	return file_ns_capable(file, ns, CAP_NET_ADMIN);
 }
 
@@ -211,7 +221,9 @@ static ssize_t proc_write(struct file *file, const char __user *from,
 	mutex_lock(&ktcp->config_lock);
 	if (!may_write(file, ktcp, what))
 		err = ktcp_command_fail(&cmd, NULL, -EPERM,
-					"needs CAP_NET_ADMIN");
+					"needs CAP_NET_ADMIN%s",
+					READ_ONCE(user_namespaces) ? "" :
+					" in the initial user namespace");
 	else if (strlen(text) != size)
 		err = ktcp_command_fail(&cmd, NULL, -EINVAL,
 					"a zero byte in the text");

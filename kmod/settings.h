@@ -37,6 +37,7 @@ enum ktcp_datapath {
  * @idle_timeout_s: a split of which no end acknowledges a byte for so long is
  * closed, 0: never
  * @max_splits: most splits of the namespace
+ * @mark_mask: bits of marks that name routes; the others are not ours
  */
 struct ktcp_settings {
 	u32 early_syn;
@@ -56,6 +57,7 @@ struct ktcp_settings {
 	u32 keepalive_s;
 	u32 idle_timeout_s;
 	u32 max_splits;
+	u32 mark_mask;
 };
 
 void ktcp_settings_init(struct ktcp_settings *settings);

@@ -16,6 +16,7 @@
 #include <linux/seq_file.h>
 #include <linux/slab.h>
 #include <linux/wait_bit.h>
+#include <net/sock.h>
 
 /* Pause between two rounds of aborting splits. */
 #define ABORT_AGAIN (HZ / 10)
@@ -240,26 +241,48 @@ void ktcp_split_abort_all(struct ktcp_net *ktcp)
 					 ABORT_AGAIN));
 }
 
+/**
+ * struct doomed - Which splits are to be ended
+ * @test: true for one that is
+ * @pool: for is_unheard()
+ * @port: for is_waiting()
+ */
+struct doomed {
+	bool (*test)(const struct ktcp_split *split,
+		     const struct doomed *doomed);
+	const struct ktcp_peer_pool *pool;
+	u16 port;
+};
+
 static bool is_unheard(const struct ktcp_split *split,
-		       const struct ktcp_peer_pool *pool)
+		       const struct doomed *doomed)
 {
 	const struct ktcp_peer *peer = READ_ONCE(split->peer);
 	const struct socket *far = READ_ONCE(split->sock[KTCP_FAR]);
 
-	return peer && peer->pool == pool && far && !READ_ONCE(split->dead) &&
+	return peer && peer->pool == doomed->pool && far &&
 	       ktcp_socket_is_unheard(far, READ_ONCE(split->begun));
 }
 
-static unsigned int gather_unheard(struct ktcp_net *ktcp,
-				   const struct ktcp_peer_pool *pool,
-				   struct ktcp_split *found[ABORT_BATCH])
+static bool is_waiting(const struct ktcp_split *split,
+		       const struct doomed *doomed)
+{
+	const struct socket *near = READ_ONCE(split->sock[KTCP_NEAR]);
+
+	return split->role == KTCP_ROLE_RELAY &&
+	       READ_ONCE(split->state) == KTCP_SPLIT_WAITING && near &&
+	       near->sk->sk_num == doomed->port;
+}
+
+static unsigned int gather(struct ktcp_net *ktcp, const struct doomed *doomed,
+			   struct ktcp_split *found[ABORT_BATCH])
 {
 	struct ktcp_split *split;
 	unsigned int count = 0;
 
 	spin_lock_bh(&ktcp->splits_lock);
 	list_for_each_entry(split, &ktcp->splits, node) {
-		if (!is_unheard(split, pool) ||
+		if (READ_ONCE(split->dead) || !doomed->test(split, doomed) ||
 		    !kref_get_unless_zero(&split->ref))
 			continue;
 		found[count++] = split;
@@ -268,6 +291,20 @@ static unsigned int gather_unheard(struct ktcp_net *ktcp,
 	}
 	spin_unlock_bh(&ktcp->splits_lock);
 	return count;
+}
+
+/* Ends because an aborted split is found no more. */
+static void abort_doomed(struct ktcp_net *ktcp, const struct doomed *doomed)
+{
+	struct ktcp_split *found[ABORT_BATCH];
+	unsigned int count;
+
+	while ((count = gather(ktcp, doomed, found))) {
+		while (count--) {
+			ktcp_split_abort(found[count]);
+			ktcp_split_put(found[count]);
+		}
+	}
 }
 
 /**
@@ -283,16 +320,23 @@ static unsigned int gather_unheard(struct ktcp_net *ktcp,
 void ktcp_split_abort_unheard(struct ktcp_net *ktcp,
 			      const struct ktcp_peer_pool *pool)
 {
-	struct ktcp_split *found[ABORT_BATCH];
-	unsigned int count;
+	const struct doomed doomed = { .test = is_unheard, .pool = pool };
 
-	/* Ends because an aborted split is found no more. */
-	while ((count = gather_unheard(ktcp, pool, found))) {
-		while (count--) {
-			ktcp_split_abort(found[count]);
-			ktcp_split_put(found[count]);
-		}
-	}
+	abort_doomed(ktcp, &doomed);
+}
+
+/**
+ * ktcp_split_abort_waiting() - End other relays' connections before their OPEN
+ * @ktcp: the namespace
+ * @port: that they came to
+ *
+ * Context: may sleep.
+ */
+void ktcp_split_abort_waiting(struct ktcp_net *ktcp, u16 port)
+{
+	const struct doomed doomed = { .test = is_waiting, .port = port };
+
+	abort_doomed(ktcp, &doomed);
 }
 
 static void split_print(struct seq_file *seq, const struct ktcp_split *split)

@@ -127,6 +127,7 @@ void ktcp_split_abort(struct ktcp_split *split);
 void ktcp_split_abort_all(struct ktcp_net *ktcp);
 void ktcp_split_abort_unheard(struct ktcp_net *ktcp,
 			      const struct ktcp_peer_pool *pool);
+void ktcp_split_abort_waiting(struct ktcp_net *ktcp, u16 port);
 
 extern const struct ktcp_proc_file ktcp_splits_file;
 

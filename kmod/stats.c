@@ -28,6 +28,7 @@ static const char *const names[] = {
 	[KTCP_LIMIT_PASSED] = "limit_passed_total",
 	[KTCP_DRAIN_PASSED] = "drain_passed_total",
 	[KTCP_DOWN_PASSED] = "down_passed_total",
+	[KTCP_UNFIT_PASSED] = "unfit_passed_total",
 	[KTCP_FAILOVERS] = "failovers_total",
 	[KTCP_PEER_DOWNS] = "peer_downs_total",
 	[KTCP_NOT_REDIRECTED] = "not_redirected_total",

@@ -143,6 +143,23 @@ def test_peer_that_refuses_keeps_its_splits(mesh: Mesh, family: Family) -> None:
         assert (by_m1(), downs()) == (1, 1)
 
 
+def test_peer_that_listens_no_more(mesh: Mesh, family: Family) -> None:
+    """Connections that it took before into rc's pool are no way to it either."""
+    peer = family.at(family.rs, RELAY_PORT)
+    with serving(mesh.s, family, echo) as at:
+        with connect(mesh.c, family, at.address, at.port) as old:
+            send(old, Payload(1000))
+            receive(old, Payload(1000))
+            mesh.rs.write("listeners", f"del relay {RELAY_PORT}")
+            mesh.wait_peer(peer, "down")
+            assert fetch(mesh.c, family, at) == family.client
+            send(old, Payload(100_000))
+            receive(old, Payload(100_000))
+        mesh.rs.write("listeners", f"add relay {RELAY_PORT}")
+        mesh.wait_peer(peer, "up")
+        assert fetch(mesh.c, family, at) == family.rs_inside
+
+
 def is_served(mesh: Mesh, family: Family, at: Server) -> bool:
     """True when a flow is not reset."""
     try:

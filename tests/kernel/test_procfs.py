@@ -5,8 +5,10 @@ import errno
 import os
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -418,25 +420,59 @@ except OSError as error:
 """
 
 
-@pytest.mark.parametrize(
-    ("file", "line"),
-    [
-        ("settings", "max_splits 7"),
-        ("thread_pool", "low 1"),
-        ("listeners", "add client 5557"),
-        ("peers", f"add {PEER} key 1"),
-        ("routes", "add mark 1 direct"),
-        ("exits", "allow 192.0.2.1"),
-        ("keys", f"add 1 {KEY}"),
-        ("drain", "on"),
-    ],
-)
+CONFIGURATION = [
+    ("settings", "max_splits 7"),
+    ("thread_pool", "low 1"),
+    ("listeners", "add client 5557"),
+    ("peers", f"add {PEER} key 1"),
+    ("routes", "add mark 1 direct"),
+    ("exits", "allow 192.0.2.1"),
+    ("keys", f"add 1 {KEY}"),
+    ("drain", "on"),
+]
+
+
+@pytest.mark.parametrize(("file", "line"), CONFIGURATION)
 def test_root_without_the_capability(relay: Topology, file: str, line: str) -> None:
     """Root of a container is root by number only."""
     before = snapshot(relay.rc)
     done = relay.rc.run([*WITHOUT_THE_CAPABILITY, WRITER, file, line], check=False)
     assert done.returncode == errno.EPERM
     assert snapshot(relay.rc) == before
+
+
+IN_A_USER_NAMESPACE = ["unshare", "--user", "--map-root-user", "--net", sys.executable, "-c"]
+
+
+@contextmanager
+def user_namespaces_may() -> Iterator[None]:
+    """Within this block root of a user namespace configures network namespaces of its own."""
+    parameter = Path("/sys/module/ktcp/parameters/user_namespaces")
+    parameter.write_text("1")
+    try:
+        yield
+    finally:
+        parameter.write_text("0")
+
+
+@pytest.mark.parametrize(("file", "line"), CONFIGURATION)
+def test_root_of_a_user_namespace(relay: Topology, file: str, line: str) -> None:
+    """Anybody can be that, so it configures nothing and has no kernel thread made."""
+    before = relay.rc.comments("thread_pool")["created"]
+    done = relay.rc.run([*IN_A_USER_NAMESPACE, WRITER, file, line], check=False)
+    assert done.returncode == errno.EPERM
+    assert relay.rc.comments("thread_pool")["created"] == before
+
+
+def test_root_of_a_user_namespace_that_is_trusted(relay: Topology) -> None:
+    with user_namespaces_may():
+        results = {
+            file: relay.rc.run([*IN_A_USER_NAMESPACE, WRITER, file, line], check=False).returncode
+            for file, line in CONFIGURATION
+        }
+    # The threads serve other namespaces too.
+    assert results.pop("thread_pool") == errno.EPERM
+    assert not any(results.values()), results
 
 
 def test_write_of_more_than_64_kib(relay: Topology) -> None:

@@ -7,13 +7,14 @@ import resource
 import socket
 import struct
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 
 import pytest
 
 from tests.kernel import wire
 from tests.kernel.mesh import OTHER_KEY, RELAY_PORT, Mesh
+from tests.kernel.namespace import Namespace
 from tests.kernel.topology import V4, V6, Family
 from tests.kernel.traffic import Payload, Server, connect, echo, receive, reset, send, serving
 from tests.kernel.wait import seconds, until
@@ -363,6 +364,73 @@ def test_target_that_no_rule_can_allow(mesh: Mesh, prefix: str, target: str) -> 
         sock.sendall(wire.open_record(wire.address(target, 8080), SOURCE))
         assert is_thrown_out(sock, bound=4)
         assert not at.peers
+    assert mesh.rs.stat("exit_denied_total") == denied + 1
+
+
+@contextmanager
+def addresses_of_all_kinds(host: Namespace) -> Iterator[None]:
+    """Within this block a host has addresses by local routes and in a VRF."""
+    host.run(
+        ["ip", "-batch", "-"],
+        stdin="link add blue type vrf table 77\nlink set blue up\n"
+        "link add inside type dummy\nlink set inside master blue up\n"
+        "addr add 192.0.2.1/24 dev inside\naddr add 2001:db8:1::1/64 dev inside nodad\n"
+        "route add local 198.51.100.0/24 dev lo\nroute add local 2001:db8:2::/64 dev lo\n"
+        "route add local 203.0.113.0/24 dev lo table 78\n"
+        "route add local 2001:db8:3::/64 dev lo table 78\n"
+        "rule add lookup 78\n-6 rule add lookup 78\n",
+    )
+    try:
+        yield
+    finally:
+        host.run(
+            ["ip", "-batch", "-"],
+            stdin="link del inside\nlink del blue\n"
+            "route del local 198.51.100.0/24 dev lo\nroute del local 2001:db8:2::/64 dev lo\n"
+            "route flush table 78\n-6 route flush table 78\n"
+            "rule del lookup 78\n-6 rule del lookup 78\n",
+        )
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        *("192.0.2.1", "2001:db8:1::1", "198.51.100.9", "2001:db8:2::9"),
+        *("203.0.113.9", "2001:db8:3::9"),
+    ],
+)
+def test_target_that_is_the_relay_in_another_way(mesh: Mesh, target: str) -> None:
+    """By a VRF, by a local route, and by one of another table."""
+    with addresses_of_all_kinds(mesh.rs):
+        is_denied(mesh, target)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        *("64:ff9b::127.0.0.1", "64:ff9b::169.254.169.254", "64:ff9b::10.99.3.1"),
+        *("64:ff9b:1::10.99.3.1", "64:ff9b:1:a63:3:200::"),
+        *("2002:7f00:1::1", "2002:a63:301::1"),
+        *("2001::a63:302:0:0:80ff:fffe", "2001::a63:302:0:0:f59c:fcfe"),
+        *("fd99:0:0:9::5efe:10.99.3.1", "fd99:0:0:9:200:5efe:10.99.3.1"),
+        *("::ffff:0:127.0.0.1", "::ffff:0:10.99.3.2"),
+        # The rules deny this one by its IPv4 address.
+        *("64:ff9b::10.99.1.2", "2002:a63:102::1"),
+    ],
+)
+def test_target_that_hides_an_ipv4_address(mesh: Mesh, target: str) -> None:
+    is_denied(mesh, target)
+
+
+def is_denied(mesh: Mesh, target: str) -> None:
+    """Whatever is allowed, rs connects to no such target."""
+    mesh.rs.write("exits", *(f"del {line}" for line in mesh.rs.lines("exits")))
+    mesh.rs.write("exits", "deny 10.99.1.0/24", "allow 0.0.0.0/0", "allow ::/0")
+    denied = mesh.rs.stat("exit_denied_total")
+    with dial(mesh, V4) as sock:
+        wire.prove(sock)
+        sock.sendall(wire.open_record(wire.address(target, 8080), SOURCE))
+        assert is_thrown_out(sock, bound=4)
     assert mesh.rs.stat("exit_denied_total") == denied + 1
 
 
