@@ -706,6 +706,7 @@ bool ktcp_socket_is_shut(const struct socket *sock)
  */
 unsigned long ktcp_socket_silence(const struct socket *sock)
 {
+	/* A time that is a moment old will do. */
 	return data_race(keepalive_time_elapsed(tcp_sk(sock->sk)));
 }
 

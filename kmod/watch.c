@@ -55,10 +55,10 @@ void ktcp_watch_kick(struct ktcp_split *split, struct work_struct *work)
 	 * run and drop that meanwhile, ours may be the last, and to release a
 	 * split takes sleep: then it is for the work again.
 	 */
-	do
+	do {
 		if (queue_work(queue, work))
 			return;
-	while (!refcount_dec_not_one(&split->ref.refcount));
+	} while (!refcount_dec_not_one(&split->ref.refcount));
 }
 
 static void kick(struct ktcp_split *split)
@@ -252,6 +252,7 @@ static void judge_relay(struct ktcp_watched *end, struct socket *sock)
 /* A side is broken. */
 static void pass_on(struct ktcp_split *split)
 {
+	/* Pairs with ktcp_event_run(). */
 	struct ktcp_event *event = smp_load_acquire(&split->event);
 
 	if (event)
