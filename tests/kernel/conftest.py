@@ -12,6 +12,7 @@ third network, KTCP on rc takes it and hands it to KTCP on rs, which connects
 to s. Without KTCP the same packets are routed.
 """
 
+import math
 import os
 import signal
 from collections.abc import Iterator, Mapping
@@ -25,7 +26,7 @@ from tests.kernel.mesh import BYTE_MODES, MODES, Mesh, restore
 from tests.kernel.splat import splats
 from tests.kernel.topology import FAMILIES, Family, Topology
 from tests.kernel.topology import topology as make_topology
-from tests.kernel.wait import FEW_INPUTS, INPUTS, ROUNDS, seconds
+from tests.kernel.wait import FEW_INPUTS, INPUTS, ROUNDS
 
 # Longer where there is more to do than in a plain run.
 TEST_BOUND_S = 240 * max(ROUNDS, INPUTS / FEW_INPUTS)
@@ -86,10 +87,10 @@ def _bounded() -> Iterator[None]:
 
     def expire(signum: int, frame: FrameType | None) -> None:
         del signum, frame
-        raise TimeoutError(f"the test did not end within {seconds(TEST_BOUND_S):g} s")
+        raise TimeoutError(f"the test did not end within {TEST_BOUND_S:g} s")
 
     before = signal.signal(signal.SIGALRM, expire)
-    signal.alarm(int(seconds(TEST_BOUND_S)))
+    signal.alarm(math.ceil(TEST_BOUND_S))
     yield
     signal.alarm(0)
     signal.signal(signal.SIGALRM, before)

@@ -181,7 +181,8 @@ def test_what_is_extended_is_listed_and_said_to_be_left_out(
     assert run.main([]) == 0
     printed = capfd.readouterr().out.splitlines()
     assert printed[0] == "=== left to ./dev test extended: drill"
-    assert printed[-1] == "1 passed, 0 failed"
+    assert printed[-2] == "1 passed, 0 failed"
+    assert printed[-1] == "Judged: a tree without a commit"
 
 
 def test_shell_scripts_are_known_by_their_first_line(tmp_path: Path) -> None:
