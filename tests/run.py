@@ -127,7 +127,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "phase",
         nargs="*",
-        help="a phase, or a group: fast, kernel, molecule, extended, all; "
+        help="a phase, or a group: quick, fast, kernel, molecule, extended, all; "
         "without one, all that is not extended",
     )
     parser.add_argument("--outcomes", type=Path, help=argparse.SUPPRESS)

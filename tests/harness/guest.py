@@ -63,7 +63,7 @@ def run(part: dict[str, Any]) -> None:
     module.unload()
     environment = {**os.environ, **part["environment"], "KTCP_MODULE": str(SUITE / part["module"])}
     begun = time.monotonic()
-    words = [*PYTEST, *part["words"], str(SUITE / "tests" / "kernel")]
+    words = [*PYTEST, *part["words"]]
     # Not run(), which would wait for ever for a process that no signal reaches.
     process = subprocess.Popen(words, env=environment, stdin=subprocess.DEVNULL)
     code = process.wait(BOUND_S)

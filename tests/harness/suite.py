@@ -41,11 +41,16 @@ class Plan:
     fuzz: int = 400
     rounds: int = 1
     options: Sequence[str] = ()
+    tests: Sequence[str] = ()
+    """Files and names of tests below tests/kernel; all of them for none."""
+    share: str | None = None
+    """N/M for each Mth test from the Nth on."""
 
     @property
     def name(self) -> str:
         """Names the run's directory and its reports."""
-        return "-".join(filter(None, (self.release, self.checker, self.label)))
+        share = self.share and self.share.replace("/", "of")
+        return "-".join(filter(None, (self.release, self.checker, self.label, share)))
 
     @property
     def directory(self) -> Path:
@@ -60,6 +65,7 @@ class Plan:
             "KTCP_TEST_ROUNDS": str(self.rounds),
             "KTCP_TEST_CHECKER": self.checker or "",
             "KTCP_TEST_FAMILY": self.family or "",
+            "KTCP_TEST_SHARE": self.share or "1/1",
         }
 
     def command_line(self) -> str:
@@ -136,6 +142,7 @@ def run(plan: Plan) -> int:
 def part_of(plan: Plan, module: Path, name: str = "tests") -> Part:
     """The tests of a plan with one module."""
     words = [*plan.options, *(["-k", plan.only] if plan.only else [])]
+    words += [f"tests/kernel/{name}" for name in plan.tests or [""]]
     return Part(name=name, module=module, words=words, environment=plan.environment())
 
 

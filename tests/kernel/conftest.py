@@ -50,15 +50,24 @@ ADDRESSED = {
 }
 # The only family that is tried, where one is named: another kernel's run has the other.
 ONLY_FAMILY = os.environ.get("KTCP_TEST_FAMILY")
+# Which of how many shares is run, where guests side by side have one each.
+SHARE = os.environ.get("KTCP_TEST_SHARE", "1/1")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """How bytes are moved does not depend on the family: one is enough for most of it."""
-    items[:] = [
+    wanted = [
         item
         for item in items
         if is_wanted(parameters(item)) and not is_spare(item.path.stem, parameters(item))
     ]
+    items[:] = wanted[share_of(SHARE)]
+
+
+def share_of(words: str) -> slice:
+    """Each Mth from the Nth on, for N/M: neighbours take about as long as each other."""
+    number, count = (int(word) for word in words.split("/"))
+    return slice(number - 1, None, count)
 
 
 def parameters(item: pytest.Item) -> dict[str, object]:

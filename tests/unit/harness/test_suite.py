@@ -68,7 +68,7 @@ def test_the_guest_gets_the_tests_and_the_modules(plan: Plan, module: Path) -> N
     } <= set(files)
     job = json.loads(files["suite/job.json"].content)
     assert [each["module"] for each in job["parts"]] == ["modules/0/ktcp.ko", "modules/1/ktcp.ko"]
-    assert job["parts"][0]["words"] == ["-k", "test_x"]
+    assert job["parts"][0]["words"] == ["-k", "test_x", "tests/kernel/"]
     assert job["leaks"] is False
 
 
