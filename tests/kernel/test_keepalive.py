@@ -12,7 +12,7 @@ from tests.kernel.mesh import Mesh
 from tests.kernel.namespace import Namespace
 from tests.kernel.topology import Family
 from tests.kernel.traffic import Payload, connect, echo, is_told, receive, send, serving
-from tests.kernel.wait import seconds, until
+from tests.kernel.wait import until
 
 pytestmark = pytest.mark.parametrize("mode", ["full", "threads"], indirect=True)
 
@@ -107,7 +107,7 @@ def test_bytes_that_nobody_takes_are_no_activity(mesh: Mesh, family: Family) -> 
             return
         ended.set()
 
-    mesh.rc.write("settings", f"idle_timeout_s {int(seconds(3))}")
+    mesh.rc.write("settings", "idle_timeout_s 3")
     gone = [family.iptables, "-I", "INPUT", "-i", "to-rc", "-j", "DROP"]
     with (
         serving(mesh.s, family, trickle) as at,
@@ -116,7 +116,7 @@ def test_bytes_that_nobody_takes_are_no_activity(mesh: Mesh, family: Family) -> 
         assert sock.recv(1) == b"."
         mesh.c.run(gone)
         try:
-            assert ended.wait(seconds(20)), "the split is taken for active"
+            assert ended.wait(20), "the split is taken for active"
         finally:
             stop.set()
             mesh.c.run(["-D" if word == "-I" else word for word in gone])

@@ -21,7 +21,7 @@ from tests.kernel.traffic import (
     serving,
     unacknowledged,
 )
-from tests.kernel.wait import seconds, until
+from tests.kernel.wait import until
 
 pytestmark = pytest.mark.parametrize("mode", BYTE_MODES, indirect=True)
 
@@ -33,7 +33,7 @@ SOON_S = 5
 
 def fill(sock: socket.socket) -> None:
     """Send until nothing is taken any more."""
-    sock.settimeout(seconds(1))
+    sock.settimeout(1)
     with contextlib.suppress(TimeoutError):
         while True:
             sock.send(bytes(65536))
@@ -62,7 +62,7 @@ def test_server_ends_then_resets(mesh: Mesh, family: Family) -> None:
     def server(sock: socket.socket) -> None:
         sock.recv(1)
         sock.shutdown(socket.SHUT_WR)
-        assert go.wait(seconds(20))
+        assert go.wait(20)
         reset(sock)
 
     with (
@@ -88,9 +88,9 @@ def test_client_ends_then_resets(mesh: Mesh, family: Family) -> None:
     with serving(mesh.s, family, server) as at:
         sock = connect(mesh.c, family, at.address, at.port)
         sock.shutdown(socket.SHUT_WR)
-        assert ended.wait(seconds(20))
+        assert ended.wait(20)
         reset(sock)
-        assert told.wait(seconds(SOON_S)), "no RST at the server"
+        assert told.wait(SOON_S), "no RST at the server"
         mesh.wait_idle(SOON_S)
 
 
@@ -102,7 +102,7 @@ def test_client_resets_while_the_server_reads_nothing(mesh: Mesh, family: Family
         sock = connect(mesh.c, family, at.address, at.port)
         fill(sock)
         reset(sock)
-        assert told.wait(seconds(SOON_S)), "no RST at the server"
+        assert told.wait(SOON_S), "no RST at the server"
         mesh.wait_idle(SOON_S)
 
 
@@ -138,7 +138,7 @@ def test_reset_while_both_are_full(mesh: Mesh, family: Family) -> None:
         sock = connect(mesh.c, family, at.address, at.port)
         fill(sock)
         reset(sock)
-        assert told.wait(seconds(SOON_S)), "no RST at the server"
+        assert told.wait(SOON_S), "no RST at the server"
         mesh.wait_idle(SOON_S)
 
 
@@ -179,7 +179,7 @@ def test_bytes_before_a_reset_arrive_over_a_slow_lossy_leg(mesh: Mesh, family: F
     download = Payload(4_000_000)
 
     def server(sock: socket.socket) -> None:
-        sock.settimeout(seconds(120))
+        sock.settimeout(120)
         send(sock, download)
         until(lambda: not unacknowledged(sock), "the relay does not take all", bound=120)
         reset(sock)
@@ -189,7 +189,7 @@ def test_bytes_before_a_reset_arrive_over_a_slow_lossy_leg(mesh: Mesh, family: F
         serving(mesh.s, family, server) as at,
         connect(mesh.c, family, at.address, at.port) as sock,
     ):
-        sock.settimeout(seconds(120))
+        sock.settimeout(120)
         receive(sock, download)
         until(lambda: is_asked_and_told(sock), "no RST after the bytes")
         at.join()

@@ -22,7 +22,7 @@ from tests.kernel.traffic import (
     send,
     serving,
 )
-from tests.kernel.wait import SCALE, seconds, until
+from tests.kernel.wait import SCALE, until
 
 pytestmark = pytest.mark.parametrize("mode", ["full", "threads"], indirect=True)
 
@@ -47,7 +47,7 @@ def dark(mesh: Mesh, family: Family) -> Iterator[None]:
 
 def send_on(sock: socket.socket, stop: threading.Event) -> None:
     """Send until the connection ends."""
-    sock.settimeout(seconds(1))
+    sock.settimeout(1)
     with contextlib.suppress(ConnectionError, TimeoutError):
         while not stop.is_set():
             sock.send(bytes(65536))
@@ -84,9 +84,9 @@ def test_download(mesh: Mesh, family: Family) -> None:
         with dark(mesh, family):
             reader = threading.Thread(target=drain, args=(sock,), daemon=True)
             reader.start()
-            reader.join(seconds(NOTICED_S))
+            reader.join(NOTICED_S)
             assert not reader.is_alive(), "the client waits on"
-            assert ended.wait(seconds(NOTICED_S)), "the server waits on"
+            assert ended.wait(NOTICED_S), "the server waits on"
             until(lambda: not mesh.splits(), "splits are left")
 
 
@@ -130,8 +130,8 @@ def test_reader_that_takes_nothing_is_left_alone(mesh: Mesh, family: Family) -> 
         relay.write("settings", "relay_buffer_bytes 262144", "conn_pool off")
 
     def server(sock: socket.socket) -> None:
-        assert go.wait(seconds(120))
-        sock.settimeout(seconds(60))
+        assert go.wait(120)
+        sock.settimeout(60)
         receive(sock, Payload(size))
         receive_end(sock)
 
@@ -144,13 +144,13 @@ def test_reader_that_takes_nothing_is_left_alone(mesh: Mesh, family: Family) -> 
         serving(mesh.s, family, server) as at,
         connect(mesh.c, family, at.address, at.port) as sock,
     ):
-        sock.settimeout(seconds(180))
+        sock.settimeout(180)
         writer = threading.Thread(target=upload, daemon=True)
         writer.start()
         assert not is_told(sock, bound=90), "a live stream was ended"
         go.set()
         at.join()
-        writer.join(seconds(20))
+        writer.join(20)
 
 
 def test_relay_that_vanishes_while_a_reader_takes_nothing(mesh: Mesh, family: Family) -> None:
@@ -161,13 +161,13 @@ def test_relay_that_vanishes_while_a_reader_takes_nothing(mesh: Mesh, family: Fa
 
     def server(sock: socket.socket) -> None:
         del sock
-        held.wait(seconds(200))
+        held.wait(200)
 
     with (
         serving(mesh.s, family, server) as at,
         connect(mesh.c, family, at.address, at.port) as sock,
     ):
-        sock.settimeout(seconds(2))
+        sock.settimeout(2)
         with contextlib.suppress(TimeoutError):
             while True:
                 sock.send(bytes(65536))

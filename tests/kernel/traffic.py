@@ -231,7 +231,7 @@ def is_told(sock: socket.socket, *, bound: float = 20) -> bool:
     """True when the end of a connection reaches its socket, whatever is unread or unsent."""
     poll = select.poll()
     poll.register(sock, 0)
-    return bool(poll.poll(seconds(bound) * 1000))
+    return bool(poll.poll(bound * 1000))
 
 
 def unacknowledged(sock: socket.socket) -> int:
