@@ -28,8 +28,8 @@
 
 /* How long an RST is held up by an end of which nothing is heard meanwhile, */
 #define FLUSH_MAX (20 * HZ)
-/* and by one that has no room. */
-#define SHUT_MAX HZ
+/* and by one that has no room, at each relay: it may read slowly, or never. */
+#define SHUT_MAX (12 * HZ)
 /* How long bytes before FIN are kept for an end that takes none of them. */
 #define LINGER_MAX (15 * 60 * HZ)
 

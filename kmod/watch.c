@@ -18,6 +18,7 @@
  */
 
 #include "watch.h"
+#include "compat/timer.h"
 #include "forward.h"
 #include "net.h"
 #include "socket.h"
@@ -149,7 +150,7 @@ void ktcp_watch_remove(struct ktcp_split *split)
 	for (side = 0; side < KTCP_SIDES; side++)
 		if (split->watch.end[side].on)
 			forget(&split->watch.end[side], split->sock[side]->sk);
-	del_timer_sync(&split->watch.timer);
+	timer_delete_sync(&split->watch.timer);
 }
 
 /* Note when the other end was there: while it owes nothing, it is taken to be. */
@@ -224,7 +225,7 @@ static unsigned long next_look(const struct ktcp_split *split)
 
 static void look(struct timer_list *timer)
 {
-	struct ktcp_watch *watch = from_timer(watch, timer, timer);
+	struct ktcp_watch *watch = timer_container_of(watch, timer, timer);
 	struct ktcp_split *split = container_of(watch, struct ktcp_split, watch);
 	unsigned int side;
 	bool due;

@@ -3,7 +3,7 @@
 #ifndef KTCP_COMPAT_HEX_H
 #define KTCP_COMPAT_HEX_H
 
-#if __has_include(<linux/hex.h>)
+#ifdef KTCP_HAVE_HEX_H
 #include <linux/hex.h>
 #else
 #include <linux/kernel.h>

@@ -378,8 +378,9 @@ def addresses_of_all_kinds(host: Namespace) -> Iterator[None]:
         "route add local 198.51.100.0/24 dev lo\nroute add local 2001:db8:2::/64 dev lo\n"
         "route add local 203.0.113.0/24 dev lo table 78\n"
         "route add local 2001:db8:3::/64 dev lo table 78\n"
-        "rule add lookup 78\n-6 rule add lookup 78\n",
+        "rule add lookup 78\n",
     )
+    host.run(["ip", "-6", "rule", "add", "lookup", "78"])
     try:
         yield
     finally:
@@ -387,9 +388,9 @@ def addresses_of_all_kinds(host: Namespace) -> Iterator[None]:
             ["ip", "-batch", "-"],
             stdin="link del inside\nlink del blue\n"
             "route del local 198.51.100.0/24 dev lo\nroute del local 2001:db8:2::/64 dev lo\n"
-            "route flush table 78\n-6 route flush table 78\n"
-            "rule del lookup 78\n-6 rule del lookup 78\n",
+            "route flush table 78\nrule del lookup 78\n",
         )
+        host.run(["ip", "-6", "-batch", "-"], stdin="route flush table 78\nrule del lookup 78\n")
 
 
 @pytest.mark.parametrize(
