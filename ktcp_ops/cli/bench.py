@@ -12,7 +12,7 @@ from ktcp_ops import console
 from ktcp_ops.bench import plan as plans
 from ktcp_ops.bench import results, session, tables
 from ktcp_ops.bench.catalogue import COSTS, WAYS
-from ktcp_ops.bench.compare import compare
+from ktcp_ops.bench.compare import compare, two_kernels
 from ktcp_ops.bench.plan import Wishes
 from ktcp_ops.cli.lab import Output, ReleaseName
 from ktcp_ops.errors import KtcpError
@@ -151,7 +151,11 @@ def show_comparison(
     output: Annotated[Output, typer.Option("--output", "-o", help="text or json.")] = Output.TEXT,
 ) -> None:
     """Show two results side by side. Ends with 1 if a figure got worse than allowed."""
-    rows = compare(results.read(before), results.read(after))
+    first, second = results.read(before), results.read(after)
+    rows = compare(first, second)
+    kernels = two_kernels(first, second)
+    if kernels:
+        console.print_note(kernels)
     failed = [
         row for row in rows if (row.is_other() if same else row.is_worse(ratio, memory_ratio))
     ]
@@ -182,4 +186,5 @@ def show_comparison(
             if same
             else f"more than {ratio:g} times worse ({memory_ratio:g} for memory)"
         )
-        raise KtcpError(f"{len(failed)} of {len(rows)} figures are {what}")
+        why = f"; {kernels}" if kernels else ""
+        raise KtcpError(f"{len(failed)} of {len(rows)} figures are {what}{why}")
