@@ -155,14 +155,19 @@ def lint_commands(root: Path) -> list[Command]:
 
 
 def bench_commands() -> list[Command]:
-    """A short bench, and its figures beside those that were committed."""
+    """A short bench, and its figures beside those that were committed.
+
+    Times, CPU and rates repeat to 1 % in virtual time. Idle memory does so to 7 %: the guest tells
+    it in whole slabs and pages, of which each processor keeps some for itself.
+    """
+    bounds = ("--ratio", "1.03", "--memory-ratio", "1.15")
     bench = (sys.executable, "-m", "ktcp_ops", "bench")
     sizes = ("--size", "10k", "--size", "1m", "--runs", "5")
     ways = ("--way", "e2e", "--way", "ktcp-tp-es", "--way", "ktcp")
     costs = ("--cost", "ktcp", "--cost", "haproxy-splice", "--idle", "1000", "--set-ups", "0")
     return [
         (*bench, "paper", "--name", "short", *sizes, *ways, *costs),
-        (*bench, "compare", BASELINE, "build/bench/short", "--ratio", "1.1"),
+        (*bench, "compare", BASELINE, "build/bench/short", *bounds),
     ]
 
 
