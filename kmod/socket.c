@@ -310,17 +310,6 @@ static void set_keepalive(struct sock *sk, int idle_s, int interval_s,
 	tcp_sock_set_keepcnt(sk, probes);
 }
 
-/*
- * What is sent next carries the ACK of what has just come: on a connection
- * between relays each record is answered by another one within microseconds.
- * An answer that takes longer costs one run of TCP's timer, which sends the
- * ACK and ends this.
- */
-static void delay_acks(struct sock *sk)
-{
-	inet_csk_enter_pingpong_mode(sk);
-}
-
 /**
  * ktcp_socket_relay_options() - Set up a connection between relays
  * @sock: the socket
@@ -330,14 +319,8 @@ static void delay_acks(struct sock *sk)
  */
 void ktcp_socket_relay_options(struct socket *sock)
 {
-	struct sock *sk = sock->sk;
-
-	set_keepalive(sk, KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S,
+	set_keepalive(sock->sk, KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S,
 		      KEEPALIVE_PROBES);
-	lock_sock(sk);
-	/* TCP has ended it with the handshake. */
-	delay_acks(sk);
-	release_sock(sk);
 }
 
 /**
@@ -381,7 +364,7 @@ void ktcp_socket_watch(struct socket *sock, u32 timeout_ms)
  * The window scale is fixed at SYN and follows from the buffer. The locks keep
  * TCP from resizing what was asked for, as rds_tcp_tune() does; connections
  * that a listener accepts inherit all of it. Without turbo, a socket gets
- * the buffers that every socket gets.
+ * what every socket gets.
  */
 void ktcp_socket_turbo_prepare(struct socket *sock,
 			       const struct ktcp_settings *settings)
@@ -391,8 +374,6 @@ void ktcp_socket_turbo_prepare(struct socket *sock,
 	struct sock *sk = sock->sk;
 
 	lock_sock(sk);
-	/* RESUME or HELLO carries the handshake's last ACK. */
-	delay_acks(sk);
 	if (READ_ONCE(settings->turbo)) {
 		WRITE_ONCE(sk->sk_rcvbuf, bytes);
 		WRITE_ONCE(sk->sk_sndbuf, bytes);
