@@ -34,18 +34,6 @@ static int connect_to(struct socket *sock, union ktcp_addr *addr, int flags)
 			      ktcp_addr_length(addr), flags);
 }
 
-static int bind_to(struct socket *sock, union ktcp_addr *addr)
-{
-	return kernel_bind(sock, ktcp_compat_sockaddr(&addr->sa),
-			   ktcp_addr_length(addr));
-}
-
-static int connect_to(struct socket *sock, union ktcp_addr *addr, int flags)
-{
-	return kernel_connect(sock, ktcp_compat_sockaddr(&addr->sa),
-			      ktcp_addr_length(addr), flags);
-}
-
 /* A relay adds no delay of its own, on any leg. */
 static struct socket *adopt(struct socket *sock)
 {
