@@ -76,9 +76,7 @@ class Buildroot:
 
     def kernel_releases(self) -> list[str]:
         """The stock kernels that a module can be built for, oldest first."""
-        # Debian 12's link is absolute, so that only inside it leads anywhere.
-        links = (place / "build" for place in self.root.glob("lib/modules/*"))
-        return sorted(link.parent.name for link in links if link.is_symlink())
+        return sorted(p.parent.name for p in self.root.glob("lib/modules/*/build"))
 
     def headers(self, image: Image) -> str:
         """The kernel release of the image, with its headers here.
