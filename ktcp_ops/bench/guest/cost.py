@@ -164,11 +164,7 @@ def spare_kib() -> int:
 
 
 def set_ups(net: Network, place: Place, count: int, at_a_time: int) -> list[float]:
-    """Seconds from SYN to first byte of ``count`` connections, ``at_a_time`` of them at once.
-
-    One before them is not counted: it waits until each host knows its neighbours' addresses.
-    """
-    downloads.fetch(net, place, "1b", 1, 1)
+    """Seconds from SYN to first byte of ``count`` connections, ``at_a_time`` of them at once."""
     url = f"http://{endpoint(*place)}/1b?[1-{count}]"
     crowd = (
         ["-Z", "--parallel-immediate", "--parallel-max", str(at_a_time)] if at_a_time > 1 else []
