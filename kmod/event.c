@@ -5,11 +5,11 @@
  * split needs is done by its work, one bounded piece after the other.
  *
  * The work never runs twice at a time, so it alone decides what becomes of a
- * direction, except that softirq may pass on a FIN: see claim_end(). The work
- * holds a reference whenever it is queued; another one is held from the first
- * callback that is installed here to the last one removed. Callbacks are
- * changed with the socket locked, which keeps TCP from calling any meanwhile;
- * so they may use what sk_user_data points to. Of RST and errors watch.c tells.
+ * direction. It holds a reference whenever it is queued; another one is held
+ * from the first callback that is installed here to the last one removed.
+ * Callbacks are changed with the socket locked, which keeps TCP from calling
+ * any meanwhile; so they may use what sk_user_data points to. Of FIN, RST and
+ * errors watch.c tells.
  */
 
 #include "compat/timer.h"
@@ -116,36 +116,6 @@ static bool is_full(const struct sock *sink)
 	       test_bit(SOCK_NOSPACE, &sink->sk_socket->flags);
 }
 
-/* Softirq and the work may both find that a direction has ended. */
-static bool claim_end(struct end *end)
-{
-	if (cmpxchg(&end->state, RUNNING, ENDED) != RUNNING)
-		return false;
-	ktcp_forward_ending(end->event->split, end->side);
-	return true;
-}
-
-static bool is_over(const struct end *end)
-{
-	enum direction_state state = READ_ONCE(end->state);
-
-	return state == ENDED || state == DONE;
-}
-
-/*
- * Whoever ends the split needs the lock of the source, so it is still there.
- * Returns false where the work has to end the split.
- */
-static bool end_inline(struct end *end, struct sock *sink)
-{
-	enum ktcp_side other = ktcp_side_other(end->side);
-
-	if (claim_end(end))
-		ktcp_sock_end(sink);
-	/* After the exchange above: pairs with is_done(). */
-	return !is_over(&end->event->end[other]);
-}
-
 /*
  * Softirq holds the spinlock of the source. It may not wait for the sink's:
  * the softirq of another CPU may hold that one and want this.
@@ -155,7 +125,6 @@ static bool move_inline(struct end *end, struct sock *source)
 	struct ktcp_split *split = end->event->split;
 	struct sock *sink = split->sock[ktcp_side_other(end->side)]->sk;
 	enum ktcp_transfer_end why = KTCP_SOURCE_HAS_MORE;
-	bool done;
 
 	if (!in_serving_softirq() || sock_owned_by_user_nocheck(source) ||
 	    tcp_inq(source) > INLINE_MAX)
@@ -168,11 +137,8 @@ static bool move_inline(struct end *end, struct sock *source)
 		why = ktcp_forward_move_atomic(split, end->side);
 	if (why == KTCP_SINK_FULL && !is_full(sink))
 		why = KTCP_SOURCE_HAS_MORE;
-	done = why == KTCP_SOURCE_EMPTY || why == KTCP_SINK_FULL;
-	if (why == KTCP_SOURCE_ENDED)
-		done = end_inline(end, sink);
 	spin_unlock(&sink->sk_lock.slock);
-	return done;
+	return why == KTCP_SOURCE_EMPTY || why == KTCP_SINK_FULL;
 }
 
 static void event_data_ready(struct sock *sk)
@@ -227,8 +193,8 @@ static void uninstall(struct end *end, struct sock *sk)
 
 static void end_by_fin(struct ktcp_split *split, struct end *end)
 {
-	if (claim_end(end))
-		ktcp_socket_end(split->sock[ktcp_side_other(end->side)]);
+	ktcp_forward_end(split, end->side);
+	WRITE_ONCE(end->state, ENDED);
 }
 
 static void flush_then_abort(struct ktcp_split *split, struct end *end)
@@ -389,9 +355,15 @@ static unsigned long run_directions(struct ktcp_event *event)
 
 static bool is_done(const struct ktcp_event *event)
 {
-	/* Pairs with end_inline(): one of the two sees that both are over. */
-	smp_mb();
-	return is_over(&event->end[KTCP_NEAR]) && is_over(&event->end[KTCP_FAR]);
+	unsigned int side;
+
+	for (side = 0; side < KTCP_SIDES; side++) {
+		enum direction_state state = READ_ONCE(event->end[side].state);
+
+		if (state != ENDED && state != DONE)
+			return false;
+	}
+	return true;
 }
 
 /* Have the work run again, in @soon jiffies. */

@@ -90,18 +90,21 @@ bool ktcp_forward_is_out(const struct ktcp_split *split, enum ktcp_side side,
 }
 
 /**
- * ktcp_forward_ending() - Note that FIN is about to be passed on
+ * ktcp_forward_end() - Pass FIN on
  * @split: the split
  * @from: the direction that it ends
  *
- * Context: any.
+ * Context: may sleep.
  */
-void ktcp_forward_ending(struct ktcp_split *split, enum ktcp_side from)
+void ktcp_forward_end(struct ktcp_split *split, enum ktcp_side from)
 {
+	enum ktcp_side to = ktcp_side_other(from);
+
 	WRITE_ONCE(split->state, KTCP_SPLIT_CLOSING);
 	ktcp_count(split->ktcp, KTCP_HALF_CLOSES);
 	trace_ktcp_half_close(split, from);
-	WRITE_ONCE(split->fin[ktcp_side_other(from)], true);
+	WRITE_ONCE(split->fin[to], true);
+	ktcp_socket_end(split->sock[to]);
 }
 
 /**

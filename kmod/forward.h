@@ -24,7 +24,7 @@ enum ktcp_transfer_end ktcp_forward_move_atomic(struct ktcp_split *split,
 						enum ktcp_side from);
 void ktcp_forward_account(struct ktcp_split *split, enum ktcp_side from,
 			  size_t bytes);
-void ktcp_forward_ending(struct ktcp_split *split, enum ktcp_side from);
+void ktcp_forward_end(struct ktcp_split *split, enum ktcp_side from);
 bool ktcp_forward_is_broken(const struct ktcp_split *split);
 bool ktcp_forward_is_flushed(const struct ktcp_split *split,
 			     enum ktcp_side side, struct ktcp_flush *flush);

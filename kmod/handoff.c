@@ -311,24 +311,6 @@ static int accept_resume(struct ktcp_net *ktcp, struct socket *sock,
 }
 
 /**
- * ktcp_handoff_is_quick() - Will ktcp_handoff_challenge() wait for nothing?
- * @ktcp: the namespace
- * @sock: connection of a stranger so far
- *
- * So it is with a whole RESUME whose ticket is settled. A ticket is offered
- * before the other relay knows it, so it does not become unsettled again.
- */
-bool ktcp_handoff_is_quick(struct ktcp_net *ktcp, struct socket *sock)
-{
-	struct ktcp_wire_resume resume;
-
-	return ktcp_socket_peek(sock, &resume, sizeof(resume)) ==
-		       sizeof(resume) &&
-	       ktcp_wire_head_is(&resume.head, KTCP_RECORD_RESUME) &&
-	       ktcp_ticket_is_settled(ktcp, resume.ticket);
-}
-
-/**
  * ktcp_handoff_challenge() - The side that accepted: have the key proved
  * @ktcp: the namespace
  * @sock: connection of a stranger so far

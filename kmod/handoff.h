@@ -29,7 +29,6 @@ int ktcp_handoff_resume(struct ktcp_net *ktcp, struct ktcp_pass *pass,
 bool ktcp_handoff_has_confirm(const struct socket *sock);
 int ktcp_handoff_confirm(struct ktcp_net *ktcp, struct socket *sock,
 			 struct ktcp_pass *pass);
-bool ktcp_handoff_is_quick(struct ktcp_net *ktcp, struct socket *sock);
 int ktcp_handoff_challenge(struct ktcp_net *ktcp, struct socket *sock);
 
 #endif /* KTCP_HANDOFF_H */

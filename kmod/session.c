@@ -267,19 +267,9 @@ static int open_route(struct ktcp_split *split)
 	return err;
 }
 
-/* The proof that came while its leg was in the pool needs no work of its own. */
-static int check_proof(struct ktcp_split *split)
-{
-	if (!split->pass.owed ||
-	    !ktcp_handoff_has_confirm(split->sock[KTCP_FAR]))
-		return 0;
-	return ktcp_forward_confirm(split, 0);
-}
-
 /* Both sides are as far as they will get. */
 static void finish(struct ktcp_split *split, int err)
 {
-	err = err ?: check_proof(split);
 	trace_ktcp_session(split, err);
 	if (!err) {
 		if (!ktcp_forward_begin(split))
@@ -342,7 +332,6 @@ static void join(struct ktcp_split *split, struct socket *near)
 {
 	enum ktcp_split_state state;
 	bool dead;
-	int err;
 
 	mutex_lock(&split->lock);
 	dead = split->dead;
@@ -362,11 +351,6 @@ static void join(struct ktcp_split *split, struct socket *near)
 		/* The thread that opens the far side goes on. */
 		ktcp_split_put(split);
 	} else if (state == KTCP_SPLIT_HALF) {
-		err = check_proof(split);
-		if (err) {
-			finish(split, err);
-			return;
-		}
 		trace_ktcp_session(split, 0);
 		if (!ktcp_forward_begin(split))
 			run_in_thread(split, run_threads);
@@ -444,8 +428,9 @@ static void run_opened(void *arg)
 	finish(split, open_next(split));
 }
 
-static int prove_relay(struct ktcp_split *split)
+static void run_relay(void *arg)
 {
+	struct ktcp_split *split = arg;
 	struct socket *near = split->sock[KTCP_NEAR];
 	struct ktcp_net *ktcp = split->ktcp;
 	int err;
@@ -455,42 +440,12 @@ static int prove_relay(struct ktcp_split *split)
 	limit_handshake(ktcp, near);
 	err = ktcp_handoff_challenge(ktcp, near);
 	atomic_dec(&ktcp->handshakes);
-	return err;
-}
-
-static void run_relay(void *arg)
-{
-	struct ktcp_split *split = arg;
-	int err = prove_relay(split);
-
 	if (err)
 		finish(split, err);
-	else if (ktcp_socket_has_data(split->sock[KTCP_NEAR]))
+	else if (ktcp_socket_has_data(near))
 		finish(split, open_next(split));
 	else
 		ktcp_park(split, run_opened);
-}
-
-/*
- * A RESUME that is there already is checked by whoever accepts, and OPEN, if
- * it is there too, finds its thread as it does later. The paper's way, a
- * thread for each leg, stays for what takes longer, and where it is asked for.
- */
-static bool accept_at_once(struct ktcp_split *split)
-{
-	const struct ktcp_settings *settings = &split->ktcp->settings;
-	int err;
-
-	if (READ_ONCE(settings->engine) != KTCP_ENGINE_EVENT ||
-	    !READ_ONCE(settings->thread_pool) ||
-	    !ktcp_handoff_is_quick(split->ktcp, split->sock[KTCP_NEAR]))
-		return false;
-	err = prove_relay(split);
-	if (err)
-		finish(split, err);
-	else
-		ktcp_park(split, run_opened);
-	return true;
 }
 
 static void start_relay(struct ktcp_net *ktcp, struct socket *near)
@@ -507,8 +462,6 @@ static void start_relay(struct ktcp_net *ktcp, struct socket *near)
 		goto leave;
 	split->sock[KTCP_NEAR] = near;
 	split->relay[KTCP_NEAR] = true;
-	if (accept_at_once(split))
-		return;
 	if (!ktcp_thread_pool_run(READ_ONCE(ktcp->settings.thread_pool),
 				  run_relay, split))
 		return;

@@ -555,19 +555,6 @@ int ktcp_socket_recv(struct socket *sock, void *buffer, size_t size)
 }
 
 /**
- * ktcp_socket_peek() - Look at what there is, without waiting
- * @sock: the socket, in which it stays
- * @buffer: filled
- * @size: of @buffer, bytes
- *
- * Return: bytes, or an error.
- */
-int ktcp_socket_peek(struct socket *sock, void *buffer, size_t size)
-{
-	return recv_flags(sock, buffer, size, MSG_PEEK | MSG_DONTWAIT);
-}
-
-/**
  * ktcp_socket_recv_all() - Receive all of a record
  * @sock: the socket
  * @buffer: filled
@@ -619,23 +606,6 @@ int ktcp_socket_send(struct socket *sock, const void *buffer, size_t size)
 void ktcp_socket_end(struct socket *sock)
 {
 	kernel_sock_shutdown(sock, SHUT_WR);
-}
-
-/**
- * ktcp_sock_end() - The same for who has the sock locked; wakes nobody
- * @sk: the sock
- *
- * Context: any, @sk locked; in softirq it is not owned.
- */
-void ktcp_sock_end(struct sock *sk)
-{
-	gfp_t allocation = sk->sk_allocation;
-
-	/* Of the FIN, where no segment is left that could carry it. */
-	sk->sk_allocation = GFP_ATOMIC;
-	WRITE_ONCE(sk->sk_shutdown, sk->sk_shutdown | SEND_SHUTDOWN);
-	sk->sk_prot->shutdown(sk, SEND_SHUTDOWN);
-	sk->sk_allocation = allocation;
 }
 
 /**

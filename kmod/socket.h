@@ -54,12 +54,10 @@ u32 ktcp_socket_rtt_us(const struct socket *sock);
 bool ktcp_socket_has_data(const struct socket *sock);
 bool ktcp_socket_has_bytes(const struct socket *sock, u32 count);
 int ktcp_socket_recv(struct socket *sock, void *buffer, size_t size);
-int ktcp_socket_peek(struct socket *sock, void *buffer, size_t size);
 int ktcp_socket_recv_all(struct socket *sock, void *buffer, size_t size);
 int ktcp_socket_send(struct socket *sock, const void *buffer, size_t size);
 
 void ktcp_socket_end(struct socket *sock);
-void ktcp_sock_end(struct sock *sk);
 bool ktcp_socket_is_unheard(const struct socket *sock, unsigned long since);
 bool ktcp_socket_is_sent(const struct socket *sock);
 bool ktcp_socket_is_out(const struct socket *sock);

@@ -164,8 +164,7 @@ static void end_direction(struct ktcp_split *split, enum ktcp_side from,
 	case GOES_ON:
 		break;
 	case ENDED_BY_FIN:
-		ktcp_forward_ending(split, from);
-		ktcp_socket_end(split->sock[to]);
+		ktcp_forward_end(split, from);
 		break;
 	case ENDED_BY_READ_ERROR:
 		WRITE_ONCE(split->broken, true);

@@ -163,17 +163,9 @@ static bool use_is_new(struct ticket *ticket, u64 use)
 	return !__test_and_set_bit(use % WINDOW, ticket->used);
 }
 
-/**
- * ktcp_ticket_is_settled() - Need ktcp_ticket_spend() not wait?
- * @ktcp: the namespace
- * @id: quoted by the other relay
- *
- * Context: any.
- */
-bool ktcp_ticket_is_settled(struct ktcp_net *ktcp,
-			    const u8 id[KTCP_TICKET_BYTES])
+static bool is_settled(struct ktcp_tickets *all,
+		       const u8 id[KTCP_TICKET_BYTES])
 {
-	struct ktcp_tickets *all = &ktcp->tickets;
 	const struct ktcp_offer *offer;
 	bool settled = true;
 
@@ -204,7 +196,7 @@ int ktcp_ticket_spend(struct ktcp_net *ktcp, u16 key,
 	struct ticket *ticket;
 	int err = -ENOENT;
 
-	wait_event(all->settled, ktcp_ticket_is_settled(ktcp, id));
+	wait_event(all->settled, is_settled(all, id));
 	spin_lock_bh(&all->lock);
 	ticket = ticket_find(all, id);
 	if (ticket && ticket->key == key) {

@@ -43,8 +43,6 @@ void ktcp_ticket_exit(struct ktcp_net *ktcp);
 void ktcp_ticket_offer(struct ktcp_net *ktcp, struct ktcp_offer *offer);
 int ktcp_ticket_settle(struct ktcp_net *ktcp, struct ktcp_offer *offer,
 		       bool earned);
-bool ktcp_ticket_is_settled(struct ktcp_net *ktcp,
-			    const u8 id[KTCP_TICKET_BYTES]);
 int ktcp_ticket_spend(struct ktcp_net *ktcp, u16 key,
 		      const u8 id[KTCP_TICKET_BYTES], u64 use);
 

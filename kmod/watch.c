@@ -73,14 +73,12 @@ static void kick(struct ktcp_split *split)
 		ktcp_watch_kick(split, &split->watch.work);
 }
 
-/* Of a FIN data_ready tells, which TCP calls next; of an error error_report. */
 static void watch_state_change(struct sock *sk)
 {
 	struct ktcp_watched *end = sk->sk_user_data;
 
 	end->state_change(sk);
-	if (sk->sk_state == TCP_CLOSE && !sock_flag(sk, SOCK_DONE))
-		kick(end->split);
+	kick(end->split);
 }
 
 static void watch_error_report(struct sock *sk)
