@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """ktcp-steering against an iptables that keeps its tables in a dictionary."""
 
+import fcntl
+import os
 import re
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
@@ -349,3 +352,26 @@ def test_a_family_has_its_own_sets() -> None:
     )
     assert list(steering.parse_sets(text, "v4")) == ["KTCP-rc-rs.v4.one"]
     assert steering.parse_sets(text, "v6") == {"KTCP-x.v6.1": ("hash:net family inet6", ["::1"])}
+
+
+def test_one_waits_for_the_other(tmp_path: Path) -> None:
+    """A reload by systemd and a call by hand would fill one draft."""
+    entered = threading.Event()
+
+    def enter() -> None:
+        with steering.alone(tmp_path):
+            entered.set()
+
+    held = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(held, fcntl.LOCK_EX)
+    waiting = threading.Thread(target=enter)
+    waiting.start()
+    assert not entered.wait(0.2)
+    os.close(held)
+    waiting.join(20)
+    assert entered.is_set()
+
+
+def test_without_files_nobody_waits(tmp_path: Path) -> None:
+    with steering.alone(tmp_path / "gone"):
+        pass
