@@ -19,8 +19,9 @@ from pathlib import Path
 from types import FrameType
 from typing import IO
 
-from tests import beside, phases
+from tests import beside, judged, phases
 from tests.beside import Outcome, log_name
+from tests.judged import Tree
 from tests.phases import Command, Phase
 from tests.process import stop
 
@@ -126,7 +127,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "phase",
         nargs="*",
-        help="a phase, or a group: fast, kernel, molecule, extended, all; "
+        help="a phase, or a group: quick, fast, kernel, molecule, extended, all; "
         "without one, all that is not extended",
     )
     parser.add_argument("--outcomes", type=Path, help=argparse.SUPPRESS)
@@ -155,14 +156,26 @@ def main(arguments: Sequence[str]) -> int:
     os.environ["ANSIBLE_HOME"] = str(ROOT / "build" / "ansible")
     logs = ROOT / "build" / "tests"
     started = time.monotonic()
+    before = judged.tree(ROOT)
     if not words and len(chosen) < len(every):
         left_out = ", ".join(phase.name for phase in every if phase not in chosen)
         say(f"=== left to ./dev test extended: {left_out}")
     outcomes = run_phases(chosen, root=ROOT, logs=logs)
     if options.outcomes:
         beside.write_outcomes(options.outcomes, outcomes)
+        return int(any(outcome.failures for outcome in outcomes))
     report(outcomes, seconds=time.monotonic() - started, logs=logs)
-    return int(any(outcome.failures for outcome in outcomes))
+    return conclude(before, outcomes, whole=not words, logs=logs)
+
+
+def conclude(before: Tree, outcomes: Sequence[Outcome], *, whole: bool, logs: Path) -> int:
+    """Say what was judged, write it down when it is green; the exit code."""
+    after = judged.tree(ROOT)
+    passed = not any(outcome.failures for outcome in outcomes)
+    say(f"Judged: {judged.judged(before, after)}")
+    if judged.is_green(before, after, whole=whole, passed=passed):
+        judged.write_green(logs / "green", after.commit)
+    return int(not passed)
 
 
 def run_phases(chosen: Sequence[Phase], *, root: Path, logs: Path) -> list[Outcome]:

@@ -94,6 +94,14 @@ def check_same(before: Options, after: Options) -> None:
         raise UsageError("these runs cannot be compared; they differ in " + "; ".join(differing))
 
 
+def two_kernels(before: Results, after: Results) -> str:
+    """A sentence where the runs are of two kernels, whose own work may differ; else nothing."""
+    kernels = [each.versions.get("kernel", "an unknown one") for each in (before, after)]
+    if kernels[0] == kernels[1]:
+        return ""
+    return f"these runs are of two kernels, which differ in speed: {' and '.join(kernels)}"
+
+
 def downloads(before: Results, after: Results) -> Iterator[Row]:
     """The medians."""
     for one in before.downloads:

@@ -9,7 +9,7 @@ from ktcp_ops.bench.guest.cost import SET_UP_WAYS
 from ktcp_ops.bench.guest.downloads import runs_of
 from ktcp_ops.bench.guest.job import Job
 from ktcp_ops.bench.guest.ways import FRESH
-from ktcp_ops.bench.machine import Event
+from ktcp_ops.lab.virtual import Event
 
 # What a part costs the host, in shares of a download of 10 MiB. Only the ratios count.
 SMALL = 0.1

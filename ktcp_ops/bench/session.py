@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ktcp_ops import __version__, console
 from ktcp_ops.bench import envoy, machine, programs
-from ktcp_ops.bench.machine import Event, GuestFailedError, Vm
+from ktcp_ops.bench.machine import Vm
 from ktcp_ops.bench.plan import Plan
 from ktcp_ops.bench.progress import Progress, parts
 from ktcp_ops.bench.results import (
@@ -25,6 +25,7 @@ from ktcp_ops.errors import KtcpError
 from ktcp_ops.kbuild import buildroot, kmodule
 from ktcp_ops.lab import cache, image
 from ktcp_ops.lab.recipe import Recipe
+from ktcp_ops.lab.virtual import Event, GuestFailedError
 from ktcp_ops.run.environment import collection_root
 
 

@@ -14,7 +14,7 @@ from ktcp_ops import console
 from ktcp_ops.bench import plan as plans
 from ktcp_ops.bench import results, session, tables
 from ktcp_ops.bench.catalogue import COSTS, WAYS
-from ktcp_ops.bench.compare import Row, compare
+from ktcp_ops.bench.compare import Row, compare, two_kernels
 from ktcp_ops.bench.plan import Wishes
 from ktcp_ops.cli.answer import Output, OutputOption, give
 from ktcp_ops.cli.lab import ReleaseName
@@ -154,13 +154,18 @@ def show_comparison(
     output: OutputOption = Output.TEXT,
 ) -> None:
     """Show two results side by side. Ends with 1 if a figure got worse than allowed."""
-    rows = compare(results.read(before), results.read(after))
+    first, second = results.read(before), results.read(after)
+    rows = compare(first, second)
+    kernels = two_kernels(first, second)
+    if kernels:
+        console.print_note(kernels)
     failed = [
         row for row in rows if (row.is_other() if same else row.is_worse(ratio, memory_ratio))
     ]
     what = (
         "not the same" if same else f"more than {ratio:g} times worse ({memory_ratio:g} for memory)"
     )
+    why = f"; {kernels}" if kernels else ""
     figures = [
         {"name": row.name, "before": row.before, "after": row.after, "ratio": row.ratio}
         for row in rows
@@ -170,7 +175,7 @@ def show_comparison(
         ExitCode.FAILED if failed else ExitCode.OK,
         {"figures": figures},
         partial(print_comparison, rows, failed),
-        remarks=[f"{len(failed)} of {len(rows)} figures are {what}"] if failed else [],
+        remarks=[f"{len(failed)} of {len(rows)} figures are {what}{why}"] if failed else [],
     )
 
 

@@ -13,6 +13,7 @@ from ktcp_ops.errors import KtcpError
 from ktcp_ops.kbuild import buildroot
 from ktcp_ops.lab.recipe import RELEASES
 from tests.harness import debug_kernel, lint, suite, without
+from tests.harness.smoke import SMOKE
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -46,8 +47,24 @@ def parser() -> argparse.ArgumentParser:
         metavar="N",
         help="how many times as often modules, namespaces and configuration come and go",
     )
+    run.add_argument("--smoke", action="store_true", help="only a dozen tests, one of each kind")
+    run.add_argument(
+        "--share", metavar="N/M", type=share, help="each Mth test from the Nth on, as 1/2 and 2/2"
+    )
     run.add_argument("-x", dest="stop", action="store_true", help="stop at the first failure")
     return top
+
+
+def share(words: str) -> str:
+    """N/M as it stands, where it names a share.
+
+    Raises:
+        ValueError: It names none.
+    """
+    number, _, count = words.partition("/")
+    if not 1 <= int(number) <= int(count):
+        raise ValueError(words)
+    return words
 
 
 def interrupt(signum: int, frame: FrameType | None) -> None:
@@ -90,6 +107,9 @@ def carry_out(words: argparse.Namespace) -> int:
         fuzz=words.fuzz,
         rounds=words.rounds,
         options=("-x",) if words.stop else (),
+        label="smoke" if words.smoke else None,
+        tests=SMOKE if words.smoke else (),
+        share=words.share,
     )
     return suite.run(plan)
 

@@ -1,29 +1,29 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""tests/kernel in a guest: boot, copy, run, judge, bring back."""
+"""tests/kernel in a guest in virtual time: build, boot, judge, bring back."""
 
-import contextlib
-import subprocess
+import base64
+import json
 import sys
-import threading
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ktcp_ops import console
-from ktcp_ops.errors import KtcpError
 from ktcp_ops.kbuild import buildroot, kmodule
-from ktcp_ops.lab import guest, image, ssh
-from ktcp_ops.lab.guest import Guest
+from ktcp_ops.lab import image, virtual
+from ktcp_ops.lab.archive import File
 from ktcp_ops.lab.recipe import Release
+from ktcp_ops.lab.virtual import Event
 from tests.harness import debug_kernel
 from tests.kernel.splat import splats
 
-REMOTE = "/root/suite"
-# What an input of the fuzzers may take, all tests together.
-FUZZ_S = 0.5
-# What a round of all that comes and goes may take.
-ROUND_S = 400
+HARNESS = Path(__file__).resolve().parent
+# Fewer features make an emulated CPU faster.
+CPU = "qemu64"
+MEMORY_MIB = {None: 1536, "kasan": 3072, "kcsan": 3072}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,58 +41,79 @@ class Plan:
     fuzz: int = 400
     rounds: int = 1
     options: Sequence[str] = ()
+    tests: Sequence[str] = ()
+    """Files and names of tests below tests/kernel; all of them for none."""
+    share: str | None = None
+    """N/M for each Mth test from the Nth on."""
 
     @property
     def name(self) -> str:
         """Names the run's directory and its reports."""
-        return "-".join(filter(None, (self.release, self.checker, self.label)))
+        share = self.share and self.share.replace("/", "of")
+        return "-".join(filter(None, (self.release, self.checker, self.label, share)))
 
     @property
     def directory(self) -> Path:
         """Where the results go."""
         return self.checkout / "build" / "harness" / self.name
 
-    @property
-    def bound_s(self) -> float:
-        """No run takes longer."""
-        seconds = 50 * 60 if self.checker else 25 * 60
-        return seconds + self.fuzz * FUZZ_S + (self.rounds - 1) * ROUND_S
-
     def environment(self) -> dict[str, str]:
-        """How much there is to do, and how fast it will be done."""
-        pace = {"KTCP_TEST_SCALE": "1", "KTCP_TEST_PATIENCE": "2"}
-        if self.checker:
-            pace = {"KTCP_TEST_SCALE": "0.1", "KTCP_TEST_PATIENCE": "5"}
-        amount = {"KTCP_TEST_FUZZ": str(self.fuzz), "KTCP_TEST_ROUNDS": str(self.rounds)}
-        chosen = {"KTCP_TEST_CHECKER": self.checker or "", "KTCP_TEST_FAMILY": self.family or ""}
-        return {**pace, **amount, **chosen}
+        """What is chosen of the tests, and how much there is to do."""
+        return {
+            "KTCP_TEST_SCALE": "0.1" if self.checker else "1",
+            "KTCP_TEST_FUZZ": str(self.fuzz),
+            "KTCP_TEST_ROUNDS": str(self.rounds),
+            "KTCP_TEST_CHECKER": self.checker or "",
+            "KTCP_TEST_FAMILY": self.family or "",
+            "KTCP_TEST_SHARE": self.share or "1/1",
+        }
 
     def command_line(self) -> str:
-        """What is appended to the kernel's: an oops ends the guest, a busy host is no stall."""
-        patience = "watchdog_thresh=60 rcupdate.rcu_cpu_stall_timeout=240"
-        words = f"panic=-1 oops=panic {patience}"
+        """What is appended to the kernel's: an oops ends the guest, and its log is kept whole."""
+        words = "oops=panic log_buf_len=8M net.ifnames=0"
         # Interpreting ACPI's routing of PCI under KASAN takes two minutes; MSI needs none.
         return f"{words} kmemleak=on pci=noacpi" if self.checker else words
 
-    def pytest(self) -> str:
-        """The guest's shell line that runs the tests."""
-        words = [f"{name}={value}" for name, value in sorted(self.environment().items())]
-        words += ["PYTHONUNBUFFERED=1", "PYTHONDONTWRITEBYTECODE=1", f"PYTHONPATH={REMOTE}"]
-        words += [
-            "python3",
-            "-m",
-            "pytest",
-            "-v",
-            "--tb=short",
-            "--color=no",
-            "-ra",
-            "--durations=25",
-        ]
-        words += ["-p", "no:cacheprovider", "--rootdir", REMOTE, "-c", "/dev/null"]
-        words += ["--import-mode=importlib", f"--junitxml={REMOTE}/junit.xml", *self.options]
-        words += [f"{REMOTE}/tests/kernel"]
-        line = " ".join(words)
-        return f"cd {REMOTE} && {line}" + (f" -k '{self.only}'" if self.only else "")
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """Tests that are run together, with one module."""
+
+    name: str
+    module: Path
+    words: Sequence[str]
+    """For pytest."""
+    environment: Mapping[str, str]
+
+
+@dataclass(kw_only=True)
+class Outcome:
+    """What a guest told."""
+
+    codes: dict[str, int] = field(default_factory=dict)
+    """What pytest ended with, by part."""
+    leaks: str = ""
+    """What kmemleak reports."""
+    guest_s: float = 0.0
+    host_s: float = 0.0
+    files: dict[str, bytes] = field(default_factory=dict)
+
+    def told(self, event: Event) -> None:
+        """Take an event."""
+        match event["event"]:
+            case "ran":
+                self.codes[event["name"]] = event["code"]
+            case "leaks":
+                self.leaks = event["text"] if event["code"] else ""
+            case "file":
+                self.files[event["name"]] = zlib.decompress(base64.b64decode(event["content"]))
+            case "done":
+                self.guest_s = event["guest_s"]
+
+    @property
+    def complaints(self) -> list[str]:
+        """What the kernel complains of."""
+        return splats(self.files["dmesg.txt"].decode(errors="replace").splitlines())
 
 
 def run(plan: Plan) -> int:
@@ -108,32 +129,112 @@ def run(plan: Plan) -> int:
     root = buildroot.ensure(plan.release)
     kernel = debug_kernel.ensure(root, plan.checker) if plan.checker else None
     module = build_module(plan, root, kernel)
-    begun = time.monotonic()
-    with booted(plan, kernel) as vm:
-        prepare(vm, plan, module)
-        failures = judge(vm, plan)
-    took = time.monotonic() - begun
+    outcome = boot(plan, [part_of(plan, module)], kernel)
+    failures = judge(outcome)
     for failure in failures:
         console.print_error(failure)
     verdict = "FAILED" if failures else "passed"
-    console.print_note(f"kernel tests {plan.name}: {verdict} after {took:.0f} s")
+    took = f"{outcome.guest_s:.0f} s of the guest's time, {outcome.host_s:.0f} s of the host's"
+    console.print_note(f"kernel tests {plan.name}: {verdict} after {took}")
     return 1 if failures else 0
 
 
-def booted(
-    plan: Plan, kernel: debug_kernel.DebugKernel | None = None
-) -> contextlib.AbstractContextManager[Guest]:
-    """The guest of a run, for as long as the context lasts."""
-    return guest.running(
-        release=plan.release,
-        directory=plan.directory / "guest",
-        name="ktest",
-        memory_mib=3072 if plan.checker else 1536,
-        kernel=kernel.image if kernel else None,
+def part_of(plan: Plan, module: Path, name: str = "tests") -> Part:
+    """The tests of a plan with one module."""
+    words = [*plan.options, *(["-k", plan.only] if plan.only else [])]
+    words += [f"tests/kernel/{name}" for name in plan.tests or [""]]
+    return Part(name=name, module=module, words=words, environment=plan.environment())
+
+
+def boot(
+    plan: Plan, parts: Sequence[Part], kernel: debug_kernel.DebugKernel | None = None
+) -> Outcome:
+    """Run the parts one after the other in one guest; what it tells is kept in the plan's place.
+
+    Raises:
+        GuestFailedError: It has died, or could not do its job.
+    """
+    begun = time.monotonic()
+    outcome = Outcome()
+    try:
+        virtual.run(machine(plan, parts, kernel), outcome.told, heard=show)
+    finally:
+        for name, content in outcome.files.items():
+            (plan.directory / name).write_bytes(content)
+    outcome.host_s = time.monotonic() - begun
+    return outcome
+
+
+def show(line: str) -> None:
+    """Print what pytest prints, as it comes; of a line that was written over, what stays."""
+    sys.stdout.write(f"{line.rpartition(chr(13))[2]}\n")
+    sys.stdout.flush()
+
+
+def machine(
+    plan: Plan, parts: Sequence[Part], kernel: debug_kernel.DebugKernel | None
+) -> virtual.Vm:
+    """The guest: the image's own kernel, or a debug kernel, which needs no initial ramdisk."""
+    base = image.ensure(plan.release)
+    return virtual.Vm(
+        name=f"ktcp-{plan.name}",
+        disk=base.disk,
+        kernel=kernel.image if kernel else base.kernel,
+        initrd=None if kernel else base.initrd,
+        cpu=CPU,
+        memory_mib=MEMORY_MIB[plan.checker],
         command_line=plan.command_line(),
-        reboots=False,
-        boot_timeout=600,
+        job=tuple(job_files(plan, parts)),
+        init="suite/init",
+        directory=plan.directory / "guest",
     )
+
+
+def job_files(plan: Plan, parts: Sequence[Part]) -> list[File]:
+    """The tests, the guest's program, each part's modules, and what to do with them."""
+    tests = sorted((plan.checkout / "tests" / "kernel").rglob("*.py"))
+    programs = [HARNESS / "__init__.py", HARNESS / "guest.py", *tests]
+    files = [
+        File(
+            path=f"suite/tests/{path.parent.name}/{path.name}",
+            content=path.read_bytes(),
+        )
+        for path in programs
+    ]
+    job: dict[str, Any] = {"leaks": plan.checker == "kasan", "parts": []}
+    for number, part in enumerate(parts):
+        modules = sorted(part.module.parent.glob("*.ko"))
+        files += [
+            File(path=f"suite/modules/{number}/{path.name}", content=path.read_bytes())
+            for path in modules
+        ]
+        job["parts"].append(
+            {
+                "name": part.name,
+                "module": f"modules/{number}/{part.module.name}",
+                "words": list(part.words),
+                "environment": dict(part.environment),
+            }
+        )
+    return [
+        *files,
+        File(path="suite/init", content=(HARNESS / "init").read_bytes(), mode=0o755),
+        File(path="suite/job.json", content=json.dumps(job).encode()),
+    ]
+
+
+def judge(outcome: Outcome) -> list[str]:
+    """A sentence for each thing that is wrong afterwards."""
+    failures = [f"pytest ended with {code}" for code in outcome.codes.values() if code]
+    if not outcome.codes:
+        failures.append("pytest did not run")
+    if outcome.leaks:
+        failures.append(f"kmemleak:\n{outcome.leaks}")
+    if outcome.complaints:
+        failures.append(
+            "the kernel complains, see dmesg.txt:\n" + "\n".join(outcome.complaints[:20])
+        )
+    return failures
 
 
 def stock_tree(plan: Plan, root: buildroot.Buildroot) -> str:
@@ -152,80 +253,3 @@ def build_module(
         tree, place = "/kernel/linux", kernel.directory
     options = (kmodule.SELFTEST,)
     return kmodule.build(plan.checkout, root, work, tree, kernel=place, options=options)
-
-
-def prepare(vm: Guest, plan: Plan, module: Path) -> None:
-    """Put the module and the tests into the guest."""
-    vm.put(plan.checkout / "tests" / "kernel", f"{REMOTE}/tests/kernel")
-    for built in sorted(module.parent.glob("*.ko")):
-        vm.put(built, f"{REMOTE}/{built.name}")
-    if plan.checker:
-        vm.run("mountpoint -q /sys/kernel/debug || mount -t debugfs none /sys/kernel/debug")
-    if plan.checker == "kasan":
-        leaks(vm, "forget")
-
-
-def judge(vm: Guest, plan: Plan) -> list[str]:
-    """Run the tests; a sentence for each thing that is wrong afterwards."""
-    code = stream(vm, plan.pytest(), bound_s=plan.bound_s)
-    failures = [] if code == 0 else [f"pytest ended with {code}"]
-    with contextlib.suppress(KtcpError):
-        vm.get(f"{REMOTE}/junit.xml", plan.directory / "junit.xml")
-    if plan.checker == "kasan":
-        done = leaks(vm, "report")
-        if done.returncode:
-            failures.append(f"kmemleak:\n{done.stdout}{done.stderr}")
-    else:
-        vm.run("rmmod ktcp", timeout=120)
-    log = vm.run(["dmesg"], timeout=120, check=True).stdout
-    (plan.directory / "dmesg.txt").write_text(log, encoding="utf-8")
-    found = splats(log.splitlines())
-    if found:
-        failures.append("the kernel complains, see dmesg.txt:\n" + "\n".join(found[:20]))
-    return failures
-
-
-def leaks(vm: Guest, command: str) -> subprocess.CompletedProcess[str]:
-    """Run tests.kernel.leaks in the guest."""
-    return vm.run(
-        f"cd {REMOTE} && PYTHONPATH={REMOTE} python3 -m tests.kernel.leaks {command}", timeout=600
-    )
-
-
-def stream(vm: Guest, line: str, *, bound_s: float) -> int:
-    """Run a shell line in the guest, its output being ours; its exit code.
-
-    Raises:
-        GuestDiedError: The guest is gone; the message holds the end of its console.
-        KtcpError: It took longer than `bound_s` seconds.
-    """
-    with subprocess.Popen(
-        ssh.command(vm.config, "ktest", line),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-    ) as process:
-        expired = threading.Event()
-
-        def expire() -> None:
-            expired.set()
-            process.kill()
-
-        timer = threading.Timer(bound_s, expire)
-        timer.start()
-        try:
-            assert process.stdout is not None
-            for row in process.stdout:
-                sys.stdout.write(row)
-                sys.stdout.flush()
-            code = process.wait()
-        finally:
-            # A thread that is left waiting would keep us from ending.
-            timer.cancel()
-    if expired.is_set():
-        raise KtcpError(f"the tests did not end within {bound_s:.0f} s")
-    if code == 255:
-        vm.check_alive()
-    return code

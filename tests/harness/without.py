@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The module without one of its defences at a time: do the tests that guard it fail?"""
 
-from collections.abc import Callable, Iterator, Sequence
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -9,14 +10,13 @@ from pathlib import Path
 from ktcp_ops import console
 from ktcp_ops.errors import KtcpError
 from ktcp_ops.kbuild import buildroot, kmodule
-from ktcp_ops.lab.guest import Guest
 from tests.harness.defences import DEFENCES, Defence
-from tests.harness.suite import REMOTE, Plan, booted, stock_tree, stream
+from tests.harness.suite import Part, Plan, boot, part_of, stock_tree
 
 # What pytest ends with: all passed, some failed.
 PASSED, FAILED = 0, 1
-# The tests of one defence, those that then wait in vain included.
-BOUND_S = 900
+# The name of the module that lacks nothing.
+WHOLE = "whole"
 
 
 def choose(names: Sequence[str]) -> list[Defence]:
@@ -60,25 +60,31 @@ def taken_away(defence: Defence, kmod: Path) -> Iterator[None]:
         path.write_text(whole, encoding="utf-8")
 
 
-def tests_fail(vm: Guest, plan: Plan, module: Path, expression: str) -> bool:
-    """Run tests with a module: True when some fail, False when all pass.
+def built(defence: Defence, plan: Plan, root: buildroot.Buildroot, tree: str) -> Part:
+    """The tests of a defence, with a module that lacks it.
 
     Raises:
-        KtcpError: It did not come to that.
+        KtcpError: It does not build.
     """
-    # Or the tests would find the one before.
-    vm.run("if [ -e /sys/module/ktcp ]; then rmmod ktcp; fi", timeout=120, check=True)
-    vm.put(module, f"{REMOTE}/{module.name}")
+    console.print_note(f"without this: {defence.name}")
+    with taken_away(defence, plan.directory / "kmod"):
+        module = kmodule.rebuild(root, plan.directory, tree, options=(kmodule.SELFTEST,))
     # The first that fails is enough, and some wait long for what does not come.
-    first = replace(plan, only=expression, options=("-x",))
-    code = stream(vm, first.pytest(), bound_s=BOUND_S)
-    if code not in {PASSED, FAILED}:
-        raise KtcpError(f"pytest ended with {code} for -k {expression!r}")
-    return code == FAILED
+    first = replace(plan, only=defence.tests, options=("-x",))
+    return part_of(first, kept(module, plan.directory / str(DEFENCES.index(defence))), defence.name)
+
+
+def kept(module: Path, place: Path) -> Path:
+    """A copy of a compiled module, and of those that were compiled with it, in `place`."""
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir(parents=True)
+    for file in module.parent.glob("*.ko"):
+        shutil.copy2(file, place)
+    return place / module.name
 
 
 def run(plan: Plan, names: Sequence[str]) -> int:
-    """Take each defence away and run its tests, in one guest.
+    """Take each defence away and run its tests, all in one guest.
 
     Returns:
         0, or 1 when tests pass without the defence that they guard, or fail with all of them.
@@ -91,25 +97,30 @@ def run(plan: Plan, names: Sequence[str]) -> int:
     root = buildroot.ensure(plan.release)
     tree = stock_tree(plan, root)
     kmodule.copy_sources(plan.checkout, plan.directory)
-
-    def build() -> Path:
-        return kmodule.rebuild(root, plan.directory, tree, options=(kmodule.SELFTEST,))
-
-    whole = build()
-    with booted(plan) as vm:
-        vm.put(plan.checkout / "tests" / "kernel", f"{REMOTE}/tests/kernel")
-        everything = " or ".join(defence.tests for defence in chosen)
-        if tests_fail(vm, plan, whole, everything):
-            raise KtcpError("the tests fail with all defences in place: mend that first")
-        unproved = [d for d in chosen if not is_guarded(vm, plan, build, d)]
+    whole = kmodule.rebuild(root, plan.directory, tree, options=(kmodule.SELFTEST,))
+    everything = replace(plan, only=" or ".join(d.tests for d in chosen), options=("-x",))
+    parts = [part_of(everything, kept(whole, plan.directory / WHOLE), WHOLE)]
+    parts += [built(defence, plan, root, tree) for defence in chosen]
+    unproved = judge(boot(plan, parts).codes, chosen)
     for defence in unproved:
         console.print_error(f"no test fails without it: {defence.name} (-k {defence.tests!r})")
     console.print_note(f"{len(chosen) - len(unproved)} of {len(chosen)} defences have their test")
     return 1 if unproved else 0
 
 
-def is_guarded(vm: Guest, plan: Plan, build: Callable[[], Path], defence: Defence) -> bool:
-    """True when a test fails once the defence is taken away."""
-    console.print_note(f"without this: {defence.name}")
-    with taken_away(defence, plan.directory / "kmod"):
-        return tests_fail(vm, plan, build(), defence.tests)
+def judge(codes: Mapping[str, int], chosen: Sequence[Defence]) -> list[Defence]:
+    """The defences without which their tests pass.
+
+    Args:
+        codes: What pytest ended with, by the name of the defence that was away.
+        chosen: The defences.
+
+    Raises:
+        KtcpError: It did not come to tests, or they fail with all defences in place.
+    """
+    if codes.get(WHOLE) == FAILED:
+        raise KtcpError("the tests fail with all defences in place: mend that first")
+    for name in (WHOLE, *(defence.name for defence in chosen)):
+        if codes.get(name) not in {PASSED, FAILED}:
+            raise KtcpError(f"pytest ended with {codes.get(name)} for: {name}")
+    return [defence for defence in chosen if codes[defence.name] == PASSED]

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from tests.kernel.mesh import KEY, RELAY_PORT, Mesh
 from tests.kernel.namespace import Namespace
 from tests.kernel.topology import Family, delete
-from tests.kernel.wait import seconds
 
 
 @contextmanager
@@ -56,7 +55,7 @@ def attach(mesh: Mesh, family: Family, host: Namespace, link: int) -> None:
         ["-n", host.name, "link", "set", "to-rc", "up"],
         ["-n", host.name, "route", "add", "default", "via", near],
     ):
-        subprocess.run(["ip", *words], check=True, timeout=seconds(60))
+        subprocess.run(["ip", *words], check=True, timeout=60)
 
 
 def route_back(mesh: Mesh, family: Family, link: int, *, verb: str = "add") -> None:

@@ -12,6 +12,7 @@ third network, KTCP on rc takes it and hands it to KTCP on rs, which connects
 to s. Without KTCP the same packets are routed.
 """
 
+import math
 import os
 import signal
 from collections.abc import Iterator, Mapping
@@ -25,7 +26,7 @@ from tests.kernel.mesh import BYTE_MODES, MODES, Mesh, restore
 from tests.kernel.splat import splats
 from tests.kernel.topology import FAMILIES, Family, Topology
 from tests.kernel.topology import topology as make_topology
-from tests.kernel.wait import FEW_INPUTS, INPUTS, ROUNDS, seconds
+from tests.kernel.wait import FEW_INPUTS, INPUTS, ROUNDS
 
 # Longer where there is more to do than in a plain run.
 TEST_BOUND_S = 240 * max(ROUNDS, INPUTS / FEW_INPUTS)
@@ -49,15 +50,24 @@ ADDRESSED = {
 }
 # The only family that is tried, where one is named: another kernel's run has the other.
 ONLY_FAMILY = os.environ.get("KTCP_TEST_FAMILY")
+# Which of how many shares is run, where guests side by side have one each.
+SHARE = os.environ.get("KTCP_TEST_SHARE", "1/1")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """How bytes are moved does not depend on the family: one is enough for most of it."""
-    items[:] = [
+    wanted = [
         item
         for item in items
         if is_wanted(parameters(item)) and not is_spare(item.path.stem, parameters(item))
     ]
+    items[:] = wanted[share_of(SHARE)]
+
+
+def share_of(words: str) -> slice:
+    """Each Mth from the Nth on, for N/M: neighbours take about as long as each other."""
+    number, count = (int(word) for word in words.split("/"))
+    return slice(number - 1, None, count)
 
 
 def parameters(item: pytest.Item) -> dict[str, object]:
@@ -86,10 +96,10 @@ def _bounded() -> Iterator[None]:
 
     def expire(signum: int, frame: FrameType | None) -> None:
         del signum, frame
-        raise TimeoutError(f"the test did not end within {seconds(TEST_BOUND_S):g} s")
+        raise TimeoutError(f"the test did not end within {TEST_BOUND_S:g} s")
 
     before = signal.signal(signal.SIGALRM, expire)
-    signal.alarm(int(seconds(TEST_BOUND_S)))
+    signal.alarm(math.ceil(TEST_BOUND_S))
     yield
     signal.alarm(0)
     signal.signal(signal.SIGALRM, before)

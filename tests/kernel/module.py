@@ -5,9 +5,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from tests.kernel.wait import seconds
-
-FILE = os.environ.get("KTCP_MODULE", "/root/suite/ktcp.ko")
+FILE = os.environ.get("KTCP_MODULE", "/run/suite/modules/0/ktcp.ko")
 SELFTEST = Path(FILE).with_name("ktcp_selftest.ko")
 
 
@@ -22,8 +20,8 @@ def load() -> None:
         return
     # As modprobe would, but depmod takes minutes in an emulated guest.
     for name in needs():
-        subprocess.run(["modprobe", name], check=True, timeout=seconds(60))
-    subprocess.run(["insmod", FILE], check=True, timeout=seconds(60))
+        subprocess.run(["modprobe", name], check=True, timeout=60)
+    subprocess.run(["insmod", FILE], check=True, timeout=60)
 
 
 def needs() -> list[str]:
@@ -45,7 +43,7 @@ def unload(bound: float = 60) -> None:
         return
     # Not run(), which would wait for ever for a process that no signal reaches.
     process = subprocess.Popen(["rmmod", "ktcp"])
-    code = process.wait(seconds(bound))
+    code = process.wait(bound)
     assert code == 0, f"rmmod ended with {code}"
 
 
@@ -56,5 +54,5 @@ def selftest(**parameters: int) -> None:
         subprocess.CalledProcessError: It found a fault; the kernel's log says which.
     """
     words = [f"{name}={value}" for name, value in parameters.items()]
-    subprocess.run(["insmod", str(SELFTEST), *words], check=True, timeout=seconds(120))
-    subprocess.run(["rmmod", SELFTEST.stem], check=True, timeout=seconds(60))
+    subprocess.run(["insmod", str(SELFTEST), *words], check=True, timeout=120)
+    subprocess.run(["rmmod", SELFTEST.stem], check=True, timeout=60)

@@ -10,8 +10,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.kernel.wait import seconds
-
 CLONE_NEWNET = 0x40000000
 # thread-self, because /proc/net is the namespace of the first thread.
 OWN = Path("/proc/thread-self/ns/net")
@@ -66,7 +64,7 @@ class Namespace:
         """A socket of this namespace, with a timeout; it works from any thread."""
         with self.entered():
             made = socket.socket(family, kind)
-        made.settimeout(seconds(60))
+        made.settimeout(60)
         return made
 
     def run(
@@ -84,7 +82,7 @@ class Namespace:
                 input=stdin,
                 capture_output=True,
                 text=True,
-                timeout=seconds(60),
+                timeout=60,
                 check=False,
             )
         if check and done.returncode:

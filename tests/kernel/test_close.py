@@ -20,7 +20,7 @@ from tests.kernel.traffic import (
     send,
     serving,
 )
-from tests.kernel.wait import seconds, until
+from tests.kernel.wait import until
 
 pytestmark = pytest.mark.parametrize("mode", BYTE_MODES, indirect=True)
 
@@ -102,7 +102,7 @@ def test_reset_by_the_client(mesh: Mesh, family: Family) -> None:
         sock.sendall(b"?")
         assert sock.recv(1) == b"?"
         reset(sock)
-        assert seen.wait(seconds(20)), "no RST at the server"
+        assert seen.wait(20), "no RST at the server"
     mesh.wait_idle()
 
 
@@ -147,7 +147,7 @@ def test_reset_in_the_middle_of_a_download(mesh: Mesh, family: Family) -> None:
         sock = connect(mesh.c, family, at.address, at.port)
         receive(sock, Payload(1000))
         reset(sock)
-        assert ended.wait(seconds(30)), "the server sends on"
+        assert ended.wait(30), "the server sends on"
     mesh.wait_idle()
 
 
@@ -156,7 +156,7 @@ def test_bytes_before_the_end_arrive_over_a_slow_lossy_leg(mesh: Mesh, family: F
     download = Payload(300_000)
     with bad_line(mesh), serving(mesh.s, family, lambda sock: send(sock, download)) as at:
         with connect(mesh.c, family, at.address, at.port) as sock:
-            sock.settimeout(seconds(120))
+            sock.settimeout(120)
             receive(sock, download)
             receive_end(sock)
         at.join()
@@ -166,7 +166,7 @@ def test_upload_arrives_after_the_client_left(mesh: Mesh, family: Family) -> Non
     upload = Payload(300_000)
 
     def server(sock: socket.socket) -> None:
-        sock.settimeout(seconds(120))
+        sock.settimeout(120)
         receive(sock, upload)
         receive_end(sock)
 

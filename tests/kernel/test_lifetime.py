@@ -24,7 +24,7 @@ from tests.kernel.traffic import (
     send,
     serving,
 )
-from tests.kernel.wait import ROUNDS, SCALE, seconds, times, until
+from tests.kernel.wait import ROUNDS, SCALE, times, until
 
 CROWD = max(25, int(100 * SCALE))
 
@@ -70,7 +70,7 @@ def moving(mesh: Mesh, count: int) -> bool:
 def join(threads: list[threading.Thread], bound: float = 60) -> None:
     """Wait for all of them."""
     for thread in threads:
-        thread.join(seconds(bound))
+        thread.join(bound)
     assert not any(thread.is_alive() for thread in threads), "connections hang"
 
 
@@ -93,7 +93,7 @@ def dialling(mesh: Mesh, family: Family, at: Server, clients: int = 8) -> Iterat
         finally:
             stop.set()
         for one in work:
-            one.result(timeout=seconds(60))
+            one.result(timeout=60)
 
 
 def wait_split(mesh: Mesh, count: int) -> None:
@@ -192,7 +192,7 @@ def test_unload_beside_a_dying_namespace(initial_settings: str) -> None:
         with ThreadPoolExecutor(1) as other:
             dying = other.submit(delete, *hosts.hosts)
             module.unload()
-            dying.result(timeout=seconds(60))
+            dying.result(timeout=60)
 
 
 @pytest.mark.parametrize("what", ["listeners", "peers", "routes", "exits", "keys"])
@@ -259,9 +259,9 @@ def test_two_writers_and_a_reader(mesh: Mesh) -> None:
         writers = [workers.submit(write, base) for base in (1000, 2000)]
         try:
             for writer in writers:
-                writer.result(timeout=seconds(60 * ROUNDS))
+                writer.result(timeout=60 * ROUNDS)
         finally:
             stop.set()
-        reader.result(timeout=seconds(60))
+        reader.result(timeout=60)
     assert not odd
     assert mesh.rs.lines("routes") == []

@@ -17,7 +17,7 @@ from tests.kernel.traffic import (
     send,
     serving,
 )
-from tests.kernel.wait import seconds, until
+from tests.kernel.wait import until
 
 
 def test_draining_routes_new_flows_and_keeps_old_ones(mesh: Mesh, family: Family) -> None:
@@ -108,7 +108,7 @@ def test_peer_of_the_route_removed(mesh: Mesh, family: Family) -> None:
 
 def test_idle_split_ends(mesh: Mesh, family: Family) -> None:
     for relay in mesh.relays:
-        relay.write("settings", f"idle_timeout_s {int(seconds(1))}")
+        relay.write("settings", "idle_timeout_s 1")
     ended = mesh.rc.stat("idle_timeouts_total") + mesh.rs.stat("idle_timeouts_total")
     with (
         serving(mesh.s, family, echo) as at,
@@ -122,8 +122,7 @@ def test_idle_split_ends(mesh: Mesh, family: Family) -> None:
 
 
 def test_split_with_traffic_one_way_is_not_idle(mesh: Mesh, family: Family) -> None:
-    # Nothing but a pause of the whole guest may be as long.
-    idle = int(seconds(3))
+    idle = 3
     ticks = idle * 3
     for relay in mesh.relays:
         relay.write("settings", f"idle_timeout_s {idle}")
@@ -152,7 +151,7 @@ def test_slow_reader_stops_the_writer(mesh: Mesh, family: Family) -> None:
     endless = Payload(1 << 40)
 
     def server(sock: socket.socket) -> None:
-        sock.settimeout(seconds(120))
+        sock.settimeout(120)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
         while sent[0] < limit:
             piece = endless.piece(sent[0], 64 << 10)

@@ -16,7 +16,7 @@ from tests.kernel import wire
 from tests.kernel.mesh import OTHER_KEY, RELAY_PORT, Mesh
 from tests.kernel.topology import V4, V6, Family
 from tests.kernel.traffic import Payload, Server, connect, echo, receive, reset, send, serving
-from tests.kernel.wait import seconds, until
+from tests.kernel.wait import until
 
 # Of kmod/session.c.
 HANDSHAKES_MAX = 1024
@@ -31,7 +31,7 @@ def dial(mesh: Mesh, family: Family) -> socket.socket:
 
 def is_thrown_out(sock: socket.socket, *, bound: float = 20) -> bool:
     """True when the relay ends the connection without having sent a byte."""
-    sock.settimeout(seconds(bound))
+    sock.settimeout(bound)
     try:
         return sock.recv(1) == b""
     except ConnectionResetError:
@@ -372,7 +372,7 @@ def test_slow_loris(mesh: Mesh, family: Family) -> None:
     begun = time.monotonic()
     with dial(mesh, family) as sock:
         assert drip(sock, wire.hello()) < wire.HEAD.size + wire.NONCE_BYTES
-    assert time.monotonic() - begun < seconds(5)
+    assert time.monotonic() - begun < 5
     mesh.wait_idle()
 
 

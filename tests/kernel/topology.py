@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from tests.kernel.namespace import Namespace
-from tests.kernel.wait import seconds, until
+from tests.kernel.wait import until
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +99,7 @@ def _batch(lines: Sequence[str], *, within: Namespace | None = None) -> None:
         input="\n".join(lines),
         text=True,
         check=True,
-        timeout=seconds(60),
+        timeout=60,
     )
 
 
@@ -195,12 +195,12 @@ def delete(*hosts: Namespace) -> None:
     there = {line.split()[0] for line in _names()}
     for host in hosts:
         if host.name in there:
-            subprocess.run(["ip", "netns", "del", host.name], check=True, timeout=seconds(60))
+            subprocess.run(["ip", "netns", "del", host.name], check=True, timeout=60)
 
 
 def _names() -> list[str]:
     listing = subprocess.run(
-        ["ip", "netns", "list"], check=True, capture_output=True, text=True, timeout=seconds(60)
+        ["ip", "netns", "list"], check=True, capture_output=True, text=True, timeout=60
     )
     return listing.stdout.splitlines()
 

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 
 from tests.kernel.namespace import Namespace
 from tests.kernel.topology import Family
-from tests.kernel.wait import seconds
 
 CHUNK = 256 << 10
 # No power of two and no multiple of a segment: bytes that are lost, doubled
@@ -97,7 +96,7 @@ def in_background(work: Callable[[], None]) -> Iterator[Future[None]]:
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
     yield result
-    result.result(timeout=seconds(120))
+    result.result(timeout=120)
 
 
 @dataclass
@@ -131,7 +130,7 @@ class Server:
                 connection, peer = self._socket.accept()
             except OSError:
                 return
-            connection.settimeout(seconds(60))
+            connection.settimeout(60)
             thread = threading.Thread(target=self._serve, args=(connection,), daemon=True)
             # Together: who sees the peer can join its thread.
             with self._lock:
@@ -152,7 +151,7 @@ class Server:
         with self._lock:
             threads = list(self._threads)
         for thread in threads:
-            thread.join(seconds(60))
+            thread.join(60)
             assert not thread.is_alive(), "a handler does not end"
         if self.failures:
             raise self.failures[0]
@@ -162,7 +161,7 @@ class Server:
         # shutdown() wakes accept(), which close() alone does not.
         self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
-        self._acceptor.join(seconds(10))
+        self._acceptor.join(10)
         for connection in self._connections:
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
@@ -190,7 +189,7 @@ def connect(
 ) -> socket.socket:
     """A connected socket of `namespace`."""
     sock = namespace.socket(family.number)
-    sock.settimeout(seconds(bound))
+    sock.settimeout(bound)
     try:
         sock.connect((address, port))
     except BaseException:
@@ -217,7 +216,7 @@ def is_reset(sock: socket.socket, *, bound: float = 20) -> bool:
     Raises:
         TimeoutError: It does not end within `bound` seconds.
     """
-    sock.settimeout(seconds(bound))
+    sock.settimeout(bound)
     try:
         sock.recv(1)
     except ConnectionResetError:

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Waiting for a condition, with a bound."""
+"""Waiting for a condition, with a bound.
+
+Bounds are of the guest's own time, which no busy host makes longer.
+"""
 
 import os
 import time
 from collections.abc import Callable
 from typing import TypeVar
 
-# How much slower than a plain guest this one is; a debug kernel says 4 or so.
-PATIENCE = float(os.environ.get("KTCP_TEST_PATIENCE", "1"))
 # The share of the bulk that is moved here.
 SCALE = float(os.environ.get("KTCP_TEST_SCALE", "1"))
 # How many times as often what comes and goes does so.
@@ -21,11 +22,6 @@ POLL_S = 0.05
 T = TypeVar("T")
 
 
-def seconds(bound: float) -> float:
-    """`bound` as long as this guest makes it."""
-    return bound * PATIENCE
-
-
 def times(count: int) -> int:
     """How often a loop of `count` rounds goes: a quarter in a debug kernel, as --rounds says."""
     return max(round(count * min(1, 2.5 * SCALE)), 3) * ROUNDS
@@ -37,11 +33,11 @@ def until(condition: Callable[[], T], what: str, bound: float = 20) -> T:
     Raises:
         TimeoutError: It is not true within `bound` seconds; the message ends with its value.
     """
-    deadline = time.monotonic() + seconds(bound)
+    deadline = time.monotonic() + bound
     while True:
         value = condition()
         if value:
             return value
         if time.monotonic() > deadline:
-            raise TimeoutError(f"not within {seconds(bound):g} s: {what} (last: {value!r})")
+            raise TimeoutError(f"not within {bound:g} s: {what} (last: {value!r})")
         time.sleep(POLL_S)

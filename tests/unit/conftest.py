@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What all unit tests share: a home for state that is not the user's."""
+"""What unit tests share: a home for state that is not the user's, a QEMU that only talks."""
 
+import json
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -12,3 +14,27 @@ def state(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
     directory = tmp_path_factory.mktemp("state")
     monkeypatch.setenv("KTCP_STATE_DIR", str(directory))
     return directory
+
+
+Speak = Callable[[Iterable[object]], None]
+
+
+@pytest.fixture
+def qemu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Speak:
+    """Put a QEMU in place whose guest says the given lines, then ends."""
+    program = tmp_path / "bin" / "qemu-system-x86_64"
+    program.parent.mkdir()
+
+    def speak(lines: Iterable[object]) -> None:
+        said = tmp_path / "said"
+        texts = [line if isinstance(line, str) else json.dumps(line) for line in lines]
+        said.write_text("".join(f"{text}\n" for text in texts))
+        program.write_text(
+            "#!/bin/sh\n"
+            '[ "$1" != --version ] || { echo "QEMU emulator version 7.2 (Debian)"; exit; }\n'
+            f"exec cat {said}\n"
+        )
+        program.chmod(0o755)
+
+    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
+    return speak

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Runs as a guest would tell them, and a QEMU that only says what a test wants."""
+"""Runs as a guest would tell them."""
 
-import json
-from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -82,27 +80,3 @@ def results(plan: Plan, events: Events) -> Results:
         set_ups=tuple(collector.set_ups),
         micro=collector.micro,
     )
-
-
-Speak = Callable[[Iterable[object]], None]
-
-
-@pytest.fixture
-def qemu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Speak:
-    """Put a QEMU in place whose guest says the given lines, then ends."""
-    program = tmp_path / "bin" / "qemu-system-x86_64"
-    program.parent.mkdir()
-
-    def speak(lines: Iterable[object]) -> None:
-        said = tmp_path / "said"
-        texts = [line if isinstance(line, str) else json.dumps(line) for line in lines]
-        said.write_text("".join(f"{text}\n" for text in texts))
-        program.write_text(
-            "#!/bin/sh\n"
-            '[ "$1" != --version ] || { echo "QEMU emulator version 7.2 (Debian)"; exit; }\n'
-            f"exec cat {said}\n"
-        )
-        program.chmod(0o755)
-
-    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
-    return speak

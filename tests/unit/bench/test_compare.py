@@ -117,3 +117,15 @@ def test_the_command_as_data(files: tuple[Path, Path], capsys: pytest.CaptureFix
 def test_no_report_is_a_usage_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["bench", "compare", str(tmp_path), str(tmp_path)]) == 2
     assert f"{FILE} cannot be read" in capsys.readouterr().err
+
+
+def test_two_kernels_are_told_apart(
+    results: Results, files: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    versions = {**results.versions, "kernel": "6.12.2"}
+    files[1].write_text(results.model_copy(update={"versions": versions}).model_dump_json())
+    assert run(["bench", "compare", *map(str, files)]) == 0
+    assert "of two kernels, which differ in speed: 6.12.1 and 6.12.2" in capsys.readouterr().err
+    files[1].write_text(results.model_dump_json())
+    assert run(["bench", "compare", *map(str, files)]) == 0
+    assert "two kernels" not in capsys.readouterr().err

@@ -169,6 +169,21 @@ def test_every_run_has_its_scenarios() -> None:
     assert {f"molecule {scenario}" for scenario in phases.SCENARIOS} < names
 
 
+def test_the_debug_kernel_has_all_tests_in_shares_side_by_side() -> None:
+    debug = [p for p in phases.every(run.ROOT) if "kernel debug" in p.groups]
+    shares = [p.commands[0][-1] for p in debug]
+    assert shares == [f"{n}/{len(debug)}" for n in range(1, len(debug) + 1)]
+    assert [p.lane for p in debug] == list(range(len(debug)))
+    assert [bool(p.ahead) for p in debug] == [True, *[False] * (len(debug) - 1)]
+
+
+def test_mistakes_show_early() -> None:
+    first, *_ = beside.lanes(phases.choose(phases.every(run.ROOT), []))
+    assert [p.name for p in first][:4] == ["lint", "unit", "contract", "smoke"]
+    quick = phases.choose(phases.every(run.ROOT), ["quick"])
+    assert [p.name for p in quick] == ["lint", "unit", "contract", "smoke"]
+
+
 def test_what_is_extended_is_listed_and_said_to_be_left_out(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -181,7 +196,8 @@ def test_what_is_extended_is_listed_and_said_to_be_left_out(
     assert run.main([]) == 0
     printed = capfd.readouterr().out.splitlines()
     assert printed[0] == "=== left to ./dev test extended: drill"
-    assert printed[-1] == "1 passed, 0 failed"
+    assert printed[-2] == "1 passed, 0 failed"
+    assert printed[-1] == "Judged: a tree without a commit"
 
 
 def test_shell_scripts_are_known_by_their_first_line(tmp_path: Path) -> None:

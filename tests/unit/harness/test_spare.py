@@ -54,3 +54,11 @@ def test_a_run_may_have_one_family_only(
     monkeypatch.setattr(conftest, "ONLY_FAMILY", only)
     assert conftest.is_wanted({"family": family}) == wanted
     assert conftest.is_wanted({})
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_each_test_is_in_one_share(count: int) -> None:
+    tests = list(range(10))
+    shares = [tests[conftest.share_of(f"{n}/{count}")] for n in range(1, count + 1)]
+    assert sorted(test for each in shares for test in each) == tests
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1

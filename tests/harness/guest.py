@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""``python3 -m tests.harness.guest``: the guest's only program; runs pytest as the job says.
+
+What pytest prints goes out as it is; besides this program tells events, a JSON object
+a line (ktcp_ops/lab/virtual.py). Here is nothing but Python and tests.kernel.
+"""
+
+import base64
+import json
+import os
+import subprocess
+import sys
+import termios
+import time
+import traceback
+import tty
+import zlib
+from pathlib import Path
+from typing import Any
+
+from tests.kernel import module
+
+SUITE = Path("/run/suite")
+JOB = SUITE / "job.json"
+JUNIT = Path("/tmp/junit.xml")
+# What all tests together take at most, in the guest's time: a hang costs little of the host's.
+BOUND_S = 4 * 3600
+PYTEST = (
+    *(sys.executable, "-m", "pytest", "-v", "--tb=short", "--color=no", "-ra", "--durations=25"),
+    *("-p", "no:cacheprovider", "--rootdir", str(SUITE), "-c", "/dev/null"),
+    *("--import-mode=importlib", f"--junitxml={JUNIT}"),
+)
+
+
+def tell(event: str, **facts: object) -> None:
+    """Send one event."""
+    sys.stdout.write(json.dumps({"event": event, **facts}, separators=(",", ":")) + "\n")
+    sys.stdout.flush()
+
+
+def send(name: str, content: bytes) -> None:
+    """Send a file."""
+    tell("file", name=name, content=base64.b64encode(zlib.compress(content)).decode())
+
+
+def leaks(command: str) -> subprocess.CompletedProcess[str]:
+    """Run tests.kernel.leaks, in a process that has not loaded anything yet."""
+    return subprocess.run(
+        [sys.executable, "-m", "tests.kernel.leaks", command],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def run(part: dict[str, Any]) -> None:
+    """Run tests once, with the module that the part of the job names.
+
+    Raises:
+        TimeoutExpired: They do not end, or a module does not go.
+    """
+    # Or the tests would find the one of the part before.
+    module.unload()
+    environment = {**os.environ, **part["environment"], "KTCP_MODULE": str(SUITE / part["module"])}
+    begun = time.monotonic()
+    words = [*PYTEST, *part["words"]]
+    # Not run(), which would wait for ever for a process that no signal reaches.
+    process = subprocess.Popen(words, env=environment, stdin=subprocess.DEVNULL)
+    code = process.wait(BOUND_S)
+    tell("ran", name=part["name"], code=code, guest_s=round(time.monotonic() - begun, 1))
+
+
+def work(job: dict[str, Any]) -> None:
+    """Do the job of this boot."""
+    if job["leaks"]:
+        leaks("forget")
+    for part in job["parts"]:
+        run(part)
+    if JUNIT.exists():
+        send("junit.xml", JUNIT.read_bytes())
+    if job["leaks"]:
+        found = leaks("report")
+        tell("leaks", code=found.returncode, text=found.stdout + found.stderr)
+    else:
+        module.unload()
+
+
+def send_log() -> None:
+    """Send what the kernel has logged."""
+    log = subprocess.run(["dmesg"], capture_output=True, check=False)
+    send("dmesg.txt", log.stdout)
+
+
+def main() -> None:
+    """Do the job of this boot; what fails is told in a sentence."""
+    tty.setraw(sys.stdout.fileno())
+    try:
+        work(json.loads(JOB.read_text(encoding="utf-8")))
+        send_log()
+    except Exception as error:  # noqa: BLE001 - the host is the only one who can show it
+        send_log()
+        tell("failed", message=f"{error}\n{traceback.format_exc()}")
+    else:
+        tell("done", guest_s=round(time.monotonic(), 1))
+    termios.tcdrain(sys.stdout.fileno())
+
+
+if __name__ == "__main__":
+    main()
