@@ -12,6 +12,7 @@
  * sk_user_data points to.
  */
 
+#include "compat/timer.h"
 #include "forward.h"
 #include "net.h"
 #include "socket.h"
@@ -20,7 +21,6 @@
 
 #include <linux/net.h>
 #include <linux/slab.h>
-#include <linux/timer.h>
 #include <linux/workqueue.h>
 #include <net/sock.h>
 #include <net/tcp.h>
@@ -96,7 +96,7 @@ static void kick(struct ktcp_event *event)
 
 static void look_again(struct timer_list *timer)
 {
-	struct ktcp_event *event = from_timer(event, timer, timer);
+	struct ktcp_event *event = timer_container_of(event, timer, timer);
 
 	kick(event);
 }
@@ -327,7 +327,7 @@ static bool end_split(struct ktcp_event *event)
 	}
 	for (side = 0; side < KTCP_SIDES; side++)
 		uninstall(&event->end[side], split->sock[side]->sk);
-	del_timer_sync(&event->timer);
+	timer_delete_sync(&event->timer);
 	event->over = true;
 	/* Held since the callbacks were installed. */
 	ktcp_split_put(split);

@@ -10,6 +10,7 @@
 #include <net/netfilter/nf_conntrack.h>
 #include <net/netfilter/nf_conntrack_core.h>
 #include <net/netfilter/nf_conntrack_zones.h>
+#include <net/sock.h>
 
 static void set_ip(union nf_inet_addr *to, const union ktcp_addr *from)
 {

@@ -6,6 +6,7 @@
 
 #include "key.h"
 #include "command.h"
+#include "compat/hex.h"
 #include "net.h"
 #include "procfs.h"
 #include "table.h"

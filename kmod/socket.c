@@ -20,6 +20,18 @@
 #define KEEPALIVE_INTERVAL_S 5
 #define KEEPALIVE_PROBES 3
 
+static int bind_to(struct socket *sock, union ktcp_addr *addr)
+{
+	return kernel_bind(sock, ktcp_compat_sockaddr(&addr->sa),
+			   ktcp_addr_length(addr));
+}
+
+static int connect_to(struct socket *sock, union ktcp_addr *addr, int flags)
+{
+	return kernel_connect(sock, ktcp_compat_sockaddr(&addr->sa),
+			      ktcp_addr_length(addr), flags);
+}
+
 /* A relay adds no delay of its own, on any leg. */
 static struct socket *adopt(struct socket *sock)
 {
@@ -107,14 +119,14 @@ int ktcp_socket_bind_transparent(struct socket *sock,
 		return -EADDRNOTAVAIL;
 	sock_set_reuseaddr(sock->sk);
 	err = ktcp_socket_transparent(sock) ?:
-	      kernel_bind(sock, &from.sa, ktcp_addr_length(&from));
+	      bind_to(sock, &from);
 	if (err != -EADDRINUSE)
 		return err;
 	if (from.sa.sa_family == AF_INET6)
 		from.in6.sin6_port = 0;
 	else
 		from.in.sin_port = 0;
-	return kernel_bind(sock, &from.sa, ktcp_addr_length(&from));
+	return bind_to(sock, &from);
 }
 
 /**
@@ -141,8 +153,7 @@ int ktcp_socket_listen(struct net *net, sa_family_t family, u16 port,
 	if (family == AF_INET6)
 		sock->sk->sk_ipv6only = 1;
 	ktcp_addr_set(&addr, family, &any, htons(port));
-	err = kernel_bind(sock, &addr.sa, ktcp_addr_length(&addr)) ?:
-	      kernel_listen(sock, BACKLOG);
+	err = bind_to(sock, &addr) ?: kernel_listen(sock, BACKLOG);
 	if (err)
 		sock_release(sock);
 	else
@@ -203,7 +214,7 @@ int ktcp_socket_connect(struct socket *sock, const union ktcp_addr *to,
 	int err;
 
 	ktcp_socket_set_timeout(sock, msecs_to_jiffies(timeout_ms));
-	err = kernel_connect(sock, &addr.sa, ktcp_addr_length(&addr), 0);
+	err = connect_to(sock, &addr, 0);
 	/* What a timed-out connect(2) says: still under way. */
 	return err == -EINPROGRESS ? -ETIMEDOUT : err;
 }
@@ -218,8 +229,7 @@ int ktcp_socket_connect(struct socket *sock, const union ktcp_addr *to,
 int ktcp_socket_connect_start(struct socket *sock, const union ktcp_addr *to)
 {
 	union ktcp_addr addr = *to;
-	int err = kernel_connect(sock, &addr.sa, ktcp_addr_length(&addr),
-				 O_NONBLOCK);
+	int err = connect_to(sock, &addr, O_NONBLOCK);
 
 	return err == -EINPROGRESS ? 0 : err;
 }

@@ -3,6 +3,7 @@
 #ifndef KTCP_COMPAT_SOCK_H
 #define KTCP_COMPAT_SOCK_H
 
+#include <linux/socket.h>
 #include <net/net_namespace.h>
 #include <net/sock.h>
 
@@ -27,5 +28,15 @@ static inline void ktcp_compat_sk_hold_net(struct sock *sk)
 	sock_inuse_add(net, 1);
 #endif
 }
+
+/*
+ * Kernels that check the bounds of sockaddr.sa_data have a type of their own
+ * for an address whose size goes beside it.
+ */
+#ifdef KTCP_HAVE_SOCKADDR_UNSIZED
+#define ktcp_compat_sockaddr(addr) ((struct sockaddr_unsized *)(addr))
+#else
+#define ktcp_compat_sockaddr(addr) (addr)
+#endif
 
 #endif /* KTCP_COMPAT_SOCK_H */

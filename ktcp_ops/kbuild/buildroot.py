@@ -76,7 +76,9 @@ class Buildroot:
 
     def kernel_releases(self) -> list[str]:
         """The stock kernels that a module can be built for, oldest first."""
-        return sorted(p.parent.name for p in self.root.glob("lib/modules/*/build"))
+        # Debian 12's links are absolute: they lead somewhere in the build root only.
+        kernels = self.root.glob("lib/modules/*")
+        return sorted(path.name for path in kernels if os.path.lexists(path / "build"))
 
     def headers(self, image: Image) -> str:
         """The kernel release of the image, with its headers here.

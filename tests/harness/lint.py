@@ -83,7 +83,10 @@ def run(checkout: Path) -> int:
     for release in RELEASES:
         root = buildroot.ensure(release)
         work = checkout / "build" / "harness" / f"lint-{release}"
-        for kernel in root.kernel_releases():
+        kernels = root.kernel_releases()
+        if not kernels:
+            found.append(f"{release}: no kernel's headers in the build root: nothing was compiled")
+        for kernel in kernels:
             console.print_note(f"kmod: W=1 and sparse for {release}, {kernel}")
             found += compile_findings(checkout, root, work, kernel)
     console.print_note("kmod: checkpatch --strict")

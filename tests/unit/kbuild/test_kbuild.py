@@ -92,3 +92,11 @@ def test_kernels_of_a_build_root(tmp_path: Path) -> None:
         (tmp_path / "lib/modules" / release / "build").mkdir(parents=True)
     root = Buildroot(release="trixie", root=tmp_path)
     assert root.kernel_releases() == ["6.12.1", "6.12.2"]
+
+
+def test_kernels_whose_link_leads_somewhere_in_the_build_root_only(tmp_path: Path) -> None:
+    (tmp_path / "lib/modules/6.1.0-57-amd64").mkdir(parents=True)
+    (tmp_path / "lib/modules/6.1.0-57-amd64/build").symlink_to("/usr/src/headers-of-no-host")
+    (tmp_path / "lib/modules/6.1.0-50-amd64").mkdir()
+    root = Buildroot(release="bookworm", root=tmp_path)
+    assert root.kernel_releases() == ["6.1.0-57-amd64"]
