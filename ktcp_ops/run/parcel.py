@@ -97,4 +97,5 @@ def hosts_of(job: Job, inventory: Mapping[str, Any], directory: Path) -> list[st
     """
     file = directory / "all.json"
     file.write_text(json.dumps(inventory), encoding="utf-8")
-    return hosts.hosts_of(replace(job, inventories=(str(file),)))
+    asked = hosts.selected(replace(job, inventories=(str(file),), hosts=()))
+    return list(asked.hosts) or hosts.hosts_of(asked)
