@@ -53,7 +53,7 @@ static const struct setting settings[] = {
 	NUMBER(connect_timeout_ms, 10000, 100, 120000),
 	NUMBER(peer_timeout_ms, 3000, 1000, 60000),
 	NUMBER(peer_hold_ms, 10000, 0, 3600000),
-	NUMBER(keepalive_s, 60, 0, 32767),
+	NUMBER(keepalive_s, 50, 0, 32767),
 	NUMBER(idle_timeout_s, 0, 0, 30 * 86400),
 	NUMBER(max_splits, 10000, 1, 1 << 20),
 	NUMBER(mark_mask, 0x7fffffff, 1, 0x7fffffff),

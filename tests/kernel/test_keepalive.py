@@ -11,7 +11,16 @@ import pytest
 from tests.kernel.mesh import CLIENT_PORT, Mesh
 from tests.kernel.namespace import Namespace
 from tests.kernel.topology import Family
-from tests.kernel.traffic import Payload, connect, echo, is_told, receive, send, serving
+from tests.kernel.traffic import (
+    Payload,
+    connect,
+    echo,
+    is_told,
+    receive,
+    receive_end,
+    send,
+    serving,
+)
 from tests.kernel.wait import until
 
 pytestmark = pytest.mark.parametrize("mode", ["full", "threads"], indirect=True)
@@ -44,7 +53,7 @@ def outer_ports(mesh: Mesh, server: int) -> list[tuple[Namespace, int]]:
     return [(mesh.rc, CLIENT_PORT), (mesh.rs, server)]
 
 
-@pytest.mark.parametrize(("line", "most"), [(None, 60), ("keepalive_s 200", 200)])
+@pytest.mark.parametrize(("line", "most"), [(None, 50), ("keepalive_s 200", 200)])
 def test_outer_legs_are_kept_alive(
     mesh: Mesh, family: Family, line: str | None, most: float
 ) -> None:
@@ -58,6 +67,26 @@ def test_outer_legs_are_kept_alive(
         receive(sock, Payload(10))
         for relay, port in outer_ports(mesh, at.port):
             assert most / 2 < wait_keepalive(relay, port) <= most
+
+
+def test_half_closed_split_outlives_its_entry_in_conntrack(mesh: Mesh, family: Family) -> None:
+    """REDIRECT works by an entry that is kept for 60 s once an end has closed."""
+
+    def server(sock: socket.socket) -> None:
+        receive(sock, Payload(10))
+        receive_end(sock)
+        assert not is_told(sock, bound=90)
+        send(sock, Payload(10))
+
+    with (
+        serving(mesh.s, family, server) as at,
+        connect(mesh.c, family, at.address, at.port) as sock,
+    ):
+        sock.settimeout(120)
+        send(sock, Payload(10))
+        sock.shutdown(socket.SHUT_WR)
+        receive(sock, Payload(10))
+        at.join()
 
 
 def test_keepalive_can_be_off(mesh: Mesh, family: Family) -> None:
