@@ -345,6 +345,8 @@ static void unregister_hooks(struct net *net)
 {
 	nf_unregister_net_hooks(net, hooks, ARRAY_SIZE(hooks));
 	nf_ct_netns_put(net, NFPROTO_INET);
+	/* A hook that still runs may begin a half: nobody would end it. */
+	synchronize_net();
 }
 
 /**

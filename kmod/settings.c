@@ -82,6 +82,8 @@ static int settings_show(struct seq_file *seq, void *unused)
 	struct ktcp_net *ktcp = seq->private;
 	unsigned int i;
 
+	/* No commit in between: all are of one. */
+	mutex_lock(&ktcp->config_lock);
 	for (i = 0; i < ARRAY_SIZE(settings); i++) {
 		const struct setting *setting = &settings[i];
 		u32 value = READ_ONCE(*setting_value(setting, &ktcp->settings));
@@ -92,6 +94,7 @@ static int settings_show(struct seq_file *seq, void *unused)
 		else
 			seq_printf(seq, "%s %u\n", setting->name, value);
 	}
+	mutex_unlock(&ktcp->config_lock);
 	return 0;
 }
 

@@ -1,19 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The life of a split and the list of them. Who works on a split holds a
- * reference; the last one to go closes the connections. What works on it is
- * in session.c (until both sides are connected) and forward.c (from then on).
+ * The life of a split and the list of them, which splits.c prints. Who works on
+ * a split holds a reference; the last one to go closes the connections. What
+ * works on it is in session.c (until both sides are connected) and forward.c
+ * (from then on).
  */
 
 #include "split.h"
 #include "net.h"
 #include "peer.h"
-#include "procfs.h"
 #include "socket.h"
 #include "stats.h"
 #include "trace.h"
 
-#include <linux/seq_file.h>
 #include <linux/slab.h>
 #include <linux/wait_bit.h>
 #include <net/sock.h>
@@ -73,7 +72,7 @@ struct ktcp_split *ktcp_split_create(struct ktcp_net *ktcp,
 void ktcp_split_count(struct ktcp_split *split)
 {
 	WRITE_ONCE(split->begun, jiffies);
-	/* Pairs with splits_show(): whose it is stands there already. */
+	/* Pairs with splits.c: whose it is stands there already. */
 	smp_store_release(&split->counted, true);
 	atomic_inc(&split->ktcp->active);
 	ktcp_count(split->ktcp, KTCP_SPLITS_OPENED);
@@ -338,47 +337,3 @@ void ktcp_split_abort_waiting(struct ktcp_net *ktcp, u16 port)
 
 	abort_doomed(ktcp, &doomed);
 }
-
-static void split_print(struct seq_file *seq, const struct ktcp_split *split)
-{
-	static const char *const states[] = {
-		[KTCP_SPLIT_WAITING] = "waiting",
-		[KTCP_SPLIT_OPENING] = "opening",
-		[KTCP_SPLIT_HALF] = "half",
-		[KTCP_SPLIT_FAILED] = "failed",
-		[KTCP_SPLIT_OPEN] = "open",
-		[KTCP_SPLIT_CLOSING] = "closing",
-	};
-
-	/* Written once, by who opens the far side; until then it shows nothing. */
-	union ktcp_addr target = data_race(split->target);
-
-	seq_printf(seq, "%pISpc -> %pISpc mark 0x%x role %s state %s",
-		   &split->flow.client, &target, split->flow.mark,
-		   split->role == KTCP_ROLE_CLIENT ? "client" : "relay",
-		   states[READ_ONCE(split->state)]);
-	seq_printf(seq, " up %llu down %llu age_s %lu\n",
-		   READ_ONCE(split->bytes[KTCP_NEAR]),
-		   READ_ONCE(split->bytes[KTCP_FAR]),
-		   (jiffies - READ_ONCE(split->begun)) / HZ);
-}
-
-static int splits_show(struct seq_file *seq, void *unused)
-{
-	struct ktcp_net *ktcp = seq->private;
-	struct ktcp_split *split;
-
-	spin_lock_bh(&ktcp->splits_lock);
-	list_for_each_entry(split, &ktcp->splits, node)
-		/* Pairs with ktcp_split_count(). */
-		if (smp_load_acquire(&split->counted))
-			split_print(seq, split);
-	spin_unlock_bh(&ktcp->splits_lock);
-	return 0;
-}
-
-const struct ktcp_proc_file ktcp_splits_file = {
-	.name = "splits",
-	.mode = 0400,
-	.show = splits_show,
-};
