@@ -14,6 +14,7 @@
 #include "flow.h"
 #include "net.h"
 #include "route.h"
+#include "share.h"
 #include "stats.h"
 
 #include <linux/inetdevice.h>
@@ -213,6 +214,22 @@ static bool flow_is_fit(struct ktcp_net *ktcp, const struct sk_buff *skb,
 	return tcp && options_are_fit(skb, offset, tcp);
 }
 
+/* Has the client's prefix its share of the splits? */
+static bool is_greedy(struct ktcp_net *ktcp, const struct nf_conn *ct)
+{
+	u64 most = READ_ONCE(ktcp->settings.max_splits);
+	u32 percent = READ_ONCE(ktcp->settings.prefix_percent);
+	struct ktcp_flow flow;
+	unsigned int slot;
+
+	if (percent == 100)
+		return false;
+	ktcp_flow_original(ct, 0, &flow);
+	slot = ktcp_share_slot(&ktcp->prefix_key, &flow.client);
+	return ktcp_share_used(&ktcp->split_share, slot) >=
+	       max_t(u64, most * percent / 100, 1);
+}
+
 static bool gate_admits(struct ktcp_net *ktcp, u32 mark,
 			const struct sk_buff *skb, const struct nf_conn *ct,
 			const struct nf_hook_state *state)
@@ -231,6 +248,10 @@ static bool gate_admits(struct ktcp_net *ktcp, u32 mark,
 	}
 	if (is_crowded(ktcp)) {
 		ktcp_count(ktcp, KTCP_LIMIT_PASSED);
+		return false;
+	}
+	if (is_greedy(ktcp, ct)) {
+		ktcp_count(ktcp, KTCP_PREFIX_PASSED);
 		return false;
 	}
 	return true;

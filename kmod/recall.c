@@ -23,15 +23,15 @@ void ktcp_recall_init(struct ktcp_recall *recall)
 }
 
 static u64 hash_of(const struct ktcp_recall *recall,
-		   const union ktcp_addr *addr, __be16 port)
+		   const union ktcp_addr *addr, u32 beside)
 {
 	const u32 *word = (const u32 *)&addr->in6.sin6_addr;
 
 	if (addr->sa.sa_family == AF_INET)
 		return siphash_2u32((__force u32)addr->in.sin_addr.s_addr,
-				    (__force u16)port, &recall->key);
+				    beside, &recall->key);
 	return siphash_3u64((u64)word[0] << 32 | word[1],
-			    (u64)word[2] << 32 | word[3], (__force u16)port,
+			    (u64)word[2] << 32 | word[3], beside,
 			    &recall->key);
 }
 
@@ -39,13 +39,13 @@ static u64 hash_of(const struct ktcp_recall *recall,
  * ktcp_recall_note() - Note an address
  * @recall: where
  * @addr: the address, whatever its port
- * @port: beside it, 0 where it does not matter
+ * @beside: what else has to be the same
  * @period: for how long, jiffies
  */
 void ktcp_recall_note(struct ktcp_recall *recall, const union ktcp_addr *addr,
-		      __be16 port, unsigned long period)
+		      u32 beside, unsigned long period)
 {
-	u64 hash = hash_of(recall, addr, port);
+	u64 hash = hash_of(recall, addr, beside);
 	unsigned int place = hash % KTCP_RECALLS;
 
 	spin_lock_bh(&recall->lock);
@@ -58,14 +58,14 @@ void ktcp_recall_note(struct ktcp_recall *recall, const union ktcp_addr *addr,
  * ktcp_recall_has() - Is it known of an address?
  * @recall: where it would have been noted
  * @addr: the address
- * @port: beside it
+ * @beside: what else has to be the same
  *
  * Return: false also where it was forgotten.
  */
 bool ktcp_recall_has(struct ktcp_recall *recall, const union ktcp_addr *addr,
-		     __be16 port)
+		     u32 beside)
 {
-	u64 hash = hash_of(recall, addr, port);
+	u64 hash = hash_of(recall, addr, beside);
 	unsigned int place = hash % KTCP_RECALLS;
 	bool has;
 

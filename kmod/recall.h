@@ -26,8 +26,8 @@ struct ktcp_recall {
 
 void ktcp_recall_init(struct ktcp_recall *recall);
 void ktcp_recall_note(struct ktcp_recall *recall, const union ktcp_addr *addr,
-		      __be16 port, unsigned long period);
+		      u32 beside, unsigned long period);
 bool ktcp_recall_has(struct ktcp_recall *recall, const union ktcp_addr *addr,
-		     __be16 port);
+		     u32 beside);
 
 #endif /* KTCP_RECALL_H */

@@ -22,14 +22,12 @@
 #include "route.h"
 #include "socket.h"
 #include "stats.h"
+#include "stranger.h"
 #include "thread_pool.h"
 #include "trace.h"
 
 #include <linux/seq_file.h>
 #include <linux/slab.h>
-
-/* Connections of strangers that may be in a handshake at one time. */
-#define HANDSHAKES_MAX 1024
 
 static void limit_handshake(struct ktcp_net *ktcp, struct socket *sock)
 {
@@ -389,7 +387,7 @@ static void start_client(struct ktcp_net *ktcp, struct socket *near)
 		refuse(near);
 		return;
 	}
-	split->flow = flow;
+	ktcp_split_set_flow(split, &flow);
 	split->state = KTCP_SPLIT_OPENING;
 	split->sock[KTCP_NEAR] = near;
 	ktcp_split_count(split);
@@ -402,16 +400,25 @@ static int open_next(struct ktcp_split *split)
 {
 	struct socket *near = split->sock[KTCP_NEAR];
 	struct ktcp_net *ktcp = split->ktcp;
+	struct ktcp_flow flow = {};
 	struct ktcp_open open;
 	int err;
 
 	limit_handshake(ktcp, near);
-	err = ktcp_open_recv(ktcp, near, &open) ?: ktcp_socket_hold(near);
+	err = ktcp_open_recv(ktcp, near, &open);
+	if (err)
+		return err;
+	if (ktcp_split_is_over(ktcp)) {
+		ktcp_count(ktcp, KTCP_LIMIT_REFUSED);
+		return -EUSERS;
+	}
+	err = ktcp_socket_hold(near);
 	if (err)
 		return err;
 	ktcp_socket_turbo(near, &ktcp->settings);
-	split->flow.client = open.source;
-	split->flow.target = open.target;
+	flow.client = open.source;
+	flow.target = open.target;
+	ktcp_split_set_flow(split, &flow);
 	split->target = open.target;
 	split->flags = open.flags;
 	WRITE_ONCE(split->state, KTCP_SPLIT_OPENING);
@@ -439,7 +446,9 @@ static void run_relay(void *arg)
 	ktcp_socket_turbo(near, &ktcp->settings);
 	limit_handshake(ktcp, near);
 	err = ktcp_handoff_challenge(ktcp, near);
-	atomic_dec(&ktcp->handshakes);
+	ktcp_stranger_leave(ktcp, split->prefix);
+	if (!err)
+		ktcp_stranger_proved(ktcp, near);
 	if (err)
 		finish(split, err);
 	else if (ktcp_socket_has_data(near))
@@ -451,28 +460,28 @@ static void run_relay(void *arg)
 static void start_relay(struct ktcp_net *ktcp, struct socket *near)
 {
 	struct ktcp_split *split;
+	unsigned int prefix;
 
-	/* Strangers may not have a thread when too many of them do. */
-	if (atomic_inc_return(&ktcp->handshakes) > HANDSHAKES_MAX) {
+	if (!ktcp_stranger_admit(ktcp, near, &prefix)) {
 		ktcp_count(ktcp, KTCP_HANDSHAKE_FAILURES);
-		goto leave;
+		refuse(near);
+		return;
 	}
 	split = ktcp_split_create(ktcp, KTCP_ROLE_RELAY, GFP_KERNEL);
-	if (!split)
-		goto leave;
+	if (!split) {
+		ktcp_stranger_leave(ktcp, prefix);
+		refuse(near);
+		return;
+	}
+	split->prefix = prefix;
 	split->sock[KTCP_NEAR] = near;
 	split->relay[KTCP_NEAR] = true;
 	if (!ktcp_thread_pool_run(READ_ONCE(ktcp->settings.thread_pool),
 				  run_relay, split))
 		return;
 	ktcp_count(ktcp, KTCP_THREADS_MISSING);
+	ktcp_stranger_leave(ktcp, prefix);
 	finish(split, -ENOMEM);
-	atomic_dec(&ktcp->handshakes);
-	return;
-
-leave:
-	atomic_dec(&ktcp->handshakes);
-	refuse(near);
 }
 
 /**

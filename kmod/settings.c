@@ -56,6 +56,7 @@ static const struct setting settings[] = {
 	NUMBER(keepalive_s, 60, 0, 32767),
 	NUMBER(idle_timeout_s, 0, 0, 30 * 86400),
 	NUMBER(max_splits, 10000, 1, 1 << 20),
+	NUMBER(prefix_percent, 50, 1, 100),
 	NUMBER(mark_mask, 0x7fffffff, 1, 0x7fffffff),
 };
 

@@ -37,6 +37,7 @@ enum ktcp_datapath {
  * @idle_timeout_s: a split of which no end acknowledges a byte for so long is
  * closed, 0: never
  * @max_splits: most splits of the namespace
+ * @prefix_percent: of them, what one client prefix may have
  * @mark_mask: bits of marks that name routes; the others are not ours
  */
 struct ktcp_settings {
@@ -57,6 +58,7 @@ struct ktcp_settings {
 	u32 keepalive_s;
 	u32 idle_timeout_s;
 	u32 max_splits;
+	u32 prefix_percent;
 	u32 mark_mask;
 };
 

@@ -9,6 +9,7 @@
 #include "split.h"
 #include "net.h"
 #include "peer.h"
+#include "share.h"
 #include "socket.h"
 #include "stats.h"
 #include "trace.h"
@@ -64,6 +65,33 @@ struct ktcp_split *ktcp_split_create(struct ktcp_net *ktcp,
 }
 
 /**
+ * ktcp_split_set_flow() - Say whose it is
+ * @split: the split
+ * @flow: the client's flow
+ *
+ * Context: any; before ktcp_split_count().
+ */
+void ktcp_split_set_flow(struct ktcp_split *split,
+			 const struct ktcp_flow *flow)
+{
+	split->flow = *flow;
+	split->prefix = ktcp_share_slot(&split->ktcp->prefix_key,
+					&flow->client);
+}
+
+/**
+ * ktcp_split_is_over() - Has a namespace as many splits as it may have?
+ * @ktcp: the namespace
+ *
+ * Context: any.
+ */
+bool ktcp_split_is_over(const struct ktcp_net *ktcp)
+{
+	return (u32)atomic_read(&ktcp->active) >=
+	       READ_ONCE(ktcp->settings.max_splits);
+}
+
+/**
  * ktcp_split_count() - It is a split from now on, not a waiting connection
  * @split: the split
  *
@@ -75,6 +103,7 @@ void ktcp_split_count(struct ktcp_split *split)
 	/* Pairs with splits.c: whose it is stands there already. */
 	smp_store_release(&split->counted, true);
 	atomic_inc(&split->ktcp->active);
+	atomic_inc(&split->ktcp->split_share.count[split->prefix]);
 	ktcp_count(split->ktcp, KTCP_SPLITS_OPENED);
 }
 
@@ -87,6 +116,7 @@ static void split_release(struct kref *ref)
 	if (split->counted) {
 		trace_ktcp_close(split);
 		ktcp_count(ktcp, KTCP_SPLITS_CLOSED);
+		ktcp_share_give(&ktcp->split_share, split->prefix);
 		atomic_dec(&ktcp->active);
 	}
 	spin_lock_bh(&ktcp->splits_lock);

@@ -82,6 +82,27 @@ DEFENCES = (
         tests="test_more_flows_than_max_splits",
     ),
     Defence(
+        name="splits have a limit at the exit",
+        file="session.c",
+        line="if (ktcp_split_is_over(ktcp)) {",
+        without="if (ktcp_split_is_over(ktcp) && false) {",
+        tests="test_full_exit_refuses",
+    ),
+    Defence(
+        name="a prefix has a share of the splits",
+        file="gate.c",
+        line="return used && used * 100 >= most * percent;",
+        without="return used && used * 100 >= most * percent && false;",
+        tests="test_prefix_has_its_share",
+    ),
+    Defence(
+        name="strangers leave room for peers",
+        file="stranger.c",
+        line="return NO_PREFIX;\n\treturn",
+        without="return NO_PREFIX;\n\tif (true)\n\t\treturn NO_PREFIX;\n\treturn",
+        tests="test_strangers_leave_room_for_peers",
+    ),
+    Defence(
         name="a full relay waits for 95 percent",
         file="gate.c",
         line="count * 100 <= most * 95",
@@ -175,7 +196,7 @@ DEFENCES = (
     ),
     Defence(
         name="strangers have a limit",
-        file="session.c",
+        file="stranger.c",
         line="if (atomic_inc_return(&ktcp->handshakes) > HANDSHAKES_MAX) {",
         without="if (!atomic_inc_return(&ktcp->handshakes)) {",
         tests="test_no_more_strangers_than_the_limit_have_a_thread",
