@@ -48,6 +48,7 @@ static int __net_init net_init(struct net *net)
 	ktcp_early_syn_init(ktcp);
 	ktcp_ticket_init(ktcp);
 	ktcp_recall_init(&ktcp->known);
+	ktcp_recall_init(&ktcp->refused);
 	err = ktcp_stats_init(ktcp);
 	if (err)
 		return err;

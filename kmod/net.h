@@ -49,6 +49,7 @@ struct proc_dir_entry;
  * @strangers: of them, those from where none was proved lately
  * @stranger_share: how many of each prefix
  * @known: addresses from where a key was proved lately
+ * @refused: targets that refused lately, see refusal.c
  * @gate_users: client listeners that need the gate
  * @redirect_users: of them, those whose flows come by REDIRECT
  * @proc_dir: /proc/net/ktcp
@@ -81,6 +82,7 @@ struct ktcp_net {
 	atomic_t strangers;
 	struct ktcp_share stranger_share;
 	struct ktcp_recall known;
+	struct ktcp_recall refused;
 	unsigned int gate_users;
 	unsigned int redirect_users;
 	struct proc_dir_entry *proc_dir;

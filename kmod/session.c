@@ -18,6 +18,7 @@
 #include "peer_pool.h"
 #include "proxy.h"
 #include "procfs.h"
+#include "refusal.h"
 #include "rendezvous.h"
 #include "route.h"
 #include "socket.h"
@@ -225,7 +226,9 @@ static int open_target(struct ktcp_split *split)
 		return -EACCES;
 	}
 	err = connect_far(split, &split->target, NULL, 0);
-	if (!err && split->flags & KTCP_OPEN_PROXY)
+	if (err)
+		ktcp_refusal_note(split, err);
+	else if (split->flags & KTCP_OPEN_PROXY)
 		err = tell_client(split);
 	return err;
 }

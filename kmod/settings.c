@@ -57,6 +57,7 @@ static const struct setting settings[] = {
 	NUMBER(idle_timeout_s, 0, 0, 30 * 86400),
 	NUMBER(max_splits, 10000, 1, 1 << 20),
 	NUMBER(prefix_percent, 50, 1, 100),
+	NUMBER(refused_hold_s, 5, 0, 3600),
 	NUMBER(mark_mask, 0x7fffffff, 1, 0x7fffffff),
 };
 

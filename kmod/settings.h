@@ -38,6 +38,7 @@ enum ktcp_datapath {
  * closed, 0: never
  * @max_splits: most splits of the namespace
  * @prefix_percent: of them, what one client prefix may have
+ * @refused_hold_s: for how long flows to a target that refused pass, 0: never
  * @mark_mask: bits of marks that name routes; the others are not ours
  */
 struct ktcp_settings {
@@ -59,6 +60,7 @@ struct ktcp_settings {
 	u32 idle_timeout_s;
 	u32 max_splits;
 	u32 prefix_percent;
+	u32 refused_hold_s;
 	u32 mark_mask;
 };
 

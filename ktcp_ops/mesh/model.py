@@ -112,6 +112,7 @@ class Settings(Frozen):
     idle_timeout_s: Annotated[int | None, Whole(0, 30 * 86400)] = None
     max_splits: Annotated[int | None, Whole(1, 1 << 20)] = None
     prefix_percent: Annotated[int | None, Whole(1, 100)] = None
+    refused_hold_s: Annotated[int | None, Whole(0, 3600)] = None
     mark_mask: Annotated[int | None, Whole(1, 0x7FFFFFFF)] = None
 
 

@@ -38,6 +38,13 @@ DEFENCES = (
         tests="test_no_route or test_peer_of_the_route_removed",
     ),
     Defence(
+        name="targets that refused are passed by",
+        file="gate.c",
+        line="if (ktcp_refusal_awaits(ktcp, &flow)) {",
+        without="if (ktcp_refusal_awaits(ktcp, &flow) && false) {",
+        tests="test_next_attempt_is_refused_by_the_target",
+    ),
+    Defence(
         name="a backup takes over",
         file="session.c",
         line="path = choose(split, route);",
