@@ -152,7 +152,8 @@ bool ktcp_peer_is_up(struct ktcp_net *ktcp, const union ktcp_addr *addr)
 	if (i >= 0) {
 		const struct ktcp_peer *peer = table->object[i];
 
-		up = READ_ONCE(peer->pool->health.state) == KTCP_HEALTH_UP;
+		up = READ_ONCE(peer->pool->health.state) == KTCP_HEALTH_UP &&
+		     ktcp_peer_pool_has_port(peer->pool);
 	}
 	rcu_read_unlock();
 	return up;

@@ -32,7 +32,8 @@ static u32 beside(const struct ktcp_net *ktcp, const struct ktcp_flow *flow)
 static bool is_refusal(int err)
 {
 	return err == -ECONNREFUSED || err == -ETIMEDOUT ||
-	       err == -EHOSTUNREACH || err == -ENETUNREACH;
+	       err == -EHOSTUNREACH || err == -ENETUNREACH ||
+	       err == -EADDRNOTAVAIL; /* for want of a port */
 }
 
 /* In service mode the target is another's than the client's SYN named. */

@@ -52,6 +52,8 @@ static int wait_connected(struct ktcp_split *split, const union ktcp_addr *to,
 		err = ktcp_socket_connect(sock, to, ms);
 	if (err)
 		ktcp_count(ktcp, KTCP_CONNECT_FAILURES);
+	if (err == -EADDRNOTAVAIL)
+		ktcp_count(ktcp, KTCP_PORTS_MISSING);
 	/* An abort just before the connect did not stop it. */
 	return err ?: READ_ONCE(split->dead) ? -ECANCELED : 0;
 }
@@ -173,7 +175,9 @@ static int take_peer(struct ktcp_split *split, struct opening *opening)
 	if (sock)
 		return use_pooled(split, sock, opening);
 	err = connect_peer(split, opening);
-	if (err)
+	if (err == -EADDRNOTAVAIL)
+		ktcp_peer_pool_portless(pool);
+	else if (err)
 		ktcp_peer_pool_failed(pool);
 	return err;
 }

@@ -37,6 +37,7 @@ static const char *const names[] = {
 	[KTCP_PEER_DOWNS] = "peer_downs_total",
 	[KTCP_NOT_REDIRECTED] = "not_redirected_total",
 	[KTCP_THREADS_MISSING] = "threads_missing_total",
+	[KTCP_PORTS_MISSING] = "ports_missing_total",
 	[KTCP_BYTES_UP] = "bytes_up_total",
 	[KTCP_BYTES_DOWN] = "bytes_down_total",
 };
