@@ -9,6 +9,7 @@
 
 #include "session.h"
 #include "command.h"
+#include "dscp.h"
 #include "exit.h"
 #include "forward.h"
 #include "net.h"
@@ -82,6 +83,7 @@ static int connect_far(struct ktcp_split *split, const union ktcp_addr *to,
 		ktcp_socket_release(sock);
 		return err;
 	}
+	ktcp_dscp_set(sock, split->dsfield);
 	return ktcp_split_attach(split, KTCP_FAR, sock) ?:
 	       wait_connected(split, to, data, size);
 }
@@ -159,6 +161,7 @@ static int use_pooled(struct ktcp_split *split, struct socket *sock,
 {
 	/* Its window may have shrunk since it was connected. */
 	ktcp_socket_turbo(sock, &split->ktcp->settings);
+	ktcp_dscp_set(sock, split->dsfield);
 	limit_handshake(split->ktcp, sock);
 	return ktcp_split_attach(split, KTCP_FAR, sock) ?:
 	       ktcp_socket_send(sock, opening->open, opening->open_size);
@@ -397,6 +400,7 @@ static void start_client(struct ktcp_net *ktcp, struct socket *near)
 	ktcp_split_set_flow(split, &flow);
 	split->state = KTCP_SPLIT_OPENING;
 	split->sock[KTCP_NEAR] = near;
+	split->dsfield = ktcp_dscp_of(near);
 	ktcp_split_count(split);
 	ktcp_watch_add(split, KTCP_NEAR);
 	run_in_thread(split, run_client);
@@ -412,6 +416,7 @@ static int open_next(struct ktcp_split *split)
 	int err;
 
 	limit_handshake(ktcp, near);
+	split->dsfield = ktcp_dscp_of(near);
 	err = ktcp_open_recv(ktcp, near, &open);
 	if (err)
 		return err;

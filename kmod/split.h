@@ -57,6 +57,7 @@ enum ktcp_split_state {
  * @flow: client, target and mark, as the client's SYN had them
  * @target: where it ends, which is another place in service mode
  * @flags: how the target is connected, KTCP_OPEN_ flags
+ * @dsfield: how the client's first packets were marked, where that is known
  * @state: how far it is
  * @sock: the connections
  * @dead: aborted, takes no connection any more
@@ -89,6 +90,7 @@ struct ktcp_split {
 	struct ktcp_flow flow;
 	union ktcp_addr target;
 	u8 flags;
+	u8 dsfield;
 	struct mutex lock; /* protects state, sock while it changes, dead */
 	enum ktcp_split_state state;
 	struct socket *sock[KTCP_SIDES];
