@@ -78,7 +78,7 @@ void ktcp_early_syn_start(struct ktcp_net *ktcp, const struct ktcp_flow *flow)
 	split = ktcp_split_create(ktcp, KTCP_ROLE_CLIENT, GFP_ATOMIC);
 	if (!split)
 		return;
-	split->flow = *flow;
+	ktcp_split_set_flow(split, flow);
 	split->state = KTCP_SPLIT_OPENING;
 	/* One reference for the thread, one for the rendezvous. */
 	ktcp_split_get(split);

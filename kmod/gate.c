@@ -13,7 +13,9 @@
 #include "early_syn.h"
 #include "flow.h"
 #include "net.h"
+#include "refusal.h"
 #include "route.h"
+#include "share.h"
 #include "stats.h"
 
 #include <linux/inetdevice.h>
@@ -213,10 +215,27 @@ static bool flow_is_fit(struct ktcp_net *ktcp, const struct sk_buff *skb,
 	return tcp && options_are_fit(skb, offset, tcp);
 }
 
+/* Has the client's prefix its share of the splits? */
+static bool is_greedy(struct ktcp_net *ktcp, const struct ktcp_flow *flow)
+{
+	u64 most = READ_ONCE(ktcp->settings.max_splits);
+	u32 percent = READ_ONCE(ktcp->settings.prefix_percent);
+	unsigned int slot;
+	u64 used;
+
+	if (percent == 100)
+		return false;
+	slot = ktcp_share_slot(&ktcp->prefix_key, &flow->client);
+	used = ktcp_share_used(&ktcp->split_share, slot);
+	return used && used * 100 >= most * percent;
+}
+
 static bool gate_admits(struct ktcp_net *ktcp, u32 mark,
 			const struct sk_buff *skb, const struct nf_conn *ct,
 			const struct nf_hook_state *state)
 {
+	struct ktcp_flow flow;
+
 	if (!ktcp_route_exists(ktcp, mark))
 		return false;
 	if (!flow_is_fit(ktcp, skb, ct, state)) {
@@ -231,6 +250,15 @@ static bool gate_admits(struct ktcp_net *ktcp, u32 mark,
 	}
 	if (is_crowded(ktcp)) {
 		ktcp_count(ktcp, KTCP_LIMIT_PASSED);
+		return false;
+	}
+	ktcp_flow_original(ct, 0, &flow);
+	if (is_greedy(ktcp, &flow)) {
+		ktcp_count(ktcp, KTCP_PREFIX_PASSED);
+		return false;
+	}
+	if (ktcp_refusal_awaits(ktcp, &flow)) {
+		ktcp_count(ktcp, KTCP_REFUSED_PASSED);
 		return false;
 	}
 	return true;
@@ -345,6 +373,8 @@ static void unregister_hooks(struct net *net)
 {
 	nf_unregister_net_hooks(net, hooks, ARRAY_SIZE(hooks));
 	nf_ct_netns_put(net, NFPROTO_INET);
+	/* A hook that still runs may begin a half: nobody would end it. */
+	synchronize_net();
 }
 
 /**

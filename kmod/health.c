@@ -148,10 +148,10 @@ static void drop(struct ktcp_health *health)
 	ktcp_socket_release(sock);
 }
 
-/* This relay's own want of memory says nothing of the peer. */
+/* This relay's own want of memory, or of a port, says nothing of the peer. */
 static bool is_own_fault(int err)
 {
-	return err == -ENOMEM || err == -ENOBUFS;
+	return err == -ENOMEM || err == -ENOBUFS || err == -EADDRNOTAVAIL;
 }
 
 static void strike(struct ktcp_health *health, int err)

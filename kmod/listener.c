@@ -25,6 +25,8 @@
 
 /* Connections of one run of the work; others get their turn then. */
 #define ACCEPT_BUDGET 64
+/* Pause before it goes on where one could not be accepted, for want of memory. */
+#define ACCEPT_AGAIN (HZ / 10)
 
 static const sa_family_t families[] = { AF_INET, AF_INET6 };
 
@@ -39,7 +41,7 @@ struct port {
 	struct ktcp_listener *listener;
 	struct socket *sock;
 	void (*data_ready)(struct sock *sk);
-	struct work_struct accept;
+	struct delayed_work accept;
 };
 
 /**
@@ -77,7 +79,7 @@ static void port_data_ready(struct sock *sk)
 	port = sk->sk_user_data;
 	/* Children inherit this callback until they are accepted. */
 	if (port && sk->sk_state == TCP_LISTEN)
-		queue_work(accept_queue, &port->accept);
+		queue_delayed_work(accept_queue, &port->accept, 0);
 	read_unlock_bh(&sk->sk_callback_lock);
 }
 
@@ -94,18 +96,27 @@ static void disinherit(struct port *port, struct socket *sock)
 
 static void port_accept(struct work_struct *work)
 {
-	struct port *port = container_of(work, struct port, accept);
+	struct port *port = container_of(to_delayed_work(work), struct port,
+					 accept);
 	struct ktcp_listener *listener = port->listener;
+	unsigned long pause = 0;
 	struct socket *sock;
 	unsigned int i;
+	int err;
 
 	for (i = 0; i < ACCEPT_BUDGET; i++) {
-		if (ktcp_socket_accept(port->sock, &sock))
+		err = ktcp_socket_accept(port->sock, &sock);
+		if (err == -EAGAIN)
 			return;
+		if (err) {
+			/* Nobody calls back for those that wait already. */
+			pause = ACCEPT_AGAIN;
+			break;
+		}
 		disinherit(port, sock);
 		ktcp_session_start(listener->ktcp, listener->role, sock);
 	}
-	queue_work(accept_queue, &port->accept);
+	queue_delayed_work(accept_queue, &port->accept, pause);
 }
 
 static int port_prepare(struct port *port)
@@ -135,7 +146,7 @@ static int port_open(struct port *port, sa_family_t family)
 	struct sock *sk;
 	int err;
 
-	INIT_WORK(&port->accept, port_accept);
+	INIT_DELAYED_WORK(&port->accept, port_accept);
 	err = ktcp_socket_listen(listener->ktcp->net, family, listener->number,
 				 &port->sock);
 	if (err)
@@ -154,7 +165,7 @@ static int port_open(struct port *port, sa_family_t family)
 	sk->sk_data_ready = port_data_ready;
 	write_unlock_bh(&sk->sk_callback_lock);
 	/* Whoever came before the callback was in place. */
-	queue_work(accept_queue, &port->accept);
+	queue_delayed_work(accept_queue, &port->accept, 0);
 	return 0;
 }
 
@@ -170,7 +181,7 @@ static void port_close(struct port *port)
 	sk->sk_user_data = NULL;
 	write_unlock_bh(&sk->sk_callback_lock);
 	/* Nobody queues it any more but itself, and this sees to that. */
-	cancel_work_sync(&port->accept);
+	cancel_delayed_work_sync(&port->accept);
 	ktcp_socket_release(port->sock);
 	port->sock = NULL;
 }

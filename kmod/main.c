@@ -47,6 +47,8 @@ static int __net_init net_init(struct net *net)
 	ktcp_settings_init(&ktcp->settings);
 	ktcp_early_syn_init(ktcp);
 	ktcp_ticket_init(ktcp);
+	ktcp_recall_init(&ktcp->known);
+	ktcp_recall_init(&ktcp->refused);
 	err = ktcp_stats_init(ktcp);
 	if (err)
 		return err;

@@ -4,7 +4,9 @@
 #define KTCP_NET_H
 
 #include "command.h"
+#include "recall.h"
 #include "settings.h"
+#include "share.h"
 #include "ticket.h"
 
 #include <linux/atomic.h>
@@ -19,8 +21,6 @@ struct ktcp_rendezvous;
 struct ktcp_stats;
 struct ktcp_table;
 struct proc_dir_entry;
-
-#define KTCP_PREFIXES 1024
 
 /**
  * struct ktcp_net - KTCP in one network namespace
@@ -37,14 +37,19 @@ struct proc_dir_entry;
  * @active: of them, those that carry or will carry a stream
  * @rendezvous: halves that wait for their client
  * @halves: how many
- * @prefix: how many of each client prefix, by hash
- * @prefix_key: of that hash
+ * @half_share: how many of each client prefix
+ * @split_share: how many splits of each client prefix
+ * @prefix_key: of the hash by which prefixes are counted
  * @sweep: looks for halves that wait in vain
  * @tickets: given to other relays
  * @crowded: max_splits was nearly reached, new flows pass unsplit
  * @draining: new flows pass unsplit on request
  * @closing: no new split starts any more
  * @handshakes: connections of relays that have not proved a key yet
+ * @strangers: of them, those from where none was proved lately
+ * @stranger_share: how many of each prefix
+ * @known: addresses from where a key was proved lately
+ * @refused: targets that refused lately, see refusal.c
  * @gate_users: client listeners that need the gate
  * @redirect_users: of them, those whose flows come by REDIRECT
  * @proc_dir: /proc/net/ktcp
@@ -65,7 +70,8 @@ struct ktcp_net {
 	atomic_t active;
 	struct ktcp_rendezvous __percpu *rendezvous;
 	atomic_t halves;
-	atomic_t prefix[KTCP_PREFIXES];
+	struct ktcp_share half_share;
+	struct ktcp_share split_share;
 	siphash_key_t prefix_key;
 	struct delayed_work sweep;
 	struct ktcp_tickets tickets;
@@ -73,6 +79,10 @@ struct ktcp_net {
 	bool draining;
 	bool closing;
 	atomic_t handshakes;
+	atomic_t strangers;
+	struct ktcp_share stranger_share;
+	struct ktcp_recall known;
+	struct ktcp_recall refused;
 	unsigned int gate_users;
 	unsigned int redirect_users;
 	struct proc_dir_entry *proc_dir;

@@ -108,6 +108,32 @@ bool ktcp_peer_exists(struct ktcp_net *ktcp, const union ktcp_addr *addr)
 }
 
 /**
+ * ktcp_peer_is_at() - Has a peer the address, whatever its port?
+ * @ktcp: the namespace
+ * @addr: the address
+ *
+ * Context: any.
+ */
+bool ktcp_peer_is_at(struct ktcp_net *ktcp, const union ktcp_addr *addr)
+{
+	union ktcp_addr with_port = *addr;
+	const struct ktcp_table *table;
+	bool found = false;
+	u32 i;
+
+	rcu_read_lock();
+	table = rcu_dereference(ktcp->peers);
+	for (i = 0; !found && i < ktcp_table_count(table); i++) {
+		const struct ktcp_peer *peer = table->object[i];
+
+		with_port.in.sin_port = ktcp_addr_port(&peer->addr);
+		found = ktcp_addr_equal(&peer->addr, &with_port);
+	}
+	rcu_read_unlock();
+	return found;
+}
+
+/**
  * ktcp_peer_is_up() - May flows be sent over the peer of an address?
  * @ktcp: the namespace
  * @addr: address and port
@@ -126,7 +152,8 @@ bool ktcp_peer_is_up(struct ktcp_net *ktcp, const union ktcp_addr *addr)
 	if (i >= 0) {
 		const struct ktcp_peer *peer = table->object[i];
 
-		up = READ_ONCE(peer->pool->health.state) == KTCP_HEALTH_UP;
+		up = READ_ONCE(peer->pool->health.state) == KTCP_HEALTH_UP &&
+		     ktcp_peer_pool_has_port(peer->pool);
 	}
 	rcu_read_unlock();
 	return up;

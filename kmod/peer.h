@@ -32,6 +32,7 @@ struct ktcp_peer {
 struct ktcp_peer *ktcp_peer_get(struct ktcp_net *ktcp,
 				const union ktcp_addr *addr);
 bool ktcp_peer_exists(struct ktcp_net *ktcp, const union ktcp_addr *addr);
+bool ktcp_peer_is_at(struct ktcp_net *ktcp, const union ktcp_addr *addr);
 bool ktcp_peer_is_up(struct ktcp_net *ktcp, const union ktcp_addr *addr);
 void ktcp_peer_put(struct ktcp_peer *peer);
 void ktcp_peer_kick_all(struct ktcp_net *ktcp);

@@ -24,6 +24,9 @@
 #define BACKOFF_MIN_MS 100
 #define BACKOFF_MAX_MS 10000
 
+/* For so long after a port was missing none is tried for. */
+#define PORTLESS HZ
+
 /* Pause between two rounds of aborting connects. */
 #define ABORT_AGAIN (HZ / 10)
 
@@ -121,6 +124,33 @@ void ktcp_peer_pool_failed(struct ktcp_peer_pool *pool)
 {
 	atomic64_inc(&pool->failures);
 	ktcp_health_doubt(&pool->health);
+}
+
+/**
+ * ktcp_peer_pool_portless() - All ports of this relay towards the peer are used
+ * @pool: the pool
+ *
+ * Most of them wait for what may still be on the way of a connection that has
+ * ended (TIME_WAIT). That says nothing of the peer.
+ *
+ * Context: any.
+ */
+void ktcp_peer_pool_portless(struct ktcp_peer_pool *pool)
+{
+	WRITE_ONCE(pool->portless, jiffies + PORTLESS);
+	net_warn_ratelimited("ktcp: no port is left for a connection to %pISpc\n",
+			     &pool->addr);
+}
+
+/**
+ * ktcp_peer_pool_has_port() - Is there a port for a leg, as far as is known?
+ * @pool: the pool
+ *
+ * Context: any.
+ */
+bool ktcp_peer_pool_has_port(const struct ktcp_peer_pool *pool)
+{
+	return time_after_eq(jiffies, READ_ONCE(pool->portless));
 }
 
 /* False: somebody else was quicker. */
@@ -611,6 +641,7 @@ struct ktcp_peer_pool *ktcp_peer_pool_create(struct ktcp_net *ktcp,
 	spin_lock_init(&pool->lock);
 	ewma_rtt_init(&pool->rtt);
 	ktcp_pass_init(&pool->passes);
+	pool->portless = jiffies;
 	INIT_LIST_HEAD(&pool->busy);
 	INIT_DELAYED_WORK(&pool->refill, pool_refill);
 	ktcp_health_init(&pool->health);

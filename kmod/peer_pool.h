@@ -42,6 +42,7 @@ DECLARE_EWMA(rtt, 4, 8)
  * @retry_at: jiffies before which nothing is tried after a failure
  * @rtt: round-trip time of its connections when they were made, in us
  * @passes: ticket of the peer
+ * @portless: jiffies until which no port is tried for towards the peer
  * @refill: makes and releases connections
  * @health: whether the peer can be used
  * @hits: legs taken from the pool
@@ -69,6 +70,7 @@ struct ktcp_peer_pool {
 	unsigned long retry_at;
 	struct ewma_rtt rtt;
 	struct ktcp_passbook passes;
+	unsigned long portless;
 	struct delayed_work refill;
 	struct ktcp_health health;
 	atomic64_t hits;
@@ -87,6 +89,8 @@ void ktcp_peer_pool_kick(struct ktcp_peer_pool *pool);
 unsigned long ktcp_peer_pool_rtt_us(struct ktcp_peer_pool *pool);
 void ktcp_peer_pool_renew(struct ktcp_peer_pool *pool);
 void ktcp_peer_pool_failed(struct ktcp_peer_pool *pool);
+void ktcp_peer_pool_portless(struct ktcp_peer_pool *pool);
+bool ktcp_peer_pool_has_port(const struct ktcp_peer_pool *pool);
 unsigned long ktcp_peer_pool_jitter(u32 ms);
 struct socket *ktcp_peer_pool_take(struct ktcp_peer_pool *pool,
 				   struct ktcp_pass *pass);

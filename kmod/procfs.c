@@ -98,11 +98,23 @@ static int proc_open(struct inode *inode, struct file *file)
 
 	if (!what)
 		return -ENOENT;
+	if (what->open)
+		return what->open(pde_data(inode), file);
 	/* Its mode does not stop root from opening what has nothing to show. */
 	if (!what->show && (file->f_mode & FMODE_READ))
 		return -EACCES;
 	/* Writers get a seq_file as well: it is what release() expects. */
 	return single_open(file, what->show, pde_data(inode));
+}
+
+static int proc_release(struct inode *inode, struct file *file)
+{
+	const struct ktcp_proc_file *what = file_of(file);
+
+	if (!what->close)
+		return single_release(inode, file);
+	what->close(file);
+	return 0;
 }
 
 static int run_lines(struct ktcp_command *cmd,
@@ -239,7 +251,7 @@ static const struct proc_ops ops = {
 	.proc_read = seq_read,
 	.proc_write = proc_write,
 	.proc_lseek = seq_lseek,
-	.proc_release = single_release,
+	.proc_release = proc_release,
 };
 
 /**

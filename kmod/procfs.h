@@ -8,6 +8,7 @@
 struct ktcp_command;
 struct ktcp_net;
 struct ktcp_table_type;
+struct file;
 struct seq_file;
 
 /**
@@ -15,7 +16,9 @@ struct seq_file;
  * @name: its name
  * @mode: its mode, for root only
  * @module_wide: acts on all namespaces, so only the first may write
- * @show: print it; seq->private is the namespace. NULL: write only
+ * @show: print it; seq->private is the namespace. NULL: write only, or @open
+ * @open: make a seq_file that prints it piece by piece, instead of @show
+ * @close: free what @open made
  * @line: carry out one line on the draft, which may move. NULL: read only
  * @table_type: the draft is a table of this type, and the rest is done here
  * @table_slot: offset of that table in struct ktcp_net
@@ -23,14 +26,16 @@ struct seq_file;
  * @commit: put the draft in force, all of it or nothing, and free it
  * @abandon: free the draft
  *
- * Context of all but @show: process context, may sleep, the namespace's
- * config_lock held. @show: process context, no lock.
+ * Context of @show, @open and @close: process context, no lock. Of all others:
+ * process context, may sleep, the namespace's config_lock held.
  */
 struct ktcp_proc_file {
 	const char *name;
 	umode_t mode;
 	bool module_wide;
 	int (*show)(struct seq_file *seq, void *unused);
+	int (*open)(struct ktcp_net *ktcp, struct file *file);
+	void (*close)(struct file *file);
 	int (*line)(struct ktcp_command *cmd, void **draft);
 	const struct ktcp_table_type *table_type;
 	size_t table_slot;

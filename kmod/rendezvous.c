@@ -10,13 +10,13 @@
 
 #include "rendezvous.h"
 #include "net.h"
+#include "share.h"
 #include "split.h"
 #include "stats.h"
 
 #include <linux/cpumask.h>
 #include <linux/percpu.h>
 #include <linux/random.h>
-#include <linux/siphash.h>
 
 /* A prefix gets this part of early_syn_max. */
 #define PREFIX_SHARE 8
@@ -45,33 +45,18 @@ static struct ktcp_rendezvous *tree_of(struct ktcp_net *ktcp,
 /*
  * A flood of SYNs must neither fill memory nor become a flood of connections
  * to others: the halves of a namespace are bounded, and so is the share of
- * each source prefix, /24 or /56. Prefixes are counted by a keyed hash, so
- * that nobody can choose whose share to use up.
+ * each source prefix.
  */
-static unsigned int prefix_of(struct ktcp_net *ktcp,
-			      const union ktcp_addr *client)
-{
-	u64 prefix;
-
-	if (client->sa.sa_family == AF_INET)
-		prefix = ntohl(client->in.sin_addr.s_addr) >> 8;
-	else
-		prefix = be64_to_cpup((__be64 *)&client->in6.sin6_addr) >> 8;
-	return siphash_1u64(prefix, &ktcp->prefix_key) % KTCP_PREFIXES;
-}
-
 static bool admit(struct ktcp_split *split)
 {
 	struct ktcp_net *ktcp = split->ktcp;
 	int most = READ_ONCE(ktcp->settings.early_syn_max);
 
-	split->prefix = prefix_of(ktcp, &split->flow.client);
 	if (atomic_inc_return(&ktcp->halves) > most)
 		goto leave;
-	if (atomic_inc_return(&ktcp->prefix[split->prefix]) <=
-	    max(most / PREFIX_SHARE, 1))
+	if (ktcp_share_take(&ktcp->half_share, split->prefix,
+			    max(most / PREFIX_SHARE, 1)))
 		return true;
-	atomic_dec(&ktcp->prefix[split->prefix]);
 leave:
 	atomic_dec(&ktcp->halves);
 	ktcp_count(ktcp, KTCP_EARLY_SYN_LIMITED);
@@ -80,7 +65,7 @@ leave:
 
 static void leave(struct ktcp_split *split)
 {
-	atomic_dec(&split->ktcp->prefix[split->prefix]);
+	ktcp_share_give(&split->ktcp->half_share, split->prefix);
 	atomic_dec(&split->ktcp->halves);
 }
 
@@ -143,7 +128,7 @@ void ktcp_rendezvous_exit(struct ktcp_net *ktcp)
 
 /**
  * ktcp_rendezvous_add() - Wait here for the client
- * @split: with its flow; a reference goes over on success
+ * @split: with its flow and prefix; a reference goes over on success
  *
  * Context: any.
  * Return: false where a half of the flow waits already, or too many wait.

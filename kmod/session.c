@@ -9,6 +9,7 @@
 
 #include "session.h"
 #include "command.h"
+#include "dscp.h"
 #include "exit.h"
 #include "forward.h"
 #include "net.h"
@@ -18,18 +19,17 @@
 #include "peer_pool.h"
 #include "proxy.h"
 #include "procfs.h"
+#include "refusal.h"
 #include "rendezvous.h"
 #include "route.h"
 #include "socket.h"
 #include "stats.h"
+#include "stranger.h"
 #include "thread_pool.h"
 #include "trace.h"
 
 #include <linux/seq_file.h>
 #include <linux/slab.h>
-
-/* Connections of strangers that may be in a handshake at one time. */
-#define HANDSHAKES_MAX 1024
 
 static void limit_handshake(struct ktcp_net *ktcp, struct socket *sock)
 {
@@ -53,6 +53,8 @@ static int wait_connected(struct ktcp_split *split, const union ktcp_addr *to,
 		err = ktcp_socket_connect(sock, to, ms);
 	if (err)
 		ktcp_count(ktcp, KTCP_CONNECT_FAILURES);
+	if (err == -EADDRNOTAVAIL)
+		ktcp_count(ktcp, KTCP_PORTS_MISSING);
 	/* An abort just before the connect did not stop it. */
 	return err ?: READ_ONCE(split->dead) ? -ECANCELED : 0;
 }
@@ -81,6 +83,7 @@ static int connect_far(struct ktcp_split *split, const union ktcp_addr *to,
 		ktcp_socket_release(sock);
 		return err;
 	}
+	ktcp_dscp_set(sock, split->dsfield);
 	return ktcp_split_attach(split, KTCP_FAR, sock) ?:
 	       wait_connected(split, to, data, size);
 }
@@ -158,6 +161,7 @@ static int use_pooled(struct ktcp_split *split, struct socket *sock,
 {
 	/* Its window may have shrunk since it was connected. */
 	ktcp_socket_turbo(sock, &split->ktcp->settings);
+	ktcp_dscp_set(sock, split->dsfield);
 	limit_handshake(split->ktcp, sock);
 	return ktcp_split_attach(split, KTCP_FAR, sock) ?:
 	       ktcp_socket_send(sock, opening->open, opening->open_size);
@@ -174,7 +178,9 @@ static int take_peer(struct ktcp_split *split, struct opening *opening)
 	if (sock)
 		return use_pooled(split, sock, opening);
 	err = connect_peer(split, opening);
-	if (err)
+	if (err == -EADDRNOTAVAIL)
+		ktcp_peer_pool_portless(pool);
+	else if (err)
 		ktcp_peer_pool_failed(pool);
 	return err;
 }
@@ -227,7 +233,9 @@ static int open_target(struct ktcp_split *split)
 		return -EACCES;
 	}
 	err = connect_far(split, &split->target, NULL, 0);
-	if (!err && split->flags & KTCP_OPEN_PROXY)
+	if (err)
+		ktcp_refusal_note(split, err);
+	else if (split->flags & KTCP_OPEN_PROXY)
 		err = tell_client(split);
 	return err;
 }
@@ -389,9 +397,10 @@ static void start_client(struct ktcp_net *ktcp, struct socket *near)
 		refuse(near);
 		return;
 	}
-	split->flow = flow;
+	ktcp_split_set_flow(split, &flow);
 	split->state = KTCP_SPLIT_OPENING;
 	split->sock[KTCP_NEAR] = near;
+	split->dsfield = ktcp_dscp_of(near);
 	ktcp_split_count(split);
 	ktcp_watch_add(split, KTCP_NEAR);
 	run_in_thread(split, run_client);
@@ -402,16 +411,26 @@ static int open_next(struct ktcp_split *split)
 {
 	struct socket *near = split->sock[KTCP_NEAR];
 	struct ktcp_net *ktcp = split->ktcp;
+	struct ktcp_flow flow = {};
 	struct ktcp_open open;
 	int err;
 
 	limit_handshake(ktcp, near);
-	err = ktcp_open_recv(ktcp, near, &open) ?: ktcp_socket_hold(near);
+	split->dsfield = ktcp_dscp_of(near);
+	err = ktcp_open_recv(ktcp, near, &open);
+	if (err)
+		return err;
+	if (ktcp_split_is_over(ktcp)) {
+		ktcp_count(ktcp, KTCP_LIMIT_REFUSED);
+		return -EUSERS;
+	}
+	err = ktcp_socket_hold(near);
 	if (err)
 		return err;
 	ktcp_socket_turbo(near, &ktcp->settings);
-	split->flow.client = open.source;
-	split->flow.target = open.target;
+	flow.client = open.source;
+	flow.target = open.target;
+	ktcp_split_set_flow(split, &flow);
 	split->target = open.target;
 	split->flags = open.flags;
 	WRITE_ONCE(split->state, KTCP_SPLIT_OPENING);
@@ -439,7 +458,9 @@ static void run_relay(void *arg)
 	ktcp_socket_turbo(near, &ktcp->settings);
 	limit_handshake(ktcp, near);
 	err = ktcp_handoff_challenge(ktcp, near);
-	atomic_dec(&ktcp->handshakes);
+	ktcp_stranger_leave(ktcp, split->prefix);
+	if (!err)
+		ktcp_stranger_proved(ktcp, near);
 	if (err)
 		finish(split, err);
 	else if (ktcp_socket_has_data(near))
@@ -451,28 +472,28 @@ static void run_relay(void *arg)
 static void start_relay(struct ktcp_net *ktcp, struct socket *near)
 {
 	struct ktcp_split *split;
+	unsigned int prefix;
 
-	/* Strangers may not have a thread when too many of them do. */
-	if (atomic_inc_return(&ktcp->handshakes) > HANDSHAKES_MAX) {
+	if (!ktcp_stranger_admit(ktcp, near, &prefix)) {
 		ktcp_count(ktcp, KTCP_HANDSHAKE_FAILURES);
-		goto leave;
+		refuse(near);
+		return;
 	}
 	split = ktcp_split_create(ktcp, KTCP_ROLE_RELAY, GFP_KERNEL);
-	if (!split)
-		goto leave;
+	if (!split) {
+		ktcp_stranger_leave(ktcp, prefix);
+		refuse(near);
+		return;
+	}
+	split->prefix = prefix;
 	split->sock[KTCP_NEAR] = near;
 	split->relay[KTCP_NEAR] = true;
 	if (!ktcp_thread_pool_run(READ_ONCE(ktcp->settings.thread_pool),
 				  run_relay, split))
 		return;
 	ktcp_count(ktcp, KTCP_THREADS_MISSING);
+	ktcp_stranger_leave(ktcp, prefix);
 	finish(split, -ENOMEM);
-	atomic_dec(&ktcp->handshakes);
-	return;
-
-leave:
-	atomic_dec(&ktcp->handshakes);
-	refuse(near);
 }
 
 /**

@@ -56,6 +56,8 @@ static const struct setting settings[] = {
 	NUMBER(keepalive_s, 50, 0, 32767),
 	NUMBER(idle_timeout_s, 0, 0, 30 * 86400),
 	NUMBER(max_splits, 10000, 1, 1 << 20),
+	NUMBER(prefix_percent, 50, 1, 100),
+	NUMBER(refused_hold_s, 5, 0, 3600),
 	NUMBER(mark_mask, 0x7fffffff, 1, 0x7fffffff),
 };
 
@@ -82,6 +84,8 @@ static int settings_show(struct seq_file *seq, void *unused)
 	struct ktcp_net *ktcp = seq->private;
 	unsigned int i;
 
+	/* No commit in between: all are of one. */
+	mutex_lock(&ktcp->config_lock);
 	for (i = 0; i < ARRAY_SIZE(settings); i++) {
 		const struct setting *setting = &settings[i];
 		u32 value = READ_ONCE(*setting_value(setting, &ktcp->settings));
@@ -92,6 +96,7 @@ static int settings_show(struct seq_file *seq, void *unused)
 		else
 			seq_printf(seq, "%s %u\n", setting->name, value);
 	}
+	mutex_unlock(&ktcp->config_lock);
 	return 0;
 }
 

@@ -37,6 +37,8 @@ enum ktcp_datapath {
  * @idle_timeout_s: a split of which no end acknowledges a byte for so long is
  * closed, 0: never
  * @max_splits: most splits of the namespace
+ * @prefix_percent: of them, what one client prefix may have
+ * @refused_hold_s: for how long flows to a target that refused pass, 0: never
  * @mark_mask: bits of marks that name routes; the others are not ours
  */
 struct ktcp_settings {
@@ -57,6 +59,8 @@ struct ktcp_settings {
 	u32 keepalive_s;
 	u32 idle_timeout_s;
 	u32 max_splits;
+	u32 prefix_percent;
+	u32 refused_hold_s;
 	u32 mark_mask;
 };
 

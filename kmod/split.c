@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The life of a split and the list of them. Who works on a split holds a
- * reference; the last one to go closes the connections. What works on it is
- * in session.c (until both sides are connected) and forward.c (from then on).
+ * The life of a split and the list of them, which splits.c prints. Who works on
+ * a split holds a reference; the last one to go closes the connections. What
+ * works on it is in session.c (until both sides are connected) and forward.c
+ * (from then on).
  */
 
 #include "split.h"
 #include "net.h"
 #include "peer.h"
-#include "procfs.h"
+#include "share.h"
 #include "socket.h"
 #include "stats.h"
 #include "trace.h"
 
-#include <linux/seq_file.h>
 #include <linux/slab.h>
 #include <linux/wait_bit.h>
 #include <net/sock.h>
@@ -65,6 +65,33 @@ struct ktcp_split *ktcp_split_create(struct ktcp_net *ktcp,
 }
 
 /**
+ * ktcp_split_set_flow() - Say whose it is
+ * @split: the split
+ * @flow: the client's flow
+ *
+ * Context: any; before ktcp_split_count().
+ */
+void ktcp_split_set_flow(struct ktcp_split *split,
+			 const struct ktcp_flow *flow)
+{
+	split->flow = *flow;
+	split->prefix = ktcp_share_slot(&split->ktcp->prefix_key,
+					&flow->client);
+}
+
+/**
+ * ktcp_split_is_over() - Has a namespace as many splits as it may have?
+ * @ktcp: the namespace
+ *
+ * Context: any.
+ */
+bool ktcp_split_is_over(const struct ktcp_net *ktcp)
+{
+	return (u32)atomic_read(&ktcp->active) >=
+	       READ_ONCE(ktcp->settings.max_splits);
+}
+
+/**
  * ktcp_split_count() - It is a split from now on, not a waiting connection
  * @split: the split
  *
@@ -73,9 +100,10 @@ struct ktcp_split *ktcp_split_create(struct ktcp_net *ktcp,
 void ktcp_split_count(struct ktcp_split *split)
 {
 	WRITE_ONCE(split->begun, jiffies);
-	/* Pairs with splits_show(): whose it is stands there already. */
+	/* Pairs with splits.c: whose it is stands there already. */
 	smp_store_release(&split->counted, true);
 	atomic_inc(&split->ktcp->active);
+	atomic_inc(&split->ktcp->split_share.count[split->prefix]);
 	ktcp_count(split->ktcp, KTCP_SPLITS_OPENED);
 }
 
@@ -88,6 +116,7 @@ static void split_release(struct kref *ref)
 	if (split->counted) {
 		trace_ktcp_close(split);
 		ktcp_count(ktcp, KTCP_SPLITS_CLOSED);
+		ktcp_share_give(&ktcp->split_share, split->prefix);
 		atomic_dec(&ktcp->active);
 	}
 	spin_lock_bh(&ktcp->splits_lock);
@@ -338,47 +367,3 @@ void ktcp_split_abort_waiting(struct ktcp_net *ktcp, u16 port)
 
 	abort_doomed(ktcp, &doomed);
 }
-
-static void split_print(struct seq_file *seq, const struct ktcp_split *split)
-{
-	static const char *const states[] = {
-		[KTCP_SPLIT_WAITING] = "waiting",
-		[KTCP_SPLIT_OPENING] = "opening",
-		[KTCP_SPLIT_HALF] = "half",
-		[KTCP_SPLIT_FAILED] = "failed",
-		[KTCP_SPLIT_OPEN] = "open",
-		[KTCP_SPLIT_CLOSING] = "closing",
-	};
-
-	/* Written once, by who opens the far side; until then it shows nothing. */
-	union ktcp_addr target = data_race(split->target);
-
-	seq_printf(seq, "%pISpc -> %pISpc mark 0x%x role %s state %s",
-		   &split->flow.client, &target, split->flow.mark,
-		   split->role == KTCP_ROLE_CLIENT ? "client" : "relay",
-		   states[READ_ONCE(split->state)]);
-	seq_printf(seq, " up %llu down %llu age_s %lu\n",
-		   READ_ONCE(split->bytes[KTCP_NEAR]),
-		   READ_ONCE(split->bytes[KTCP_FAR]),
-		   (jiffies - READ_ONCE(split->begun)) / HZ);
-}
-
-static int splits_show(struct seq_file *seq, void *unused)
-{
-	struct ktcp_net *ktcp = seq->private;
-	struct ktcp_split *split;
-
-	spin_lock_bh(&ktcp->splits_lock);
-	list_for_each_entry(split, &ktcp->splits, node)
-		/* Pairs with ktcp_split_count(). */
-		if (smp_load_acquire(&split->counted))
-			split_print(seq, split);
-	spin_unlock_bh(&ktcp->splits_lock);
-	return 0;
-}
-
-const struct ktcp_proc_file ktcp_splits_file = {
-	.name = "splits",
-	.mode = 0400,
-	.show = splits_show,
-};

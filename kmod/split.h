@@ -57,6 +57,7 @@ enum ktcp_split_state {
  * @flow: client, target and mark, as the client's SYN had them
  * @target: where it ends, which is another place in service mode
  * @flags: how the target is connected, KTCP_OPEN_ flags
+ * @dsfield: how the client's first packets were marked, where that is known
  * @state: how far it is
  * @sock: the connections
  * @dead: aborted, takes no connection any more
@@ -74,7 +75,7 @@ enum ktcp_split_state {
  * @active: jiffies when an end was last seen to acknowledge bytes
  * @watch: hears of the ends of the connections
  * @half: in the rendezvous while the client is awaited
- * @prefix: where the client's prefix is counted meanwhile
+ * @prefix: where the client's prefix is counted, and a stranger's before
  * @job: to get a thread
  * @woken: the parked connection was given its thread
  * @data_ready: the parked connection's own callback
@@ -89,6 +90,7 @@ struct ktcp_split {
 	struct ktcp_flow flow;
 	union ktcp_addr target;
 	u8 flags;
+	u8 dsfield;
 	struct mutex lock; /* protects state, sock while it changes, dead */
 	enum ktcp_split_state state;
 	struct socket *sock[KTCP_SIDES];
@@ -116,6 +118,9 @@ struct ktcp_split {
 
 struct ktcp_split *ktcp_split_create(struct ktcp_net *ktcp,
 				     enum ktcp_role role, gfp_t gfp);
+void ktcp_split_set_flow(struct ktcp_split *split,
+			 const struct ktcp_flow *flow);
+bool ktcp_split_is_over(const struct ktcp_net *ktcp);
 void ktcp_split_count(struct ktcp_split *split);
 void ktcp_split_get(struct ktcp_split *split);
 void ktcp_split_put(struct ktcp_split *split);

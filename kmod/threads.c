@@ -8,6 +8,7 @@
  * Context of all: a thread of the split, may sleep.
  */
 
+#include "dscp.h"
 #include "forward.h"
 #include "net.h"
 #include "socket.h"
@@ -60,11 +61,32 @@ static enum ending send(struct ktcp_split *split, enum ktcp_side to,
 	return GOES_ON;
 }
 
+/* Wait for bytes, or the end, of a side. */
+static enum ending wait_bytes(struct ktcp_split *split, enum ktcp_side from)
+{
+	struct sock *sk = split->sock[from]->sk;
+	long timeout = sock_rcvtimeo(sk, false);
+
+	lock_sock(sk);
+	if (!sk->sk_err && !(sk->sk_shutdown & RCV_SHUTDOWN) &&
+	    sk->sk_state != TCP_CLOSE)
+		sk_wait_data(sk, &timeout, NULL);
+	release_sock(sk);
+	return GOES_ON;
+}
+
 static enum ending copy_some(struct ktcp_split *split, enum ktcp_side from,
 			     void *buffer, size_t size)
 {
-	int n = ktcp_socket_recv(split->sock[from], buffer, size);
+	struct socket *source = split->sock[from];
+	int n;
 
+	if (!ktcp_socket_has_data(source))
+		wait_bytes(split, from);
+	if (ktcp_socket_has_data(source))
+		ktcp_dscp_set(split->sock[ktcp_side_other(from)],
+			      ktcp_dscp_of(source));
+	n = ktcp_socket_recv(source, buffer, size);
 	if (n > 0)
 		return send(split, ktcp_side_other(from), buffer, n);
 	if (!n)
@@ -85,20 +107,6 @@ static enum ending copy(struct ktcp_split *split, enum ktcp_side from)
 	while (ending == GOES_ON);
 	kvfree(buffer);
 	return ending;
-}
-
-/* Wait for bytes, or the end, of a side. */
-static enum ending wait_bytes(struct ktcp_split *split, enum ktcp_side from)
-{
-	struct sock *sk = split->sock[from]->sk;
-	long timeout = sock_rcvtimeo(sk, false);
-
-	lock_sock(sk);
-	if (!sk->sk_err && !(sk->sk_shutdown & RCV_SHUTDOWN) &&
-	    sk->sk_state != TCP_CLOSE)
-		sk_wait_data(sk, &timeout, NULL);
-	release_sock(sk);
-	return GOES_ON;
 }
 
 /* Wait until a side has room, for bytes or, without memory, for a moment. */

@@ -11,6 +11,7 @@
 
 #include "transfer.h"
 #include "compat/splice.h"
+#include "dscp.h"
 #include "graft.h"
 
 #include <linux/mm.h>
@@ -180,6 +181,7 @@ static int move(read_descriptor_t *desc, struct sk_buff *skb,
 
 	if (!desc->count)
 		return 0;
+	ktcp_dscp_follow(transfer->sink, skb);
 	gather->copy = !transfer->refer || size < COPY_BELOW ||
 		       size < skb->truesize / 2;
 	gather->copied = gather->copy;

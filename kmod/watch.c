@@ -21,6 +21,7 @@
 #include "compat/timer.h"
 #include "forward.h"
 #include "net.h"
+#include "refusal.h"
 #include "socket.h"
 #include "split.h"
 #include "stats.h"
@@ -78,6 +79,9 @@ static void watch_state_change(struct sock *sk)
 	struct ktcp_watched *end = sk->sk_user_data;
 
 	end->state_change(sk);
+	/* Before the client hears of it, and tries again. */
+	if (end->side == KTCP_FAR)
+		ktcp_refusal_look(end->split);
 	kick(end->split);
 }
 
@@ -118,6 +122,8 @@ void ktcp_watch_add(struct ktcp_split *split, unsigned int side)
 	sk->sk_error_report = watch_error_report;
 	write_unlock_bh(&sk->sk_callback_lock);
 	ended = sk->sk_state == TCP_CLOSE;
+	if (ended && side == KTCP_FAR)
+		ktcp_refusal_look(split);
 	release_sock(sk);
 	if (ended)
 		kick(split);

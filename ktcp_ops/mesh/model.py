@@ -111,6 +111,8 @@ class Settings(Frozen):
     keepalive_s: Annotated[int | None, Whole(0, 32767)] = None
     idle_timeout_s: Annotated[int | None, Whole(0, 30 * 86400)] = None
     max_splits: Annotated[int | None, Whole(1, 1 << 20)] = None
+    prefix_percent: Annotated[int | None, Whole(1, 100)] = None
+    refused_hold_s: Annotated[int | None, Whole(0, 3600)] = None
     mark_mask: Annotated[int | None, Whole(1, 0x7FFFFFFF)] = None
 
 

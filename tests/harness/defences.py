@@ -38,6 +38,13 @@ DEFENCES = (
         tests="test_no_route or test_peer_of_the_route_removed",
     ),
     Defence(
+        name="targets that refused are passed by",
+        file="gate.c",
+        line="if (ktcp_refusal_awaits(ktcp, &flow)) {",
+        without="if (ktcp_refusal_awaits(ktcp, &flow) && false) {",
+        tests="test_next_attempt_is_refused_by_the_target",
+    ),
+    Defence(
         name="a backup takes over",
         file="session.c",
         line="path = choose(split, route);",
@@ -80,6 +87,27 @@ DEFENCES = (
         line="if (is_crowded(ktcp)) {",
         without="if (is_crowded(ktcp) && false) {",
         tests="test_more_flows_than_max_splits",
+    ),
+    Defence(
+        name="splits have a limit at the exit",
+        file="session.c",
+        line="if (ktcp_split_is_over(ktcp)) {",
+        without="if (ktcp_split_is_over(ktcp) && false) {",
+        tests="test_full_exit_refuses",
+    ),
+    Defence(
+        name="a prefix has a share of the splits",
+        file="gate.c",
+        line="return used && used * 100 >= most * percent;",
+        without="return used && used * 100 >= most * percent && false;",
+        tests="test_prefix_has_its_share",
+    ),
+    Defence(
+        name="strangers leave room for peers",
+        file="stranger.c",
+        line="return NO_PREFIX;\n\treturn",
+        without="return NO_PREFIX;\n\tif (true)\n\t\treturn NO_PREFIX;\n\treturn",
+        tests="test_strangers_leave_room_for_peers",
     ),
     Defence(
         name="a full relay waits for 95 percent",
@@ -175,7 +203,7 @@ DEFENCES = (
     ),
     Defence(
         name="strangers have a limit",
-        file="session.c",
+        file="stranger.c",
         line="if (atomic_inc_return(&ktcp->handshakes) > HANDSHAKES_MAX) {",
         without="if (!atomic_inc_return(&ktcp->handshakes)) {",
         tests="test_no_more_strangers_than_the_limit_have_a_thread",

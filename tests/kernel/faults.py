@@ -53,8 +53,12 @@ def failing_once(number: int) -> Iterator[list[bool]]:
 
 
 @contextmanager
-def failing(percent: int) -> Iterator[None]:
-    """Let so many of the allocations fail that the module makes.
+def failing(percent: int, depth: int = DEPTH) -> Iterator[None]:
+    """Let so many of the allocations fail that the module makes, or has others make.
+
+    Args:
+        percent: How many.
+        depth: How many frames there may be between the injection and the module.
 
     Source: Documentation/fault-injection/fault-injection.rst.
     """
@@ -63,7 +67,7 @@ def failing(percent: int) -> Iterator[None]:
     knob("task-filter", "N")
     knob("verbose", 0)
     knob("interval", 1)
-    knob("stacktrace-depth", DEPTH)
+    knob("stacktrace-depth", depth)
     knob("require-start", hex(start))
     knob("require-end", hex(end))
     knob("times", MOST)

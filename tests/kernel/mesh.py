@@ -107,8 +107,8 @@ class Mesh:
         self.rc.write("keys", f"add 1 {KEY}")
         self.rs.write("keys", f"add 1 {KEY}")
         self.rs.write("listeners", f"add relay {RELAY_PORT}")
-        # Tests bring peers down and want them back at once.
-        self.rc.write("settings", "peer_hold_ms 0")
+        # Tests bring peers and targets down and want them back at once.
+        self.rc.write("settings", "peer_hold_ms 0", "refused_hold_s 0")
         self.rc.write(
             "peers", *(f"add {f.at(f.rs, RELAY_PORT)} low 1 high 4 key 1" for f in FAMILIES)
         )

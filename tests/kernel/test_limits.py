@@ -2,10 +2,11 @@
 """What KTCP does not take is routed: limits, draining, nothing configured."""
 
 import socket
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 
 from tests.kernel.mesh import CLIENT_PORT, RELAY_PORT, Mesh, mark
-from tests.kernel.topology import Family
+from tests.kernel.topology import V4, Family
 from tests.kernel.traffic import (
     Payload,
     connect,
@@ -43,7 +44,7 @@ def test_draining_routes_new_flows_and_keeps_old_ones(mesh: Mesh, family: Family
 
 
 def test_more_flows_than_max_splits(mesh: Mesh, family: Family) -> None:
-    mesh.rc.write("settings", "max_splits 3")
+    mesh.rc.write("settings", "max_splits 3", "prefix_percent 100")
     passed = mesh.rc.stat("limit_passed_total")
     with serving(mesh.s, family, echo) as at, ExitStack() as stack:
         for number in range(5):
@@ -61,7 +62,7 @@ def test_more_flows_than_max_splits(mesh: Mesh, family: Family) -> None:
 def test_full_relay_takes_flows_again_below_95_percent(mesh: Mesh, family: Family) -> None:
     """Not at once: at the limit itself each flow would be split or routed by chance."""
     most = 40
-    mesh.rc.write("settings", f"max_splits {most}")
+    mesh.rc.write("settings", f"max_splits {most}", "prefix_percent 100")
     with serving(mesh.s, family, echo) as at, ExitStack() as stack:
 
         def begin() -> str:
@@ -82,6 +83,43 @@ def test_full_relay_takes_flows_again_below_95_percent(mesh: Mesh, family: Famil
         assert begin() == family.client
         end(most * 95 // 100)
         assert begin() == family.rs_inside
+
+
+def test_prefix_has_its_share(mesh: Mesh, family: Family) -> None:
+    """Its clients beyond that are routed; those of another prefix are split."""
+    mesh.rc.write("settings", "max_splits 10", "prefix_percent 30")
+    passed = mesh.rc.stat("prefix_passed_total")
+    with serving(mesh.s, family, echo) as at, ExitStack() as stack:
+        for number in range(5):
+            sock = stack.enter_context(connect(mesh.c, family, at.address, at.port))
+            send(sock, Payload(1))
+            receive(sock, Payload(1))
+            assert at.peers[-1] == (family.rs_inside if number < 3 else family.client)
+        assert mesh.rc.stat("prefix_passed_total") == passed + 2
+        with elsewhere(mesh, family) as address, mesh.c.socket(family.number) as sock:
+            sock.bind((address, 0))
+            sock.connect((at.address, at.port))
+            send(sock, Payload(1))
+            receive(sock, Payload(1))
+            assert at.peers[-1] == family.rs_inside
+        stack.close()
+        mesh.wait_idle()
+        assert fetch(mesh.c, family, at) == family.rs_inside
+
+
+@contextmanager
+def elsewhere(mesh: Mesh, family: Family) -> Iterator[str]:
+    """An address of the client in another prefix, to which rc knows the way."""
+    address = "192.0.2.77" if family is V4 else "2001:db8:77::77"
+    longest = 32 if family is V4 else 128
+    nodad = [] if family is V4 else ["nodad"]
+    mesh.c.run(["ip", "addr", "add", f"{address}/{longest}", "dev", "to-rc", *nodad])
+    mesh.rc.run(["ip", "route", "add", f"{address}/{longest}", "via", family.client])
+    try:
+        yield address
+    finally:
+        mesh.rc.run(["ip", "route", "del", f"{address}/{longest}"])
+        mesh.c.run(["ip", "addr", "del", f"{address}/{longest}", "dev", "to-rc"])
 
 
 def test_no_listener(mesh: Mesh, family: Family) -> None:

@@ -62,6 +62,18 @@ def test_traffic(mesh: Mesh, family: Family, percent: int) -> None:
         until(lambda: is_split(mesh, family, at), "nobody is split afterwards")
 
 
+def test_listener_goes_on(mesh: Mesh, family: Family) -> None:
+    """A connection that could not be accepted is, once there is memory, with no other coming."""
+    with serving(mesh.s, family, echo) as at:
+        # The socket of an accepted connection is made far from the module.
+        with failing(100, depth=16):
+            sock = connect(mesh.c, family, at.address, at.port)
+            until(failed, "nothing failed")
+        with sock:
+            send(sock, Payload(100))
+            receive(sock, Payload(100))
+
+
 def state(host: Namespace, file: str) -> list[str]:
     """What a file says, of what it was told."""
     return [] if file == "keys" else host.lines(file)

@@ -16,11 +16,22 @@ from tests.kernel import wire
 from tests.kernel.mesh import OTHER_KEY, RELAY_PORT, Mesh
 from tests.kernel.namespace import Namespace
 from tests.kernel.topology import V4, V6, Family
-from tests.kernel.traffic import Payload, Server, connect, echo, receive, reset, send, serving
+from tests.kernel.traffic import (
+    Payload,
+    Server,
+    connect,
+    echo,
+    is_refused,
+    receive,
+    reset,
+    send,
+    serving,
+)
 from tests.kernel.wait import until
 
-# Of kmod/session.c.
+# Of kmod/stranger.c.
 HANDSHAKES_MAX = 1024
+PREFIX_MAX = HANDSHAKES_MAX // 2
 # Threads for what else there is to do.
 FEW = 8
 
@@ -481,19 +492,68 @@ def test_crowd_of_strangers_does_not_lock_peers_out(mesh: Mesh, family: Family) 
 def test_no_more_strangers_than_the_limit_have_a_thread(mesh: Mesh) -> None:
     mesh.rs.write("settings", "handshake_timeout_ms 60000")
     failures = mesh.rs.stat("handshake_failures_total")
-    crowd = HANDSHAKES_MAX + 50
-    most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(most[0], 2 * crowd), most[1]))
-    with ExitStack() as stack:
-        stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, most)
-        for _ in range(crowd):
-            with contextlib.suppress(ConnectionResetError):
-                stack.enter_context(dial(mesh, V4))
+    # From where a key was proved: all that there are may be theirs.
+    with crowd_from(mesh.rc, HANDSHAKES_MAX + 50):
         until(
             lambda: mesh.rs.stat("handshake_failures_total") - failures >= 50, "nobody is refused"
         )
         assert int(mesh.rs.comments("thread_pool")["busy"]) <= HANDSHAKES_MAX + FEW
     mesh.wait_idle()
+
+
+@contextmanager
+def crowd_from(host: Namespace, count: int) -> Iterator[None]:
+    """So many connections to the relay port of rs, none of which says a word."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(most[0], 2 * count), most[1]))
+    with ExitStack() as stack:
+        stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, most)
+        for _ in range(count):
+            with contextlib.suppress(ConnectionResetError):
+                stack.enter_context(connect(host, V4, V4.rs, RELAY_PORT))
+        yield
+
+
+def test_strangers_leave_room_for_peers(mesh: Mesh) -> None:
+    """However many strangers are in a handshake, a leg that has to make one gets through."""
+    for relay in mesh.relays:
+        relay.write("settings", "handshake_timeout_ms 60000")
+    mesh.rc.write("settings", "conn_pool off", "early_syn off")
+    failures = mesh.rs.stat("handshake_failures_total")
+    with crowd_from(mesh.c, HANDSHAKES_MAX + 50):
+        until(
+            lambda: (
+                mesh.rs.stat("handshake_failures_total") - failures
+                >= HANDSHAKES_MAX + 50 - PREFIX_MAX
+            ),
+            "a prefix has more than its share",
+        )
+        assert int(mesh.rs.comments("thread_pool")["busy"]) <= PREFIX_MAX + FEW
+        for _ in range(3):
+            assert reaches(mesh, V4)
+    mesh.wait_idle()
+
+
+def test_full_exit_refuses(mesh: Mesh, family: Family) -> None:
+    """The limit holds for streams of other relays, and who was there before goes on."""
+    mesh.rs.write("settings", "max_splits 2")
+    refused = mesh.rs.stat("limit_refused_total")
+    with serving(mesh.s, family, echo) as at, ExitStack() as stack:
+        socks = [
+            stack.enter_context(connect(mesh.c, family, at.address, at.port)) for _ in range(2)
+        ]
+        for sock in socks:
+            send(sock, Payload(1))
+            receive(sock, Payload(1))
+        assert is_refused(mesh.c, family, at.address, at.port)
+        assert mesh.rs.stat("limit_refused_total") == refused + 1
+        assert len(mesh.rs.splits()) == 2
+        for sock in socks:
+            send(sock, Payload(1000))
+            receive(sock, Payload(1000))
+        socks.pop().close()
+        until(lambda: len(mesh.rs.splits()) == 1, "the split does not end")
+        assert reaches(mesh, family)
 
 
 def reaches(mesh: Mesh, family: Family) -> bool:
