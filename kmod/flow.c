@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The flow behind an accepted connection, from conntrack: the only one who
- * knows it after REDIRECT, and who has its mark after TPROXY.
+ * The flow behind an accepted connection. What the capture took tells by itself.
+ * Else conntrack is asked, the only one who knows it after REDIRECT, and who has
+ * its mark after TPROXY.
  */
 
 #include "flow.h"
@@ -13,6 +14,7 @@
 #include <net/netfilter/nf_conntrack_core.h>
 #include <net/netfilter/nf_conntrack_zones.h>
 #include <net/sock.h>
+#include <net/tcp.h>
 
 static void set_ip(union nf_inet_addr *to, const union ktcp_addr *from)
 {
@@ -100,10 +102,52 @@ static bool was_steered(const struct nf_conn *ct, const struct ktcp_flow *flow)
 	       !ktcp_addr_is_local(nf_ct_net(ct), &flow->target);
 }
 
+/* The flow as conntrack knows it. */
+static int flow_tracked(struct ktcp_net *ktcp, const union ktcp_addr *local,
+			const union ktcp_addr *remote, struct ktcp_flow *flow)
+{
+	u32 mask = READ_ONCE(ktcp->settings.mark_mask);
+	struct nf_conntrack_tuple_hash *hash;
+	struct nf_conntrack_tuple tuple;
+	struct nf_conn *ct;
+	int err;
+
+	reply_tuple(local, remote, &tuple);
+	hash = nf_conntrack_find_get(ktcp->net, &nf_ct_zone_dflt, &tuple);
+	if (!hash)
+		return -ENOENT;
+	ct = nf_ct_tuplehash_to_ctrack(hash);
+	ktcp_flow_original(ct, mask, flow);
+	/* Others may save the mark of a later packet there: no KTCP_MARK_TAKEN. */
+	err = flow->mark && was_steered(ct, flow) ? 0 : -ENOENT;
+	nf_ct_put(ct);
+	return err;
+}
+
+/*
+ * The capture's mark says for as long as the socket lives that its packets
+ * belong here. The route's beside it is needed once.
+ */
+static int flow_captured(const struct ktcp_net *ktcp, struct sock *sk,
+			 const union ktcp_addr *local,
+			 const union ktcp_addr *remote, struct ktcp_flow *flow)
+{
+	u32 mark = READ_ONCE(sk->sk_mark);
+
+	if (!(mark & KTCP_MARK_TAKEN) || !inet_sk_transparent(sk))
+		return -ENOENT;
+	WRITE_ONCE(sk->sk_mark, KTCP_MARK_TAKEN);
+	flow->client = *remote;
+	flow->target = *local;
+	flow->mark = mark & READ_ONCE(ktcp->settings.mark_mask);
+	return 0;
+}
+
 /**
  * ktcp_flow_of() - Find the flow of an accepted connection
  * @sock: the connection
- * @flow: set on success
+ * @flow: set on success, without a mark where the rules that set it were taken
+ * away after the SYN, and for a stranger of the capture's listener
  *
  * Context: may sleep.
  * Return: 0, -ENOENT for a connection that the gate did not send here, or
@@ -111,29 +155,14 @@ static bool was_steered(const struct nf_conn *ct, const struct ktcp_flow *flow)
  */
 int ktcp_flow_of(struct socket *sock, struct ktcp_flow *flow)
 {
-	struct nf_conntrack_tuple_hash *hash;
-	struct nf_conntrack_tuple tuple;
+	struct ktcp_net *ktcp = ktcp_net_of(sock_net(sock->sk));
 	union ktcp_addr local, remote;
-	struct ktcp_net *ktcp;
-	struct nf_conn *ct;
-	u32 mask;
 	int err;
 
 	err = ktcp_socket_local(sock, &local) ?:
 	      ktcp_socket_remote(sock, &remote);
 	if (err)
 		return err;
-	reply_tuple(&local, &remote, &tuple);
-	hash = nf_conntrack_find_get(sock_net(sock->sk), &nf_ct_zone_dflt,
-				     &tuple);
-	if (!hash)
-		return -ENOENT;
-	ct = nf_ct_tuplehash_to_ctrack(hash);
-	ktcp = ktcp_net_of(sock_net(sock->sk));
-	mask = READ_ONCE(ktcp->settings.mark_mask);
-	ktcp_flow_original(ct, mask, flow);
-	/* Others may save the mark of a later packet there: no KTCP_MARK_TAKEN. */
-	err = flow->mark && was_steered(ct, flow) ? 0 : -ENOENT;
-	nf_ct_put(ct);
-	return err;
+	err = flow_captured(ktcp, sock->sk, &local, &remote, flow);
+	return err ? flow_tracked(ktcp, &local, &remote, flow) : 0;
 }

@@ -84,7 +84,7 @@ static bool can_redirect_v6(const struct net_device *dev)
 
 /* Whether what comes by the interface would reach the listener. */
 static bool interface_is_fit(struct ktcp_net *ktcp,
-			     const struct nf_hook_state *state)
+			     const struct nf_hook_state *state, bool nat)
 {
 	const struct net_device *dev = state->in;
 
@@ -94,7 +94,7 @@ static bool interface_is_fit(struct ktcp_net *ktcp,
 	/* In a VRF the listener does not listen, and has no way on. */
 	if (netif_is_l3_master(dev) || netif_is_l3_slave(dev))
 		return false;
-	if (!READ_ONCE(ktcp->redirect_users))
+	if (!nat || !READ_ONCE(ktcp->redirect_users))
 		return true;
 	return state->pf == NFPROTO_IPV4 ? can_redirect_v4(dev) :
 					   can_redirect_v6(dev);
@@ -159,8 +159,15 @@ static bool route_is_usable(struct ktcp_net *ktcp, u32 mark)
 	return usable;
 }
 
-/* Offset of the TCP header, negative for what is no whole TCP packet. */
-static int tcp_offset(const struct sk_buff *skb, u8 family)
+/**
+ * ktcp_gate_tcp_offset() - Where a packet's TCP header begins
+ * @skb: with its network header
+ * @family: NFPROTO_IPV4 or NFPROTO_IPV6
+ *
+ * Context: any.
+ * Return: negative for what is no whole TCP packet.
+ */
+int ktcp_gate_tcp_offset(const struct sk_buff *skb, u8 family)
 {
 	unsigned int offset = 0;
 	unsigned short fragment = 0;
@@ -178,38 +185,55 @@ static int tcp_offset(const struct sk_buff *skb, u8 family)
 	return offset;
 }
 
-/* The TCP header, in @room where it is not linear; NULL where there is none. */
-static const struct tcphdr *tcp_header(const struct sk_buff *skb, u8 family,
-				       struct tcphdr *room)
+/**
+ * ktcp_gate_tcp() - The TCP header of a packet
+ * @skb: with its network header
+ * @family: NFPROTO_IPV4 or NFPROTO_IPV6
+ * @room: for a header that is not linear
+ *
+ * Context: any.
+ * Return: NULL where there is none, or not all of it.
+ */
+const struct tcphdr *ktcp_gate_tcp(const struct sk_buff *skb, u8 family,
+				   struct tcphdr *room)
 {
-	int offset = tcp_offset(skb, family);
+	int offset = ktcp_gate_tcp_offset(skb, family);
 
 	if (offset < 0)
 		return NULL;
 	return skb_header_pointer(skb, offset, sizeof(*room), room);
 }
 
+/**
+ * ktcp_gate_is_syn() - Does a connection begin with this packet?
+ * @tcp: its TCP header
+ */
+bool ktcp_gate_is_syn(const struct tcphdr *tcp)
+{
+	return tcp->syn && !tcp->ack && !tcp->rst && !tcp->fin;
+}
+
 static bool is_first_syn(const struct sk_buff *skb, u8 family)
 {
 	struct tcphdr room;
-	const struct tcphdr *tcp = tcp_header(skb, family, &room);
+	const struct tcphdr *tcp = ktcp_gate_tcp(skb, family, &room);
 
-	return tcp && tcp->syn && !tcp->ack && !tcp->rst && !tcp->fin;
+	return tcp && ktcp_gate_is_syn(tcp);
 }
 
 /* What a split could not honour, or would break, passes unsplit. */
 static bool flow_is_fit(struct ktcp_net *ktcp, const struct sk_buff *skb,
 			const struct nf_conn *ct,
-			const struct nf_hook_state *state)
+			const struct nf_hook_state *state, bool nat)
 {
-	int offset = tcp_offset(skb, state->pf);
+	int offset = ktcp_gate_tcp_offset(skb, state->pf);
 	const struct tcphdr *tcp;
 	struct tcphdr room;
 
 	/* The same addresses may be another network's there. */
-	if (nf_ct_zone(ct)->id != NF_CT_DEFAULT_ZONE_ID ||
+	if ((ct && nf_ct_zone(ct)->id != NF_CT_DEFAULT_ZONE_ID) ||
 	    !network_header_is_fit(skb, state->pf) ||
-	    !interface_is_fit(ktcp, state))
+	    !interface_is_fit(ktcp, state, nat))
 		return false;
 	tcp = skb_header_pointer(skb, offset, sizeof(room), &room);
 	return tcp && options_are_fit(skb, offset, tcp);
@@ -230,19 +254,28 @@ static bool is_greedy(struct ktcp_net *ktcp, const struct ktcp_flow *flow)
 	return used && used * 100 >= most * percent;
 }
 
-static bool gate_admits(struct ktcp_net *ktcp, u32 mark,
-			const struct sk_buff *skb, const struct nf_conn *ct,
-			const struct nf_hook_state *state)
+/**
+ * ktcp_gate_admits() - Can a flow be split now? Counts why not
+ * @ktcp: the namespace
+ * @flow: the flow, with the mark of its route, which may not exist
+ * @skb: its first SYN
+ * @ct: its conntrack entry, or the template for one, NULL for none
+ * @state: of the hook
+ * @nat: it would come by a NAT rule, not by its socket
+ *
+ * Context: softirq.
+ */
+bool ktcp_gate_admits(struct ktcp_net *ktcp, const struct ktcp_flow *flow,
+		      const struct sk_buff *skb, const struct nf_conn *ct,
+		      const struct nf_hook_state *state, bool nat)
 {
-	struct ktcp_flow flow;
-
-	if (!ktcp_route_exists(ktcp, mark))
+	if (!ktcp_route_exists(ktcp, flow->mark))
 		return false;
-	if (!flow_is_fit(ktcp, skb, ct, state)) {
+	if (!flow_is_fit(ktcp, skb, ct, state, nat)) {
 		ktcp_count(ktcp, KTCP_UNFIT_PASSED);
 		return false;
 	}
-	if (!route_is_usable(ktcp, mark))
+	if (!route_is_usable(ktcp, flow->mark))
 		return false;
 	if (READ_ONCE(ktcp->draining)) {
 		ktcp_count(ktcp, KTCP_DRAIN_PASSED);
@@ -252,12 +285,11 @@ static bool gate_admits(struct ktcp_net *ktcp, u32 mark,
 		ktcp_count(ktcp, KTCP_LIMIT_PASSED);
 		return false;
 	}
-	ktcp_flow_original(ct, 0, &flow);
-	if (is_greedy(ktcp, &flow)) {
+	if (is_greedy(ktcp, flow)) {
 		ktcp_count(ktcp, KTCP_PREFIX_PASSED);
 		return false;
 	}
-	if (ktcp_refusal_awaits(ktcp, &flow)) {
+	if (ktcp_refusal_awaits(ktcp, flow)) {
 		ktcp_count(ktcp, KTCP_REFUSED_PASSED);
 		return false;
 	}
@@ -265,19 +297,17 @@ static bool gate_admits(struct ktcp_net *ktcp, u32 mark,
 }
 
 static void take(struct ktcp_net *ktcp, struct sk_buff *skb,
-		 const struct nf_conn *ct, u32 mask)
+		 const struct ktcp_flow *flow)
 {
-	struct ktcp_flow flow;
-
-	ktcp_flow_original(ct, mask, &flow);
 	skb->mark |= KTCP_MARK_TAKEN;
-	ktcp_early_syn_start(ktcp, &flow);
+	ktcp_early_syn_start(ktcp, flow);
 }
 
 static unsigned int gate_hook(void *priv, struct sk_buff *skb,
 			      const struct nf_hook_state *state)
 {
 	enum ip_conntrack_info info;
+	struct ktcp_flow flow;
 	struct ktcp_net *ktcp;
 	struct nf_conn *ct;
 	u32 mark, mask;
@@ -291,16 +321,18 @@ static unsigned int gate_hook(void *priv, struct sk_buff *skb,
 	ktcp = ktcp_net_of(state->net);
 	mask = READ_ONCE(ktcp->settings.mark_mask);
 	mark = skb->mark & mask;
+	if (!mark)
+		return NF_ACCEPT;
+	ktcp_flow_original(ct, mask, &flow);
+	flow.mark = mark;
 	if (nf_ct_is_confirmed(ct)) {
 		/* Sent again: what was decided at its first SYN holds. */
-		if (mark && ktcp_flow_is_taken(ct, mark, mask))
-			take(ktcp, skb, ct, mask);
-		return NF_ACCEPT;
-	}
-	if (mark && gate_admits(ktcp, mark, skb, ct, state)) {
+		if (ktcp_flow_is_taken(ct, mark, mask))
+			take(ktcp, skb, &flow);
+	} else if (ktcp_gate_admits(ktcp, &flow, skb, ct, state, true)) {
 		/* accept() finds the route by this, see ktcp_flow_of(). */
 		ktcp_flow_take(ct, mark, mask);
-		take(ktcp, skb, ct, mask);
+		take(ktcp, skb, &flow);
 	}
 	return NF_ACCEPT;
 }
@@ -317,7 +349,7 @@ static unsigned int edemux_hook(void *priv, struct sk_buff *skb,
 	if (!skb->sk)
 		return NF_ACCEPT;
 	ct = nf_ct_get(skb, &info);
-	tcp = ct ? tcp_header(skb, state->pf, &room) : NULL;
+	tcp = ct ? ktcp_gate_tcp(skb, state->pf, &room) : NULL;
 	if (tcp)
 		ktcp_compat_edemux_undo(skb, tcp, ct);
 	return NF_ACCEPT;

@@ -6,10 +6,12 @@
  */
 
 #include "listener.h"
+#include "capture.h"
 #include "command.h"
 #include "gate.h"
 #include "net.h"
 #include "procfs.h"
+#include "route.h"
 #include "session.h"
 #include "socket.h"
 #include "split.h"
@@ -31,6 +33,18 @@
 static const sa_family_t families[] = { AF_INET, AF_INET6 };
 
 /**
+ * enum way - How flows come to a client listener
+ * @REDIRECT: by a NAT rule
+ * @TPROXY: by a rule that gives them to it as they are
+ * @UNTRACKED: by the capture, without a rule and without conntrack
+ */
+enum way {
+	REDIRECT,
+	TPROXY,
+	UNTRACKED,
+};
+
+/**
  * struct port - The listening socket of one family
  * @listener: it belongs to
  * @sock: the socket, NULL where the host does not have the family
@@ -50,7 +64,7 @@ struct port {
  * @ktcp: its namespace
  * @role: what its connections are
  * @number: of the port
- * @tproxy: flows come by TPROXY instead of REDIRECT
+ * @way: how flows come to it
  * @gated: holds the gate open
  * @port: one for each of families[]
  */
@@ -59,7 +73,7 @@ struct ktcp_listener {
 	struct ktcp_net *ktcp;
 	enum ktcp_role role;
 	u16 number;
-	bool tproxy;
+	enum way way;
 	bool gated;
 	struct port port[ARRAY_SIZE(families)];
 };
@@ -69,6 +83,12 @@ static struct workqueue_struct *accept_queue;
 static const char *const role_names[] = {
 	[KTCP_ROLE_CLIENT] = "client",
 	[KTCP_ROLE_RELAY] = "relay",
+};
+
+static const char *const way_words[] = {
+	[REDIRECT] = "",
+	[TPROXY] = "tproxy",
+	[UNTRACKED] = "untracked",
 };
 
 static void port_data_ready(struct sock *sk)
@@ -127,7 +147,11 @@ static int port_prepare(struct port *port)
 	 * Not for all: what is transparent is spared by NAT's repair of early
 	 * demux, which REDIRECT of one source port to many servers needs.
 	 */
-	return port->listener->tproxy ? ktcp_socket_transparent(port->sock) : 0;
+	if (port->listener->way == REDIRECT)
+		return 0;
+	if (port->listener->way == UNTRACKED)
+		ktcp_socket_mark(port->sock, KTCP_MARK_TAKEN);
+	return ktcp_socket_transparent(port->sock);
 }
 
 /* Connections between relays inherit their buffers from the listener. */
@@ -186,13 +210,26 @@ static void port_close(struct port *port)
 	port->sock = NULL;
 }
 
+static int flows_open(struct ktcp_listener *listener)
+{
+	if (listener->way == UNTRACKED)
+		return ktcp_capture_open(listener->ktcp);
+	return ktcp_gate_open(listener->ktcp, listener->way == REDIRECT);
+}
+
+static void flows_close(struct ktcp_listener *listener)
+{
+	if (listener->way != UNTRACKED)
+		ktcp_gate_close(listener->ktcp, listener->way == REDIRECT);
+}
+
 static void listener_close(struct ktcp_listener *listener)
 {
 	unsigned int i;
 
 	/* First no flow is sent here any more, then the ports go. */
 	if (listener->gated)
-		ktcp_gate_close(listener->ktcp, !listener->tproxy);
+		flows_close(listener);
 	listener->gated = false;
 	for (i = 0; i < ARRAY_SIZE(families); i++)
 		port_close(&listener->port[i]);
@@ -238,7 +275,7 @@ static int listener_open(struct ktcp_listener *listener)
 			err = 0;
 	}
 	if (!err && listener->role == KTCP_ROLE_CLIENT) {
-		err = ktcp_gate_open(listener->ktcp, !listener->tproxy);
+		err = flows_open(listener);
 		listener->gated = !err;
 	}
 	return err;
@@ -276,7 +313,7 @@ static struct ktcp_table *table_of(struct ktcp_net *ktcp)
 /* One that the same write takes away before it adds it listens on. */
 static struct ktcp_listener *listener_in_force(struct ktcp_net *ktcp,
 					       enum ktcp_role role, u16 number,
-					       bool tproxy)
+					       enum way way)
 {
 	const struct ktcp_table *table = table_of(ktcp);
 	int place = listener_find(table, number);
@@ -285,12 +322,11 @@ static struct ktcp_listener *listener_in_force(struct ktcp_net *ktcp,
 	if (place < 0)
 		return NULL;
 	listener = table->object[place];
-	return listener->role == role && listener->tproxy == tproxy ? listener :
-								      NULL;
+	return listener->role == role && listener->way == way ? listener : NULL;
 }
 
 static int listener_add(struct ktcp_command *cmd, struct ktcp_table **draft,
-			enum ktcp_role role, u16 number, bool tproxy)
+			enum ktcp_role role, u16 number, enum way way)
 {
 	struct ktcp_listener *listener;
 	int err;
@@ -298,7 +334,7 @@ static int listener_add(struct ktcp_command *cmd, struct ktcp_table **draft,
 	if (listener_find(*draft, number) >= 0)
 		return ktcp_command_fail(cmd, cmd->word[2], -EEXIST,
 					 "this port has a listener already");
-	listener = listener_in_force(cmd->ktcp, role, number, tproxy);
+	listener = listener_in_force(cmd->ktcp, role, number, way);
 	if (listener) {
 		listener_table_get(listener);
 		return ktcp_table_insert(draft, (*draft)->count, listener);
@@ -310,7 +346,7 @@ static int listener_add(struct ktcp_command *cmd, struct ktcp_table **draft,
 	listener->ktcp = cmd->ktcp;
 	listener->role = role;
 	listener->number = number;
-	listener->tproxy = tproxy;
+	listener->way = way;
 	err = listener_open(listener);
 	if (err) {
 		listener_table_put(listener);
@@ -336,11 +372,20 @@ static int listener_del(struct ktcp_command *cmd, struct ktcp_table *draft,
 				 "no such listener");
 }
 
+static enum way accept_way(struct ktcp_command *cmd)
+{
+	if (ktcp_command_accept(cmd, way_words[TPROXY]))
+		return TPROXY;
+	if (ktcp_command_accept(cmd, way_words[UNTRACKED]))
+		return UNTRACKED;
+	return REDIRECT;
+}
+
 static int listeners_line(struct ktcp_command *cmd, void **draft)
 {
 	static const char *const verbs[] = { "add", "del" };
 	int verb = ktcp_command_choice(cmd, verbs, ARRAY_SIZE(verbs));
-	bool tproxy = false;
+	enum way way = REDIRECT;
 	int role, err;
 	u32 number;
 
@@ -351,13 +396,13 @@ static int listeners_line(struct ktcp_command *cmd, void **draft)
 		return role;
 	err = ktcp_command_u32(cmd, "the port", 1, U16_MAX, &number);
 	if (!err && verb == 0 && role == KTCP_ROLE_CLIENT)
-		tproxy = ktcp_command_accept(cmd, "tproxy");
+		way = accept_way(cmd);
 	err = err ?: ktcp_command_end(cmd);
 	if (err)
 		return err;
 	if (verb == 0)
 		return listener_add(cmd, (struct ktcp_table **)draft, role,
-				    number, tproxy);
+				    number, way);
 	return listener_del(cmd, *draft, role, number);
 }
 
@@ -372,11 +417,35 @@ static int listeners_show(struct seq_file *seq, void *unused)
 	for (i = 0; i < ktcp_table_count(table); i++) {
 		const struct ktcp_listener *listener = table->object[i];
 
-		seq_printf(seq, "add %s %u%s\n", role_names[listener->role],
-			   listener->number, listener->tproxy ? " tproxy" : "");
+		seq_printf(seq, "add %s %u%s%s\n", role_names[listener->role],
+			   listener->number,
+			   listener->way == REDIRECT ? "" : " ",
+			   way_words[listener->way]);
 	}
 	rcu_read_unlock();
 	return 0;
+}
+
+/**
+ * ktcp_listener_untracked() - The socket that the capture gives flows to
+ * @ktcp: the namespace
+ * @family: 0 for IPv4, 1 for IPv6
+ *
+ * Context: rcu_read_lock() held, which keeps it open.
+ * Return: of several the one that was added first; NULL where there is none.
+ */
+struct sock *ktcp_listener_untracked(struct ktcp_net *ktcp, unsigned int family)
+{
+	const struct ktcp_table *table = rcu_dereference(ktcp->listeners);
+	u32 i;
+
+	for (i = 0; i < ktcp_table_count(table); i++) {
+		const struct ktcp_listener *listener = table->object[i];
+
+		if (listener->way == UNTRACKED && listener->port[family].sock)
+			return listener->port[family].sock->sk;
+	}
+	return NULL;
 }
 
 /**

@@ -5,9 +5,12 @@
 
 struct ktcp_net;
 struct ktcp_proc_file;
+struct sock;
 
 int ktcp_listener_init(void);
 void ktcp_listener_exit(void);
+struct sock *ktcp_listener_untracked(struct ktcp_net *ktcp,
+				     unsigned int family);
 void ktcp_listener_tune_all(struct ktcp_net *ktcp);
 void ktcp_listener_close_all(struct ktcp_net *ktcp);
 

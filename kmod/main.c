@@ -4,6 +4,7 @@
  * network namespace does what its /proc/net/ktcp is told.
  */
 
+#include "capture.h"
 #include "early_syn.h"
 #include "listener.h"
 #include "net.h"
@@ -67,6 +68,11 @@ exit_stats:
 	return err;
 }
 
+static void __net_exit net_pre_exit(struct net *net)
+{
+	ktcp_capture_exit(ktcp_net_of(net));
+}
+
 /*
  * No writer, then no new flow, then no split, and then nobody reads the
  * tables. A namespace that dies has no splits: they hold it. Connections that
@@ -94,6 +100,7 @@ static void __net_exit net_exit(struct net *net)
 
 static struct pernet_operations net_ops = {
 	.init = net_init,
+	.pre_exit = net_pre_exit,
 	.exit = net_exit,
 	.id = &net_id,
 	.size = sizeof(struct ktcp_net),

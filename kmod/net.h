@@ -17,6 +17,7 @@
 #include <linux/workqueue.h>
 #include <net/net_namespace.h>
 
+struct ktcp_capture;
 struct ktcp_rendezvous;
 struct ktcp_stats;
 struct ktcp_table;
@@ -54,6 +55,7 @@ struct proc_dir_entry;
  * @redirect_users: of them, those whose flows come by REDIRECT
  * @proc_dir: /proc/net/ktcp
  * @last_error: why the last refused write was refused
+ * @capture: what takes flows without conntrack, NULL until one is wanted
  */
 struct ktcp_net {
 	struct net *net;
@@ -88,6 +90,7 @@ struct ktcp_net {
 	struct proc_dir_entry *proc_dir;
 	struct mutex config_lock; /* serialises writers of all of the above */
 	char last_error[KTCP_ERROR_MAX];
+	struct ktcp_capture __rcu *capture;
 };
 
 struct ktcp_net *ktcp_net_of(struct net *net);

@@ -377,19 +377,21 @@ static void start_client(struct ktcp_net *ktcp, struct socket *near)
 {
 	struct ktcp_split *split;
 	struct ktcp_flow flow;
+	int err;
 
 	if (ktcp_socket_hold(near)) {
 		refuse(near);
 		return;
 	}
-	if (ktcp_flow_of(near, &flow)) {
-		ktcp_count(ktcp, KTCP_NOT_REDIRECTED);
-		refuse(near);
-		return;
-	}
-	split = ktcp_rendezvous_take(ktcp, &flow);
+	err = ktcp_flow_of(near, &flow);
+	split = err ? NULL : ktcp_rendezvous_take(ktcp, &flow);
 	if (split) {
 		join(split, near);
+		return;
+	}
+	if (err || !flow.mark) {
+		ktcp_count(ktcp, KTCP_NOT_REDIRECTED);
+		refuse(near);
 		return;
 	}
 	split = ktcp_split_create(ktcp, KTCP_ROLE_CLIENT, GFP_KERNEL);

@@ -99,6 +99,16 @@ int ktcp_socket_transparent(struct socket *sock)
 }
 
 /**
+ * ktcp_socket_mark() - Mark what a socket sends
+ * @sock: a socket; what a listener accepts has its mark from the first SYN on
+ * @mark: the mark
+ */
+void ktcp_socket_mark(struct socket *sock, u32 mark)
+{
+	sock_set_mark(sock->sk, mark);
+}
+
+/**
  * ktcp_socket_bind_transparent() - Connect from another host's address
  * @sock: a socket that is not connected yet
  * @addr: the address; another port where its own is in use here

@@ -24,6 +24,7 @@ int ktcp_socket_create(struct net *net, sa_family_t family,
 		       struct socket **out);
 int ktcp_socket_hold(struct socket *sock);
 int ktcp_socket_transparent(struct socket *sock);
+void ktcp_socket_mark(struct socket *sock, u32 mark);
 int ktcp_socket_bind_transparent(struct socket *sock,
 				 const union ktcp_addr *addr);
 int ktcp_socket_listen(struct net *net, sa_family_t family, u16 port,

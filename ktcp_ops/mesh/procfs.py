@@ -175,10 +175,10 @@ def numbers(name: str, texts: Mapping[str, str], *, comments: bool = False) -> d
 
 
 def parse_listeners(texts: Mapping[str, str]) -> dict[str, int]:
-    """Read ``add client PORT [tproxy]`` and ``add relay PORT``."""
+    """Read ``add client PORT [tproxy|untracked]`` and ``add relay PORT``."""
     found = {}
     for line in lines("listeners", texts):
-        match = re.fullmatch(r"add (\w+) (\d+)(?: tproxy)?", line)
+        match = re.fullmatch(r"add (\w+) (\d+)(?: tproxy| untracked)?", line)
         if not match:
             raise misunderstood("listeners", line)
         found[match[1]] = int(match[2])

@@ -47,6 +47,7 @@ ADDRESSED = {
     "test_procfs",
     "test_refusal",
     "test_tproxy",
+    "test_untracked",
 }
 # The only family that is tried, where one is named: another kernel's run has the other.
 ONLY_FAMILY = os.environ.get("KTCP_TEST_FAMILY")

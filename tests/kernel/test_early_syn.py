@@ -24,16 +24,17 @@ from tests.kernel.traffic import (
     send,
     serving,
 )
+from tests.kernel.untracked import untracked
 from tests.kernel.wait import until
 
 
-@pytest.fixture(params=["redirect", "tproxy"], autouse=True)
+@pytest.fixture(params=["redirect", "tproxy", "untracked"], autouse=True)
 def _steered(request: pytest.FixtureRequest, mesh: Mesh, family: Family) -> Iterator[None]:
     """Whichever way the client's flows reach the module."""
     if request.param == "redirect":
         yield
         return
-    with tproxied(mesh, family):
+    with tproxied(mesh, family) if request.param == "tproxy" else untracked(mesh, family):
         yield
 
 

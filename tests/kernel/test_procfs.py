@@ -53,7 +53,12 @@ STATE: dict[str, list[str]] = {
         "allow 0.0.0.0/0 port 65535-65535",
         "deny ::/0",
     ],
-    "listeners": ["add client 5557", "add client 5558 tproxy", "add relay 5565"],
+    "listeners": [
+        "add client 5557",
+        "add client 5558 tproxy",
+        "add client 5559 untracked",
+        "add relay 5565",
+    ],
     "drain": ["on"],
 }
 READABLE = [name for name in STATE if name != "keys"]
@@ -117,6 +122,7 @@ LISTENERS = [
     wrong("listeners", "add client http", errno.EINVAL, "http"),
     wrong("listeners", "add client 5557 proxy", errno.EINVAL, "proxy"),
     wrong("listeners", "add relay 5565 tproxy", errno.EINVAL, "tproxy"),
+    wrong("listeners", "add relay 5565 untracked", errno.EINVAL, "untracked"),
     wrong("listeners", "del client 5557", errno.ENOENT, "5557"),
     Wrong("listeners", ["add client 5557", "add client 5557"], errno.EEXIST, "5557", line=2),
     Wrong("listeners", ["add client 5557", "add relay 5557"], errno.EEXIST, "5557", line=2),

@@ -16,6 +16,7 @@ from tests.kernel.packet import Segment
 from tests.kernel.topology import FAMILIES, V4, V6, Family
 from tests.kernel.tproxy import tproxied
 from tests.kernel.traffic import Payload, connect, echo, fetch, receive, send, serving
+from tests.kernel.untracked import untracked
 from tests.kernel.wait import until
 
 IPPROTO_MPTCP = 262
@@ -128,7 +129,7 @@ def test_ip_options(mesh: Mesh) -> None:
     assert unfit(mesh) == passed + 1
 
 
-@pytest.mark.parametrize("how", ["redirect", "tproxy"])
+@pytest.mark.parametrize("how", ["redirect", "tproxy", "untracked"])
 def test_syn_sent_again_after_it_passed(mesh: Mesh, family: Family, how: str) -> None:
     """A flow is split from its first SYN on or never: its first one may have arrived."""
     drop = ["INPUT", "-p", "tcp", "--dport", "8081", "-j", "DROP"]
@@ -141,6 +142,8 @@ def test_syn_sent_again_after_it_passed(mesh: Mesh, family: Family, how: str) ->
     with ExitStack() as stack:
         if how == "tproxy":
             stack.enter_context(tproxied(mesh, family))
+        elif how == "untracked":
+            stack.enter_context(untracked(mesh, family))
         mesh.s.run([family.iptables, "-A", *drop])
         stack.callback(mesh.s.run, [family.iptables, "-D", *drop])
         before = mesh.rc.stat("early_syn_total")
@@ -241,12 +244,14 @@ def unnumbered(mesh: Mesh, family: Family) -> Iterator[None]:
         mesh.c.run([*ip, "neigh", "del", gateway, "dev", "to-rc"])
 
 
-@pytest.mark.parametrize("how", ["redirect", "tproxy"])
+@pytest.mark.parametrize("how", ["redirect", "tproxy", "untracked"])
 def test_interface_without_an_address(mesh: Mesh, family: Family, how: str) -> None:
-    """REDIRECT has nowhere to send its flows, TPROXY needs no address."""
+    """REDIRECT has nowhere to send its flows, the others need no address."""
     with ExitStack() as stack:
         if how == "tproxy":
             stack.enter_context(tproxied(mesh, family))
+        elif how == "untracked":
+            stack.enter_context(untracked(mesh, family))
         stack.enter_context(unnumbered(mesh, family))
         at = stack.enter_context(serving(mesh.s, family, echo))
         with connect(mesh.c, family, at.address, at.port, bound=5) as sock:

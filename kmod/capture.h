@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Takes flows ahead of conntrack, and gives their packets to their sockets. */
+#ifndef KTCP_CAPTURE_H
+#define KTCP_CAPTURE_H
+
+struct ktcp_net;
+
+int ktcp_capture_open(struct ktcp_net *ktcp);
+void ktcp_capture_exit(struct ktcp_net *ktcp);
+
+#endif /* KTCP_CAPTURE_H */
