@@ -93,16 +93,21 @@ static bool pool_order(ktcp_thread_fn fn, void *arg)
 	return true;
 }
 
-/* Make a worker without work ready for some. */
-static int pool_put(struct worker *worker)
+/* Make a worker ready that is counted as such. */
+static int pool_keep(struct worker *worker)
 {
-	int err;
+	int err = ktcp_depot_put(&pool.ready, worker);
 
-	atomic_inc(&pool.nr_ready);
-	err = ktcp_depot_put(&pool.ready, worker);
 	if (err)
 		atomic_dec(&pool.nr_ready);
 	return err;
+}
+
+/* Make a worker without work ready for some. */
+static int pool_put(struct worker *worker)
+{
+	atomic_inc(&pool.nr_ready);
+	return pool_keep(worker);
 }
 
 /* The job that waits for longest, if it takes a thread of the pool. */
@@ -122,9 +127,16 @@ static struct ktcp_job *pooled_job(void)
 	return job;
 }
 
-static bool pool_is_full(void)
+/*
+ * Count one more worker as ready, up to the high mark. Counting and looking are
+ * one step: of two workers that come back at once only one gets the last place.
+ */
+static bool pool_has_room(void)
 {
-	return atomic_read(&pool.nr_ready) >= (int)READ_ONCE(pool.high);
+	if (atomic_inc_return(&pool.nr_ready) <= (int)READ_ONCE(pool.high))
+		return true;
+	atomic_dec(&pool.nr_ready);
+	return false;
 }
 
 /* False: the worker has to end. */
@@ -140,10 +152,10 @@ static bool worker_park(struct worker *worker)
 		worker->fn = job->fn;
 		return true;
 	}
-	if (pool_is_full())
+	if (!pool_has_room())
 		return false;
 	worker->fn = NULL;
-	if (pool_put(worker))
+	if (pool_keep(worker))
 		return false;
 	/* Pairs with ktcp_thread_pool_exit(): one of the two ends it. */
 	smp_mb();

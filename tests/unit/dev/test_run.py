@@ -177,6 +177,12 @@ def test_the_debug_kernel_has_all_tests_in_shares_side_by_side() -> None:
     assert [bool(p.ahead) for p in debug] == [True, *[False] * (len(debug) - 1)]
 
 
+def test_a_scenario_has_built_the_module_before_the_other_begins() -> None:
+    first, second = beside.lanes(phases.choose(phases.every(run.ROOT), []))
+    assert second[0].name == "molecule default"
+    assert first[-1].name == "molecule relay_pair"
+
+
 def test_mistakes_show_early() -> None:
     first, *_ = beside.lanes(phases.choose(phases.every(run.ROOT), []))
     assert [p.name for p in first][:4] == ["lint", "unit", "contract", "smoke"]
