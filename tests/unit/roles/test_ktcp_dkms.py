@@ -101,6 +101,17 @@ def test_kernels_that_could_be_booted_without_the_module_are_named(
     assert dkms.lacking(source, ["6.1.0-3-amd64"]) == 0
 
 
+def test_a_kernel_that_comes_and_is_not_supported_is_named(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    source = dkms.Source({"dkms.conf": CONF})
+    assert dkms.lacking(source, [], "7.3.4+deb13-amd64") == dkms.DRIFT
+    assert capsys.readouterr().out == (
+        "kernel 7.3.4+deb13-amd64: ktcp is not made for it: once it is booted nothing is split\n"
+    )
+    assert dkms.lacking(source, ["7.3.4+deb13-amd64"], "7.3.4+deb13-amd64") == 0
+
+
 class Signer:
     """A DKMS that signs what it builds, and knows one certificate."""
 
