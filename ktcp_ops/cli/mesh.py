@@ -9,7 +9,7 @@ import typer
 
 from ktcp_ops import console
 from ktcp_ops.cli.ansible import load, with_options
-from ktcp_ops.cli.answer import Output, OutputOption, give
+from ktcp_ops.cli.answer import Output, OutputOption, WideOutput, WideOutputOption, give
 from ktcp_ops.cli.watch import watch
 from ktcp_ops.cli.workers import choose, make_engine
 from ktcp_ops.errors import ExitCode, UsageError
@@ -354,7 +354,7 @@ def first_line(text: str) -> str:
 def show_status(
     inventory_names: Inventories,
     limit: Limit = None,
-    output: OutputOption = Output.TEXT,
+    output: WideOutputOption = WideOutput.TEXT,
     peers: Annotated[
         bool, typer.Option("--peers", help="A line for each peer of each relay instead.")
     ] = False,
@@ -368,18 +368,20 @@ def show_status(
 ) -> None:
     """Show the state of the relays, read from their /proc/net/ktcp in one run.
 
-    A line for each relay: module version, listeners, peers, connections to peers that are
-    ready and connecting, splits now, splits opened and failed since the module was loaded,
-    legs that the pool had ready and splits whose far leg began at the SYN (both in percent),
-    bytes towards the targets and back. Exit code 1 if a relay has no module, 4 if one is
-    unreachable.
+    A line for each relay, a verdict first: ok, degraded (a peer is not up), draining, no module,
+    or unknown (it could not be asked). Then the module's version, peers that are up, splits now,
+    splits opened and failed since the module was loaded, bytes towards the targets and back.
+    Exit code 1 if a relay has no module, 4 if one is unreachable.
+
+    With -o wide: listeners, connections to peers that are ready and connecting, legs that the
+    pool had ready and splits whose far leg began at the SYN (both in percent), and whole bytes.
 
     With --watch there is one table that stays: splits opened and failed and bytes in a second,
     and shares of the time since the last look. A narrow terminal shows the first columns. Ctrl-C
     ends it, with exit code 130.
     """
-    if again and (peers or output is Output.JSON):
-        raise UsageError("--watch shows one table for eyes: leave out --peers and -o json")
+    if again and (peers or output is not WideOutput.TEXT):
+        raise UsageError("--watch shows one table for eyes: leave out --peers and -o")
     mesh = load(inventory_names)
     if again:
         watch(make_engine(), mesh, inventory_names, limit=limit, interval=interval)
@@ -391,15 +393,17 @@ def show_status(
         limit=limit,
     )
     data = {"relays": {relay.relay: status.to_data(relay) for relay in relays}}
-    show = partial(print_status, relays, peers=peers)
-    give(output, status.exit_code(result, relays), data, show, remarks=result.remarks)
+    show = partial(print_status, relays, peers=peers, wide=output is WideOutput.WIDE)
+    give(output.plain, status.exit_code(result, relays), data, show, remarks=result.remarks)
 
 
-def print_status(relays: Sequence[status.RelayStatus], *, peers: bool) -> None:
+def print_status(relays: Sequence[status.RelayStatus], *, peers: bool, wide: bool) -> None:
     """Print what relays say of themselves, or of their peers."""
     if peers:
         rows = [row for relay in relays for row in status.peer_rows(relay)]
         console.print_table(status.PEER_COLUMNS, rows)
+    elif relays and wide:
+        console.print_table(status.WIDE_COLUMNS, [status.wide_row(relay) for relay in relays])
     elif relays:
         console.print_table(status.COLUMNS, [status.row(relay) for relay in relays])
 
