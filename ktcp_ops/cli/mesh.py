@@ -116,6 +116,7 @@ def show_schema() -> None:
 def show_plan(
     inventory_names: Inventories,
     relays: Relays = None,
+    limit: Limit = None,
     output: OutputOption = Output.TEXT,
     live: Annotated[
         bool, typer.Option("--live", help="Ask the relays, and show what would change on them.")
@@ -142,7 +143,8 @@ def show_plan(
     strangers = sorted(set(relays or ()) - set(nodes))
     if strangers:
         raise UsageError(f"{', '.join(strangers)}: not in the mesh; `mesh plan` lists its relays")
-    wanted = [name for name in nodes if not relays or name in relays]
+    within = rollout.hosts_of("rollout", mesh, inventory_names, limit) if limit else nodes
+    wanted = [name for name in nodes if (not relays or name in relays) and name in within]
     gained = [gain for gain in gains.predict(mesh) if gain.relays[0] in wanted]
     if not live:
         shown = {name: without_keys(nodes[name]) for name in wanted}
@@ -409,7 +411,9 @@ def print_status(relays: Sequence[status.RelayStatus], *, peers: bool, wide: boo
 
 
 @with_ansible("verify")
-def verify_paths(inventory_names: Inventories, output: OutputOption = Output.TEXT) -> None:
+def verify_paths(
+    inventory_names: Inventories, limit: Limit = None, output: OutputOption = Output.TEXT
+) -> None:
     """Check every host, then download through each path and say which hop fails.
 
     Runs playbooks/verify.yml, then fetches the probe of each path that has one:
@@ -417,12 +421,15 @@ def verify_paths(inventory_names: Inventories, output: OutputOption = Output.TEX
     inventory. A path is fine when the download is complete and every relay of the path split
     it; else the first hop that explains it is named: the ingress, a relay, the exit or the
     target. Exit code 1 if a host or a path fails, 4 if a host is unreachable.
+
+    With --limit these relays are checked, and the paths that begin at them.
     """
     found = verify.check(
         engine=make_engine(),
         reporter=console.Progress(),
         mesh=load(inventory_names),
         inventories=inventory_names,
+        limit=limit,
     )
     show = partial(print_verification, found)
     give(output, found.exit_code, found.to_data(), show, remarks=found.remarks)

@@ -263,6 +263,26 @@ def test_status_is_a_table_of_what_the_relays_say(
     assert data["relays"]["rs"]["reason"] == "the module is not loaded"
 
 
+def test_verify_within_a_limit_tries_the_paths_that_begin_there(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    relays = Relays(read(make_description()))
+    use(monkeypatch, relays)
+    assert main.run(["mesh", "verify", "-i", "inv", "--limit", "rc"]) == 0
+    assert [job.limit for job in relays.jobs] == ["rc", None]
+    assert capsys.readouterr().out.splitlines()[-1].split()[:2] == ["web", "ok"]
+    assert main.run(["mesh", "verify", "-i", "inv", "--limit", "rs", "-o", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["paths"] == {}
+
+
+def test_a_plan_within_a_limit_is_about_its_relays(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    use(monkeypatch, FakeEngine(OK))
+    assert main.run(["mesh", "plan", "-i", "inv", "--limit", "rs", "-o", "json"]) == 0
+    assert list(json.loads(capsys.readouterr().out)["relays"]) == ["rs"]
+
+
 def test_status_begins_with_a_verdict_on_each_relay(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -431,12 +451,12 @@ def test_an_error_is_data_too(
 ) -> None:
     use(monkeypatch, FakeEngine(OK))
     monkeypatch.setattr(hosts, "hosts_of", lambda _job: [])
-    for command in ("status", "drain", "undrain", "remove --yes"):
+    for command in ("status", "drain", "undrain", "remove --yes", "plan", "verify"):
         arguments = ["mesh", *command.split(), "-i", "inv", "--limit", "nosuch"]
         assert main.run([*arguments, "-o", "json"]) == 2
         data = json.loads(capsys.readouterr().out)
         assert data["exit_code"] == 2
-        assert "--limit nosuch: selects no host" in data["error"]
+        assert "--limit nosuch: selects no " in data["error"]
         assert main.run(arguments) == 2
         assert capsys.readouterr().out == ""
 
