@@ -35,6 +35,33 @@ OutputOption = Annotated[
 ]
 
 
+class WideOutput(StrEnum):
+    """How a command that has a wide table writes its data."""
+
+    TEXT = "text"
+    WIDE = "wide"
+    JSON = "json"
+
+    @property
+    def plain(self) -> Output:
+        """What ``give`` goes by."""
+        return Output.JSON if self is WideOutput.JSON else Output.TEXT
+
+
+def note_wide(output: WideOutput) -> WideOutput:
+    """Remember what was asked for."""
+    asked.set(output.plain)
+    return output
+
+
+WideOutputOption = Annotated[
+    WideOutput,
+    typer.Option(
+        "--output", "-o", callback=note_wide, help="What to write on stdout: text, wide or json."
+    ),
+]
+
+
 def give(
     output: Output,
     code: ExitCode,

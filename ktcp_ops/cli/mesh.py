@@ -9,7 +9,7 @@ import typer
 
 from ktcp_ops import console
 from ktcp_ops.cli.ansible import load, with_options
-from ktcp_ops.cli.answer import Output, OutputOption, give
+from ktcp_ops.cli.answer import Output, OutputOption, WideOutput, WideOutputOption, give
 from ktcp_ops.cli.watch import watch
 from ktcp_ops.cli.workers import choose, make_engine
 from ktcp_ops.errors import ExitCode, UsageError
@@ -116,6 +116,7 @@ def show_schema() -> None:
 def show_plan(
     inventory_names: Inventories,
     relays: Relays = None,
+    limit: Limit = None,
     output: OutputOption = Output.TEXT,
     live: Annotated[
         bool, typer.Option("--live", help="Ask the relays, and show what would change on them.")
@@ -142,7 +143,8 @@ def show_plan(
     strangers = sorted(set(relays or ()) - set(nodes))
     if strangers:
         raise UsageError(f"{', '.join(strangers)}: not in the mesh; `mesh plan` lists its relays")
-    wanted = [name for name in nodes if not relays or name in relays]
+    within = rollout.hosts_of("rollout", mesh, inventory_names, limit) if limit else nodes
+    wanted = [name for name in nodes if (not relays or name in relays) and name in within]
     gained = [gain for gain in gains.predict(mesh) if gain.relays[0] in wanted]
     if not live:
         shown = {name: without_keys(nodes[name]) for name in wanted}
@@ -354,7 +356,7 @@ def first_line(text: str) -> str:
 def show_status(
     inventory_names: Inventories,
     limit: Limit = None,
-    output: OutputOption = Output.TEXT,
+    output: WideOutputOption = WideOutput.TEXT,
     peers: Annotated[
         bool, typer.Option("--peers", help="A line for each peer of each relay instead.")
     ] = False,
@@ -368,18 +370,20 @@ def show_status(
 ) -> None:
     """Show the state of the relays, read from their /proc/net/ktcp in one run.
 
-    A line for each relay: module version, listeners, peers, connections to peers that are
-    ready and connecting, splits now, splits opened and failed since the module was loaded,
-    legs that the pool had ready and splits whose far leg began at the SYN (both in percent),
-    bytes towards the targets and back. Exit code 1 if a relay has no module, 4 if one is
-    unreachable.
+    A line for each relay, a verdict first: ok, degraded (a peer is not up), draining, no module,
+    or unknown (it could not be asked). Then the module's version, peers that are up, splits now,
+    splits opened and failed since the module was loaded, bytes towards the targets and back.
+    Exit code 1 if a relay has no module, 4 if one is unreachable.
+
+    With -o wide: listeners, connections to peers that are ready and connecting, legs that the
+    pool had ready and splits whose far leg began at the SYN (both in percent), and whole bytes.
 
     With --watch there is one table that stays: splits opened and failed and bytes in a second,
     and shares of the time since the last look. A narrow terminal shows the first columns. Ctrl-C
     ends it, with exit code 130.
     """
-    if again and (peers or output is Output.JSON):
-        raise UsageError("--watch shows one table for eyes: leave out --peers and -o json")
+    if again and (peers or output is not WideOutput.TEXT):
+        raise UsageError("--watch shows one table for eyes: leave out --peers and -o")
     mesh = load(inventory_names)
     if again:
         watch(make_engine(), mesh, inventory_names, limit=limit, interval=interval)
@@ -391,21 +395,25 @@ def show_status(
         limit=limit,
     )
     data = {"relays": {relay.relay: status.to_data(relay) for relay in relays}}
-    show = partial(print_status, relays, peers=peers)
-    give(output, status.exit_code(result, relays), data, show, remarks=result.remarks)
+    show = partial(print_status, relays, peers=peers, wide=output is WideOutput.WIDE)
+    give(output.plain, status.exit_code(result, relays), data, show, remarks=result.remarks)
 
 
-def print_status(relays: Sequence[status.RelayStatus], *, peers: bool) -> None:
+def print_status(relays: Sequence[status.RelayStatus], *, peers: bool, wide: bool) -> None:
     """Print what relays say of themselves, or of their peers."""
     if peers:
         rows = [row for relay in relays for row in status.peer_rows(relay)]
         console.print_table(status.PEER_COLUMNS, rows)
+    elif relays and wide:
+        console.print_table(status.WIDE_COLUMNS, [status.wide_row(relay) for relay in relays])
     elif relays:
         console.print_table(status.COLUMNS, [status.row(relay) for relay in relays])
 
 
 @with_ansible("verify")
-def verify_paths(inventory_names: Inventories, output: OutputOption = Output.TEXT) -> None:
+def verify_paths(
+    inventory_names: Inventories, limit: Limit = None, output: OutputOption = Output.TEXT
+) -> None:
     """Check every host, then download through each path and say which hop fails.
 
     Runs playbooks/verify.yml, then fetches the probe of each path that has one:
@@ -413,12 +421,15 @@ def verify_paths(inventory_names: Inventories, output: OutputOption = Output.TEX
     inventory. A path is fine when the download is complete and every relay of the path split
     it; else the first hop that explains it is named: the ingress, a relay, the exit or the
     target. Exit code 1 if a host or a path fails, 4 if a host is unreachable.
+
+    With --limit these relays are checked, and the paths that begin at them.
     """
     found = verify.check(
         engine=make_engine(),
         reporter=console.Progress(),
         mesh=load(inventory_names),
         inventories=inventory_names,
+        limit=limit,
     )
     show = partial(print_verification, found)
     give(output, found.exit_code, found.to_data(), show, remarks=found.remarks)

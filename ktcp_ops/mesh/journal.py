@@ -16,7 +16,7 @@ import socket
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Literal, Self
@@ -234,12 +234,25 @@ class Journal:
             raise unusable(error) from error
         try:
             if not locked(descriptor):
-                raise KtcpError(
-                    "another command is changing this mesh; `ktcp-ops mesh history` shows it"
-                )
+                raise KtcpError(self.holder(datetime.now(UTC)))
             yield
         finally:
             os.close(descriptor)
+
+    def holder(self, now: datetime) -> str:
+        """Say who changes the mesh, since when, and what to do about it.
+
+        The lock is the system's and goes with its process, so that there is never a stale one.
+        """
+        runs = [run for run in self.read()[0] if run.outcome is Outcome.RUNNING]
+        if not runs:
+            return "another command is changing this mesh; `ktcp-ops mesh history` shows it"
+        run = runs[0]
+        return (
+            f"{run.who}@{run.controller} is changing this mesh by `mesh {run.action}` since "
+            f"{run.started:%Y-%m-%d %H:%M:%S} UTC ({age(now - run.started)}); wait for it, or see "
+            f"`ktcp-ops mesh history --run {run.id}`"
+        )
 
     def is_busy(self) -> bool:
         """Tell whether a command is changing the mesh now."""
@@ -280,15 +293,20 @@ class Journal:
 
     def runs(self) -> tuple[list[Run], list[str]]:
         """Give all runs, the latest first, and a sentence for each file that is none."""
+        found, problems = self.read()
+        if found and found[0].outcome is Outcome.RUNNING and self.is_busy():
+            return found[:1] + [crashed(run) for run in found[1:]], problems
+        return [crashed(run) for run in found], problems
+
+    def read(self) -> tuple[list[Run], list[str]]:
+        """Give the same as the files say, also of runs that have crashed."""
         found, problems = [], []
         for path in sorted(self.directory.glob("*.json"), reverse=True):
             try:
                 found.append(Run.model_validate_json(path.read_text(encoding="utf-8")))
             except (OSError, ValueError) as error:
                 problems.append(f"{path}: cannot be read, move it away: {first_line(error)}")
-        if found and found[0].outcome is Outcome.RUNNING and self.is_busy():
-            return found[:1] + [crashed(run) for run in found[1:]], problems
-        return [crashed(run) for run in found], problems
+        return found, problems
 
 
 def locked(descriptor: int) -> bool:
@@ -303,6 +321,15 @@ def locked(descriptor: int) -> bool:
             time.sleep(LOOK_S / 10)
         else:
             return True
+
+
+def age(span: timedelta) -> str:
+    """Write a span of time by its largest unit, for people."""
+    seconds = max(int(span.total_seconds()), 0)
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds // length} {unit}"
+    return f"{seconds} s"
 
 
 def crashed(run: Run) -> Run:

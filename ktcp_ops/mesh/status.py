@@ -117,6 +117,71 @@ def relay_status(
 
 COLUMNS = (
     "RELAY",
+    "VERDICT",
+    "MODULE",
+    "PEERS",
+    "SPLITS",
+    "OPENED",
+    "FAILED",
+    "UP",
+    "DOWN",
+    "NOTE",
+)
+
+UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
+
+THOUSAND = 1000
+
+
+def verdict(status: RelayStatus) -> str:
+    """Give the one word about a relay: what it does for new flows."""
+    if status.state is None:
+        return "no module" if status.absent else "unknown"
+    if status.state.draining:
+        return "draining"
+    return "ok" if all(peer.state == "up" for peer in status.state.peers) else "degraded"
+
+
+def human(count: int) -> str:
+    """Write a number of bytes as people do, to three digits."""
+    value = float(count)
+    for unit in UNITS:
+        if value < THOUSAND or unit == UNITS[-1]:
+            break
+        value /= THOUSAND
+    return f"{value:.0f} {unit}" if unit == "B" or value >= THOUSAND / 10 else f"{value:.1f} {unit}"
+
+
+def row(status: RelayStatus) -> list[str]:
+    """Write a relay's line of the short table; up is towards the target."""
+    state = status.state
+    if state is None:
+        return [status.relay, verdict(status), *["-"] * (len(COLUMNS) - 3), status.reason]
+    count = state.stats.get
+    up = sum(peer.state == "up" for peer in state.peers)
+    return [
+        status.relay,
+        verdict(status),
+        state.version.get("module", "?"),
+        f"{up}/{len(state.peers)} up",
+        f"{count('splits_active', 0)}",
+        f"{count('splits_opened_total', 0)}",
+        f"{count('splits_failed_total', 0)}",
+        human(count("bytes_up_total", 0)),
+        human(count("bytes_down_total", 0)),
+        "; ".join(notes(state)),
+    ]
+
+
+def notes(state: procfs.State) -> list[str]:
+    """Say what is not as usual on a relay."""
+    found = ["draining"] if state.draining else []
+    found += [f"{peer.endpoint} is {peer.state}" for peer in state.peers if peer.state != "up"]
+    return found + ([state.last_error] if state.last_error else [])
+
+
+WIDE_COLUMNS = (
+    "RELAY",
     "MODULE",
     "LISTENERS",
     "PEERS",
@@ -133,14 +198,11 @@ COLUMNS = (
 )
 
 
-def row(status: RelayStatus) -> list[str]:
-    """Write a relay's line of the table; bytes are whole, up is towards the target."""
+def wide_row(status: RelayStatus) -> list[str]:
+    """Write a relay's line of the wide table; bytes are whole, up is towards the target."""
     state = status.state
     if state is None:
-        return [status.relay, *["-"] * (len(COLUMNS) - 2), status.reason]
-    notes = ["draining"] if state.draining else []
-    notes += [f"{peer.endpoint} is {peer.state}" for peer in state.peers if peer.state != "up"]
-    notes += [state.last_error] if state.last_error else []
+        return [status.relay, *["-"] * (len(WIDE_COLUMNS) - 2), status.reason]
     listeners = ",".join(f"{kind}:{port}" for kind, port in sorted(state.listeners.items()))
     count = state.stats.get
     opened, hits = count("splits_opened_total", 0), count("pool_hits_total", 0)
@@ -158,7 +220,7 @@ def row(status: RelayStatus) -> list[str]:
         share(count("early_syn_met_total", 0), opened),
         str(count("bytes_up_total", 0)),
         str(count("bytes_down_total", 0)),
-        "; ".join(notes),
+        "; ".join(notes(state)),
     ]
 
 

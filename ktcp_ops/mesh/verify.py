@@ -118,14 +118,28 @@ class Verification:
 
 
 def check(
-    *, engine: Engine, reporter: Reporter, mesh: Mesh, inventories: Sequence[str]
+    *,
+    engine: Engine,
+    reporter: Reporter,
+    mesh: Mesh,
+    inventories: Sequence[str],
+    limit: str | None = None,
 ) -> Verification:
-    """Check every host, then download through every path."""
+    """Check every host, then download through every path.
+
+    Within ``limit``, of paths those that begin at its relays: over all relays on their way.
+
+    Raises:
+        UsageError: for an inventory that does not exist, or a limit that selects no relay.
+    """
+    begin = None if limit is None else set(rollout.hosts_of("verify", mesh, inventories, limit))
     checked = rollout.run(
-        "verify", engine=engine, reporter=reporter, mesh=mesh, inventories=inventories
+        "verify", engine=engine, reporter=reporter, mesh=mesh, inventories=inventories, limit=limit
     )
     if checked.canceled:
         return Verification(checks=checked, downloads=None)
+    if begin is not None:
+        mesh = mesh.model_copy(update={"paths": [p for p in mesh.paths if p.ingress in begin]})
     fetched, verdicts = fetch(engine=engine, reporter=reporter, mesh=mesh, inventories=inventories)
     return Verification(checks=checked, downloads=fetched, verdicts=verdicts)
 

@@ -177,6 +177,7 @@ def test_reading_states_and_backups() -> None:
 def test_the_status_tells_of_peers_that_are_not_up() -> None:
     relay = status.RelayStatus(relay="a", state=procfs.parse(TEXTS))
     assert status.row(relay)[-1] == "10.77.2.2:5565 is down"
+    assert status.verdict(relay) == "degraded"
     column = status.PEER_COLUMNS.index("STATE")
     assert [row[column] for row in status.peer_rows(relay)] == ["down", "up", "up"]
 

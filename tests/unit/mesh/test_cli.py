@@ -3,6 +3,7 @@
 
 import io
 import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ from ktcp_ops import __version__
 from ktcp_ops.cli import main, workers
 from ktcp_ops.cli import mesh as commands
 from ktcp_ops.errors import InvalidMeshError, KtcpError
-from ktcp_ops.mesh import inventory, probe, rollout, status, verify
+from ktcp_ops.mesh import inventory, probe, procfs, rollout, status, verify
 from ktcp_ops.mesh.model import Mesh
 from ktcp_ops.mesh.reader import read
 from ktcp_ops.run import hosts
@@ -247,7 +248,7 @@ def test_status_is_a_table_of_what_the_relays_say(
     outputs = {f"{status.READ_TASK} now": {"rc": {"stdout": PROCFS}, "rs": {"stdout": ""}}}
     hosts = [HostResult(host=name, state=HostState.OK) for name in ("rc", "rs")]
     use(monkeypatch, FakeEngine(*hosts, outputs=outputs))
-    assert main.run(["mesh", "status", "-i", "inv"]) == 1
+    assert main.run(["mesh", "status", "-i", "inv", "-o", "wide"]) == 1
     head, rc, rs = (line.split() for line in capsys.readouterr().out.splitlines())
     row = dict(zip(head, rc, strict=True))
     assert row["MODULE"] == "0.1.0"
@@ -260,6 +261,56 @@ def test_status_is_a_table_of_what_the_relays_say(
     data = json.loads(capsys.readouterr().out)
     assert data["relays"]["rc"]["state"]["stats"]["splits_active"] == 7
     assert data["relays"]["rs"]["reason"] == "the module is not loaded"
+
+
+def test_verify_within_a_limit_tries_the_paths_that_begin_there(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    relays = Relays(read(make_description()))
+    use(monkeypatch, relays)
+    assert main.run(["mesh", "verify", "-i", "inv", "--limit", "rc"]) == 0
+    assert [job.limit for job in relays.jobs] == ["rc", None]
+    assert capsys.readouterr().out.splitlines()[-1].split()[:2] == ["web", "ok"]
+    assert main.run(["mesh", "verify", "-i", "inv", "--limit", "rs", "-o", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["paths"] == {}
+
+
+def test_a_plan_within_a_limit_is_about_its_relays(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    use(monkeypatch, FakeEngine(OK))
+    assert main.run(["mesh", "plan", "-i", "inv", "--limit", "rs", "-o", "json"]) == 0
+    assert list(json.loads(capsys.readouterr().out)["relays"]) == ["rs"]
+
+
+def test_status_begins_with_a_verdict_on_each_relay(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    more = "/proc/net/ktcp/stats:bytes_up_total 1234567\n/proc/net/ktcp/drain:on\n"
+    outputs = {f"{status.READ_TASK} now": {"rc": {"stdout": PROCFS + more}, "rs": {"stdout": ""}}}
+    hosts = [HostResult(host=name, state=HostState.OK) for name in ("rc", "rs")]
+    use(monkeypatch, FakeEngine(*hosts, outputs=outputs))
+    assert main.run(["mesh", "status", "-i", "inv"]) == 1
+    head, rc, rs = (re.split(r"\s{2,}", line) for line in capsys.readouterr().out.splitlines())
+    row = dict(zip(head, rc, strict=True))
+    assert (row["VERDICT"], row["PEERS"], row["UP"]) == ("draining", "1/1 up", "1.2 MB")
+    assert (rs[1], rs[-1]) == ("no module", "the module is not loaded")
+
+
+def test_verdicts_on_relays() -> None:
+    gone = status.RelayStatus(relay="rc", state=None, reason="timed out")
+    assert (status.verdict(gone), status.row(gone)[-1]) == ("unknown", "timed out")
+    text = PROCFS.replace("drain:on", "drain:off")
+    state = procfs.parse(procfs.split_files(text))
+    assert status.verdict(status.RelayStatus(relay="rc", state=state)) == "ok"
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (250_000, "250 kB"), (4_718_087, "4.7 MB")],
+)
+def test_bytes_are_written_for_people(count: int, text: str) -> None:
+    assert status.human(count) == text
 
 
 def test_status_of_each_peer(
@@ -400,12 +451,12 @@ def test_an_error_is_data_too(
 ) -> None:
     use(monkeypatch, FakeEngine(OK))
     monkeypatch.setattr(hosts, "hosts_of", lambda _job: [])
-    for command in ("status", "drain", "undrain", "remove --yes"):
+    for command in ("status", "drain", "undrain", "remove --yes", "plan", "verify"):
         arguments = ["mesh", *command.split(), "-i", "inv", "--limit", "nosuch"]
         assert main.run([*arguments, "-o", "json"]) == 2
         data = json.loads(capsys.readouterr().out)
         assert data["exit_code"] == 2
-        assert "--limit nosuch: selects no host" in data["error"]
+        assert "--limit nosuch: selects no " in data["error"]
         assert main.run(arguments) == 2
         assert capsys.readouterr().out == ""
 

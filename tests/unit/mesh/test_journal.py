@@ -4,13 +4,14 @@
 import json
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from ktcp_ops.errors import KtcpError
 from ktcp_ops.mesh import history
-from ktcp_ops.mesh.journal import Journal, Outcome, Run, WaveState, fingerprint, who
+from ktcp_ops.mesh.journal import Journal, Outcome, Run, WaveState, age, fingerprint, who
 from ktcp_ops.mesh.model import Mesh
 from ktcp_ops.mesh.reader import read
 from ktcp_ops.run.result import HostResult, HostState
@@ -77,6 +78,31 @@ def test_only_one_command_changes_a_mesh(journal: Journal) -> None:
         with pytest.raises(KtcpError, match="another command is changing this mesh"), other.alone():
             pass
     assert not other.is_busy()
+
+
+def test_who_changes_a_mesh_is_named_with_the_age(run: Run, journal: Journal) -> None:
+    began = datetime(2026, 5, 4, 10, 0, tzinfo=UTC)
+    run = run.model_copy(update={"who": "ada", "controller": "ops1", "started": began})
+    with journal.alone():
+        journal.write(run)
+        assert journal.holder(began + timedelta(minutes=95)) == (
+            "ada@ops1 is changing this mesh by `mesh rollout` since 2026-05-04 10:00:00 UTC (1 h); "
+            f"wait for it, or see `ktcp-ops mesh history --run {run.id}`"
+        )
+        other = Journal(journal.directory)
+        with pytest.raises(KtcpError, match="ada@ops1 is changing"), other.alone():
+            pass
+    # Its file still says that it runs, but nobody holds the lock: the next command goes on.
+    with other.alone():
+        assert [found.outcome for found in journal.read()[0]] == [Outcome.RUNNING]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(-1, "0 s"), (59, "59 s"), (60, "1 min"), (7199, "1 h"), (90000, "1 d")],
+)
+def test_an_age_has_one_unit(seconds: int, text: str) -> None:
+    assert age(timedelta(seconds=seconds)) == text
 
 
 @pytest.mark.parametrize(

@@ -405,3 +405,71 @@ def test_a_damaged_memory_is_no_memory(relay: Relay, run: Command) -> None:
     (relay.root / "run" / "applied.json").write_text(json.dumps({"load_id": "other"})[:-3])
     relay.reload_module()
     assert run() == 0
+
+
+def refused(relay: Relay, **files: str) -> None:
+    """Write a configuration that the module refuses."""
+    relay.configure(listeners="add client 5557\nadd relay 5566\n", **files)
+    relay.procfs.refuse = "add relay 5566"
+
+
+def test_files_that_are_refused_give_way_to_those_that_were_applied(
+    relay: Relay, run: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("--restore") == 0
+    conf = relay.root / "conf"
+    (conf / "exits.conf").unlink()
+    refused(relay, keys=f"add 1 {OTHER_KEY}\n")
+    assert run("--restore") == 1
+    said = capsys.readouterr().err.splitlines()
+    assert said[0].startswith(f"ktcp-apply: {conf}/listeners.conf line 2: ")
+    assert [line for line in said if "is again" in line] == [
+        f"ktcp-apply: {conf}/{name}.conf: is again what was applied"
+        for name in ("listeners", "keys", "exits")
+    ]
+    assert {path.stem: path.read_text() for path in conf.glob("*.conf")} == MESH
+    assert (conf / "keys.conf").stat().st_mode & 0o777 == 0o600
+    # The next boot finds what worked before.
+    relay.reload_module()
+    assert run() == 0
+
+
+def test_files_that_make_no_sense_give_way_too(relay: Relay, run: Command) -> None:
+    run()
+    relay.configure(peers="add nonsense\n")
+    assert run("--restore") == 1
+    assert (relay.root / "conf" / "peers.conf").read_text() == MESH["peers"]
+
+
+def test_no_file_is_to_blame_for_a_module_that_is_not_loaded(relay: Relay, run: Command) -> None:
+    run()
+    relay.configure(peers="")
+    for path in (relay.root / "proc").iterdir():
+        path.unlink()
+    assert run("--restore") == 1
+    assert run("--boot") == 1
+    assert (relay.root / "conf" / "peers.conf").read_text() == ""
+
+
+def test_a_boot_uses_what_was_applied_where_files_are_refused(
+    relay: Relay, run: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run()
+    relay.reload_module()
+    refused(relay)
+    assert run("--boot") == 0
+    conf = relay.root / "conf"
+    assert f"{conf}: refused: {conf}/applied, which was applied last" in capsys.readouterr().err
+    assert "add relay 5565" in (relay.root / "proc" / "listeners").read_text()
+    # Nobody is told that all is well: the files stay, and differ from what runs.
+    assert "5566" in (conf / "listeners.conf").read_text()
+    assert run("--check") == 6
+
+
+@pytest.mark.parametrize("option", ["--restore", "--boot"])
+def test_where_nothing_was_applied_before_a_refusal_is_one(
+    relay: Relay, run: Command, option: str
+) -> None:
+    refused(relay)
+    assert run(option) == 1
+    assert "5566" in (relay.root / "conf" / "listeners.conf").read_text()

@@ -101,10 +101,22 @@ def test_kernels_that_could_be_booted_without_the_module_are_named(
     assert dkms.lacking(source, ["6.1.0-3-amd64"]) == 0
 
 
-class Signer:
-    """A DKMS that signs when it builds, and knows one certificate."""
+def test_a_kernel_that_comes_and_is_not_supported_is_named(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    source = dkms.Source({"dkms.conf": CONF})
+    assert dkms.lacking(source, [], "7.3.4+deb13-amd64") == dkms.DRIFT
+    assert capsys.readouterr().out == (
+        "kernel 7.3.4+deb13-amd64: ktcp is not made for it: once it is booted nothing is split\n"
+    )
+    assert dkms.lacking(source, ["7.3.4+deb13-amd64"], "7.3.4+deb13-amd64") == 0
 
-    def __init__(self, *, key: str) -> None:
+
+class Signer:
+    """A DKMS that signs what it builds, and knows one certificate."""
+
+    def __init__(self, root: Path, *, key: str) -> None:
+        self.root = root
         self.key = key
         self.sig_key = "11:22"
         self.commands: list[str] = []
@@ -114,44 +126,80 @@ class Signer:
         match argv:
             case ("openssl", *_):
                 output = "serial=0ABC\n"
-            case ("modinfo", *_, "sig_key", "ktcp"):
+            case ("modinfo", "-F", "sig_key", "-k", *_):
                 output = self.sig_key
+            case ("modinfo", "-F", "sig_key", path):
+                output = Path(path).read_text()
             case ("modinfo", *_):
                 output = "ABCD\n"
             case ("dkms", "status", *_):
                 output = "ktcp/1.2.3, 6.1.0-1-amd64, x86_64: installed\n"
             case ("dkms", word, *_):
                 self.commands.append(word)
-                if self.commands[-2:] == ["unbuild", "install"]:
-                    self.sig_key = self.key
+                self.obey(word)
         return subprocess.CompletedProcess(argv, 0, output, "")
 
+    def obey(self, word: str) -> None:
+        if word == "build":
+            module = dkms.built_modules("1.2.3.trial", "6.1.0-1-amd64") / "ktcp.ko"
+            module.parent.mkdir(parents=True)
+            module.write_text(self.key)
+        if word == "install":
+            module = dkms.built_modules("1.2.3", "6.1.0-1-amd64") / "ktcp.ko"
+            self.sig_key = module.read_text()
 
-def test_a_module_that_is_signed_otherwise_is_built_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    signer = Signer(key="0A:BC")
+
+@pytest.fixture
+def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Directories of the source and of DKMS."""
+    monkeypatch.setattr(dkms, "SOURCES", tmp_path / "src")
+    monkeypatch.setattr(dkms, "DKMS", tmp_path / "dkms")
+    return tmp_path
+
+
+def test_a_module_that_is_signed_otherwise_is_built_anew(
+    places: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signer = Signer(places, key="0A:BC")
     monkeypatch.setattr(dkms, "run", signer.run)
     source = dkms.Source({"dkms.conf": CONF}, certificate=Path("/root/mok.der"))
-    monkeypatch.setattr(dkms.Source, "is_unpacked", lambda _: True)
+    source.unpack()
     kernels = ["6.1.0-1-amd64"]
-    assert dkms.missing(source, kernels, dkms.known_versions()) == kernels
-    assert dkms.build(source, kernels[0]) == ""
-    assert signer.commands == ["install", "unbuild", "install"]
-    assert dkms.missing(source, kernels, dkms.known_versions()) == []
+    known = dkms.known_versions()
+    assert dkms.missing(source, kernels, known) == kernels
+    dkms.bring(source, dkms.build(source, kernels), known)
+    assert signer.commands == ["add", "build", "unbuild", "install"]
+    assert dkms.missing(source, kernels, known) == []
+
+
+def test_a_module_that_is_brought_is_taken_only_if_it_is_signed_as_it_should_be(
+    places: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signer = Signer(places, key="0A:BC")
+    monkeypatch.setattr(dkms, "run", signer.run)
+    source = dkms.Source({"dkms.conf": CONF}, places / "built", Path("/root/mok.der"))
+    module = places / "built" / "6.1.0-1-amd64" / "ktcp.ko"
+    module.parent.mkdir(parents=True)
+    module.write_text("0A:BC")
+    assert dkms.brought(source, "6.1.0-1-amd64") == module.parent
+    module.write_text("99")
+    assert dkms.brought(source, "6.1.0-1-amd64") is None
 
 
 def test_a_module_that_stays_signed_otherwise_is_a_problem(
-    monkeypatch: pytest.MonkeyPatch,
+    places: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dkms, "run", Signer(key="99").run)
+    monkeypatch.setattr(dkms, "run", Signer(places, key="99").run)
     source = dkms.Source({"dkms.conf": CONF}, certificate=Path("/root/mok.der"))
-    assert "is not signed with the key of /root/mok.der" in dkms.build(source, "6.1.0-1-amd64")
+    with pytest.raises(dkms.DkmsError, match=r"not signed with the key of /root/mok\.der"):
+        dkms.build(source, ["6.1.0-1-amd64"])
 
 
 def test_what_is_no_certificate_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     says(monkeypatch, "")
     source = dkms.Source({"dkms.conf": CONF}, certificate=Path("/root/mok.der"))
     with pytest.raises(dkms.DkmsError, match="is no certificate"):
-        dkms.is_signed(source, "6.1.0-1-amd64")
+        dkms.is_installed_signed(source, "6.1.0-1-amd64")
 
 
 def test_the_kernels_hook_never_fails_and_says_what_it_finds(tmp_path: Path) -> None:

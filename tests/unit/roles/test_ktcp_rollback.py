@@ -20,6 +20,8 @@ class FakeDkms:
         self.root = root
         self.builds: list[str] = []
         self.broken: set[str] = set()
+        self.active = ""
+        self.full = False
         self.module = root / "lib" / KERNEL / "updates/dkms/ktcp.ko"
 
     def build(self, version: str) -> Path:
@@ -37,6 +39,10 @@ class FakeDkms:
                 said = self.status()
             case _, "add":
                 (self.root / "dkms" / rest[0].split("/")[1]).mkdir(parents=True, exist_ok=True)
+            case _, "build":
+                self.compile(rest[0].split("/")[1])
+            case _, "unbuild":
+                self.unbuild(rest[0].split("/")[1])
             case _, "install":
                 self.install(rest[1].split("/")[1])
             case _, "remove":
@@ -50,25 +56,35 @@ class FakeDkms:
             if not built.exists():
                 lines.append(f"ktcp/{place.name}: added")
                 continue
-            same = self.module.exists() and self.module.read_text() == built.read_text()
-            lines.append(f"ktcp/{place.name}, {KERNEL}, x86_64: {'installed' if same else 'built'}")
+            state = "installed" if self.is_installed(place.name) else "built"
+            lines.append(f"ktcp/{place.name}, {KERNEL}, x86_64: {state}")
         return "\n".join(lines)
 
+    def compile(self, version: str) -> None:
+        text = (self.root / "src" / f"ktcp-{version}" / "main.c").read_text()
+        if text not in self.broken:
+            self.builds.append(text)
+            self.build(version).parent.mkdir(parents=True)
+            self.build(version).write_text(text)
+
     def install(self, version: str) -> None:
-        built = self.build(version)
-        source = (self.root / "src" / f"ktcp-{version}" / "main.c").read_text()
-        if not built.exists():
-            if source in self.broken:
-                return
-            self.builds.append(source)
-            built.parent.mkdir(parents=True)
-            built.write_text(source)
+        # As DKMS: what is installed is not replaced by the same version.
+        if self.is_installed(version) or self.full:
+            return
         self.module.parent.mkdir(parents=True, exist_ok=True)
-        self.module.write_text(built.read_text())
+        self.module.write_text(self.build(version).read_text())
+        self.active = version
+
+    def is_installed(self, version: str) -> bool:
+        return self.module.exists() and self.active == version
+
+    def unbuild(self, version: str) -> None:
+        if self.is_installed(version):
+            self.module.unlink()
+        dkms.shutil.rmtree(self.root / "dkms" / version / KERNEL, ignore_errors=True)
 
     def remove(self, version: str) -> None:
-        if f"ktcp/{version}, {KERNEL}, x86_64: installed" in self.status():
-            self.module.unlink()
+        self.unbuild(version)
         dkms.shutil.rmtree(self.root / "dkms" / version)
 
 
@@ -96,7 +112,7 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeDkms:
 
 
 def source(text: str, version: str = "1.0.0") -> Any:  # noqa: ANN401 - of a program's own class
-    conf = f'PACKAGE_VERSION="{version}"\nBUILD_EXCLUSIVE_KERNEL="^6\\."\n'
+    conf = f'PACKAGE_VERSION="{version}"\nBUILD_EXCLUSIVE_KERNEL="^6\\."\nAUTOINSTALL="yes"\n'
     return dkms.Source({"dkms.conf": conf, "main.c": text})
 
 
@@ -148,17 +164,67 @@ def test_nothing_is_kept_where_nothing_ran(fake: FakeDkms) -> None:
     assert fake.module.read_text() == "new"
 
 
+def files_below(*places: Path) -> dict[Path, str]:
+    found = [path for place in places for path in place.rglob("*") if path.is_file()]
+    return {path: path.read_text() for path in found}
+
+
 @pytest.mark.parametrize("version", ["1.0.0", "1.1.0"])
-def test_a_build_that_fails_is_undone(fake: FakeDkms, version: str) -> None:
+def test_a_build_that_fails_leaves_everything_as_it_was(fake: FakeDkms, version: str) -> None:
     install("old")
     load(fake)
+    before = files_below(fake.root)
     fake.broken.add("bad")
-    with pytest.raises(dkms.DkmsError, match="did not build"):
+    with pytest.raises(dkms.DkmsError) as error:
         dkms.install(source("bad", version), [])
+    first, *_, last = str(error.value).splitlines()
+    assert first == f"kernel {KERNEL}: ktcp/{version} did not build:"
+    assert last == f"ktcp/{version}: not installed; what was installed stays"
+    assert files_below(fake.root) == before
+    assert dkms.known_versions() == {"1.0.0": [KERNEL]}
     assert dkms.rollback("old", [], check=False) == 0
     assert (fake.module.read_text(), fake.builds) == ("old", ["old"])
+
+
+def test_the_installed_module_is_there_while_the_new_one_is_built(fake: FakeDkms) -> None:
+    install("old")
+    load(fake)
+    seen = []
+    compiles = fake.compile
+
+    def compile_and_look(version: str) -> None:
+        conf = (fake.root / "src" / f"ktcp-{version}" / "dkms.conf").read_text()
+        seen.append((fake.module.read_text(), "AUTOINSTALL" in conf))
+        compiles(version)
+
+    fake.compile = compile_and_look  # type: ignore[method-assign]
+    install("new")
+    assert seen == [("old", False)]
+    assert fake.module.read_text() == "new"
+    assert "AUTOINSTALL" in (fake.root / "src/ktcp-1.0.0/dkms.conf").read_text()
+
+
+def test_what_an_interrupted_build_left_is_removed(fake: FakeDkms) -> None:
+    left = source("half").trial()
+    left.unpack()
+    fake.run("dkms", "add", f"ktcp/{left.version}")
+    install("new")
     assert dkms.known_versions() == {"1.0.0": [KERNEL]}
-    assert dkms.outdated() == []
+    assert not left.tree.exists()
+
+
+def test_a_module_that_cannot_be_installed_is_told_and_the_former_one_is_kept(
+    fake: FakeDkms,
+) -> None:
+    install("old")
+    load(fake)
+    fake.full = True
+    with pytest.raises(dkms.DkmsError, match=r"ktcp/1\.0\.0 was not installed"):
+        dkms.install(source("new"), [])
+    assert dkms.kept_srcversion() == "old"
+    fake.full = False
+    assert dkms.rollback("old", [], check=False) == 0
+    assert fake.module.read_text() == "old"
 
 
 def test_what_is_undone_is_not_kept(fake: FakeDkms) -> None:
@@ -180,7 +246,7 @@ def test_a_rollback_that_fails_keeps_what_it_had(
     load(fake)
     install("new")
     load(fake)
-    monkeypatch.setattr(dkms, "adopt", lambda _source, _kernel: None)
+    monkeypatch.setattr(dkms, "brought", lambda _source, _kernel: None)
     fake.broken.add("old")
     with pytest.raises(dkms.DkmsError, match="did not build"):
         dkms.rollback(None, [], check=False)

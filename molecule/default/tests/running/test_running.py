@@ -134,7 +134,16 @@ def broken(relay: Host) -> Iterator[Host]:
     relay.check_output("systemctl start ktcp-steering")
 
 
+def test_a_service_that_starts_with_refused_files_uses_those_that_worked(broken: Host) -> None:
+    broken.check_output("systemctl restart ktcp")
+    assert "is used instead" in broken.check_output("journalctl --no-pager -u ktcp")
+    assert "client 99999" not in broken.check_output("cat /proc/net/ktcp/listeners")
+    assert broken.run("ktcp-apply --check").rc != 0
+
+
 def test_a_configuration_that_is_refused_leaves_no_rule(broken: Host) -> None:
+    # As where none has worked before.
+    broken.check_output("rm -r /etc/ktcp/applied")
     assert broken.run("systemctl restart ktcp").rc == 1
     assert "/etc/ktcp/listeners.conf line" in broken.check_output("journalctl --no-pager -u ktcp")
     assert not broken.file("/sys/module/ktcp").exists
