@@ -4,20 +4,20 @@
  * network namespace does what its /proc/net/ktcp is told.
  */
 
-#include "early_syn.h"
-#include "listener.h"
-#include "net.h"
-#include "peer.h"
-#include "procfs.h"
-#include "rendezvous.h"
-#include "split.h"
-#include "stats.h"
-#include "table.h"
-#include "thread_pool.h"
-#include "ticket.h"
-#include "transfer.h"
-#include "version.h"
-#include "watch.h"
+#include "control/net.h"
+#include "control/procfs.h"
+#include "control/stats.h"
+#include "control/table.h"
+#include "control/version.h"
+#include "datapath/split.h"
+#include "datapath/transfer.h"
+#include "datapath/watch.h"
+#include "intercept/early_syn.h"
+#include "intercept/listener.h"
+#include "lib/thread_pool.h"
+#include "relay/peer.h"
+#include "relay/ticket.h"
+#include "session/rendezvous.h"
 
 #include <linux/module.h>
 #include <net/netns/generic.h>

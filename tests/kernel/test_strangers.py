@@ -19,7 +19,7 @@ from tests.kernel.topology import V4, V6, Family
 from tests.kernel.traffic import Payload, Server, connect, echo, receive, reset, send, serving
 from tests.kernel.wait import until
 
-# Of kmod/session.c.
+# Of kmod/session/session.c.
 HANDSHAKES_MAX = 1024
 # Threads for what else there is to do.
 FEW = 8

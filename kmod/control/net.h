@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* All state of one network namespace. */
+#ifndef KTCP_NET_H
+#define KTCP_NET_H
+
+#include "control/command.h"
+#include "control/settings.h"
+#include "relay/ticket.h"
+
+#include <linux/atomic.h>
+#include <linux/list.h>
+#include <linux/mutex.h>
+#include <linux/siphash.h>
+#include <linux/spinlock.h>
+#include <linux/workqueue.h>
+#include <net/net_namespace.h>
+
+struct ktcp_rendezvous;
+struct ktcp_stats;
+struct ktcp_table;
+struct proc_dir_entry;
+
+#define KTCP_PREFIXES 1024
+
+/**
+ * struct ktcp_net - KTCP in one network namespace
+ * @net: the namespace
+ * @settings: what is switched on
+ * @keys: struct ktcp_key
+ * @peers: struct ktcp_peer
+ * @routes: struct ktcp_route, by mark
+ * @exits: rules in order
+ * @listeners: struct ktcp_listener
+ * @stats: counters, one set for each CPU
+ * @splits: all splits
+ * @split_count: length of @splits; the namespace goes when it is 0
+ * @active: of them, those that carry or will carry a stream
+ * @rendezvous: halves that wait for their client
+ * @halves: how many
+ * @prefix: how many of each client prefix, by hash
+ * @prefix_key: of that hash
+ * @sweep: looks for halves that wait in vain
+ * @tickets: given to other relays
+ * @crowded: max_splits was nearly reached, new flows pass unsplit
+ * @draining: new flows pass unsplit on request
+ * @closing: no new split starts any more
+ * @handshakes: connections of relays that have not proved a key yet
+ * @gate_users: client listeners that need the gate
+ * @redirect_users: of them, those whose flows come by REDIRECT
+ * @proc_dir: /proc/net/ktcp
+ * @last_error: why the last refused write was refused
+ */
+struct ktcp_net {
+	struct net *net;
+	struct ktcp_settings settings;
+	struct ktcp_table __rcu *keys;
+	struct ktcp_table __rcu *peers;
+	struct ktcp_table __rcu *routes;
+	struct ktcp_table __rcu *exits;
+	struct ktcp_table __rcu *listeners;
+	struct ktcp_stats __percpu *stats;
+	struct list_head splits;
+	spinlock_t splits_lock; /* protects splits and closing */
+	atomic_t split_count;
+	atomic_t active;
+	struct ktcp_rendezvous __percpu *rendezvous;
+	atomic_t halves;
+	atomic_t prefix[KTCP_PREFIXES];
+	siphash_key_t prefix_key;
+	struct delayed_work sweep;
+	struct ktcp_tickets tickets;
+	bool crowded;
+	bool draining;
+	bool closing;
+	atomic_t handshakes;
+	unsigned int gate_users;
+	unsigned int redirect_users;
+	struct proc_dir_entry *proc_dir;
+	struct mutex config_lock; /* serialises writers of all of the above */
+	char last_error[KTCP_ERROR_MAX];
+};
+
+struct ktcp_net *ktcp_net_of(struct net *net);
+
+#endif /* KTCP_NET_H */
