@@ -20,20 +20,6 @@
 #include "session/rendezvous.h"
 
 #include <linux/module.h>
-#include <net/netns/generic.h>
-
-static unsigned int net_id;
-
-/**
- * ktcp_net_of() - KTCP's part of a namespace
- * @net: the namespace
- *
- * Context: any, while the namespace is there.
- */
-struct ktcp_net *ktcp_net_of(struct net *net)
-{
-	return net_generic(net, net_id);
-}
 
 static int __net_init net_init(struct net *net)
 {
@@ -93,7 +79,7 @@ static void __net_exit net_exit(struct net *net)
 static struct pernet_operations net_ops = {
 	.init = net_init,
 	.exit = net_exit,
-	.id = &net_id,
+	.id = &ktcp_net_id,
 	.size = sizeof(struct ktcp_net),
 };
 

@@ -80,6 +80,9 @@ struct ktcp_net {
 	char last_error[KTCP_ERROR_MAX];
 };
 
+/* Of all namespaces: given by the kernel when main.c registers. */
+extern unsigned int ktcp_net_id;
+
 struct ktcp_net *ktcp_net_of(struct net *net);
 
 #endif /* KTCP_NET_H */

@@ -38,7 +38,6 @@ UPWARD = {
     ("control/settings.c", "relay/peer.c"),
     ("control/settings.c", "relay/peer.h"),
     ("datapath/split.h", "session/flow.h"),
-    ("intercept/gate.c", "main.c"),
     ("lib/socket.c", "control/settings.h"),
     ("lib/thread_pool.c", "control/command.c"),
     ("lib/thread_pool.c", "control/command.h"),
@@ -49,7 +48,6 @@ UPWARD = {
     ("relay/health.c", "datapath/trace.h"),
     ("relay/peer_pool.c", "datapath/trace.h"),
     ("relay/peer_pool.h", "datapath/split.h"),
-    ("session/flow.c", "main.c"),
 }
 CIRCLES = {
     ("datapath/forward.c", "datapath/event.c"),
