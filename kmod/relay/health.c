@@ -12,10 +12,10 @@
 #include "control/net.h"
 #include "control/stats.h"
 #include "datapath/split.h"
-#include "datapath/trace.h"
 #include "lib/socket.h"
 #include "relay/handoff.h"
 #include "relay/peer_pool.h"
+#include "relay/trace.h"
 
 #include <linux/jiffies.h>
 #include <linux/net.h>

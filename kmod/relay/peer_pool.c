@@ -9,9 +9,9 @@
 #include "relay/peer_pool.h"
 #include "control/net.h"
 #include "control/stats.h"
-#include "datapath/trace.h"
 #include "lib/socket.h"
 #include "lib/thread_pool.h"
+#include "relay/trace.h"
 
 #include <linux/jiffies.h>
 #include <linux/net.h>

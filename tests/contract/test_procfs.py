@@ -192,7 +192,7 @@ def test_the_counters_are_the_documented_ones() -> None:
 
 def test_the_tracepoints_are_the_documented_ones() -> None:
     documented = set(re.findall(r"^\| `(ktcp_\w+)` \|", ABI["Tracepoints"], re.MULTILINE))
-    source = text("kmod/datapath/trace.h")
+    source = text("kmod/datapath/trace.h") + text("kmod/relay/trace.h")
     alone = re.findall(r"^TRACE_EVENT\((\w+),", source, re.MULTILINE)
     alike = re.findall(r"^DEFINE_EVENT\(\w+, (\w+),", source, re.MULTILINE)
     assert documented == {*alone, *alike}

@@ -45,8 +45,6 @@ UPWARD = {
     ("lib/thread_pool.c", "control/procfs.h"),
     ("relay/health.c", "datapath/split.c"),
     ("relay/health.c", "datapath/split.h"),
-    ("relay/health.c", "datapath/trace.h"),
-    ("relay/peer_pool.c", "datapath/trace.h"),
     ("relay/peer_pool.h", "datapath/split.h"),
 }
 CIRCLES = {
