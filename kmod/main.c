@@ -6,6 +6,7 @@
 
 #include "control/net.h"
 #include "control/procfs.h"
+#include "control/settings.h"
 #include "control/stats.h"
 #include "control/table.h"
 #include "control/version.h"
@@ -15,11 +16,31 @@
 #include "intercept/early_syn.h"
 #include "intercept/listener.h"
 #include "lib/thread_pool.h"
+#include "relay/key.h"
 #include "relay/peer.h"
+#include "relay/route.h"
 #include "relay/ticket.h"
+#include "session/exit.h"
 #include "session/rendezvous.h"
+#include "session/session.h"
 
 #include <linux/module.h>
+
+static const struct ktcp_proc_file *const files[] = {
+	&ktcp_version_file,
+	&ktcp_settings_file,
+	&ktcp_thread_pool_file,
+	&ktcp_listeners_file,
+	&ktcp_peers_file,
+	&ktcp_routes_file,
+	&ktcp_exits_file,
+	&ktcp_keys_file,
+	&ktcp_drain_file,
+	&ktcp_splits_file,
+	&ktcp_stats_file,
+	&ktcp_last_error_file,
+	NULL,
+};
 
 static int __net_init net_init(struct net *net)
 {
@@ -87,6 +108,7 @@ static int __init ktcp_init(void)
 {
 	int err;
 
+	ktcp_procfs_offer(files);
 	err = ktcp_thread_pool_init();
 	if (err)
 		return err;

@@ -1,24 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * /proc/net/ktcp: which files there are, who may use them, and the write as a
- * transaction. What the lines mean stands beside what they configure.
+ * /proc/net/ktcp: who may use its files, and the write as a transaction. What
+ * the lines mean stands beside what they configure; main.c lists the files.
  */
 
 #include "control/procfs.h"
 #include "control/command.h"
 #include "control/net.h"
-#include "control/settings.h"
-#include "control/stats.h"
 #include "control/table.h"
 #include "control/version.h"
-#include "datapath/split.h"
-#include "intercept/listener.h"
-#include "lib/thread_pool.h"
-#include "relay/key.h"
-#include "relay/peer.h"
-#include "relay/route.h"
-#include "session/exit.h"
-#include "session/session.h"
 
 #include <linux/capability.h>
 #include <linux/module.h>
@@ -53,32 +43,19 @@ static int last_error_show(struct seq_file *seq, void *unused)
 	return 0;
 }
 
-static const struct ktcp_proc_file version_file = {
+const struct ktcp_proc_file ktcp_version_file = {
 	.name = "version",
 	.mode = 0400,
 	.show = version_show,
 };
 
-static const struct ktcp_proc_file last_error_file = {
+const struct ktcp_proc_file ktcp_last_error_file = {
 	.name = "last_error",
 	.mode = 0400,
 	.show = last_error_show,
 };
 
-static const struct ktcp_proc_file *const files[] = {
-	&version_file,
-	&ktcp_settings_file,
-	&ktcp_thread_pool_file,
-	&ktcp_listeners_file,
-	&ktcp_peers_file,
-	&ktcp_routes_file,
-	&ktcp_exits_file,
-	&ktcp_keys_file,
-	&ktcp_drain_file,
-	&ktcp_splits_file,
-	&ktcp_stats_file,
-	&last_error_file,
-};
+static const struct ktcp_proc_file *const *files;
 
 /* An open file: which one, of which namespace. */
 static const struct ktcp_proc_file *file_of(struct file *file)
@@ -86,7 +63,7 @@ static const struct ktcp_proc_file *file_of(struct file *file)
 	const unsigned char *name = file->f_path.dentry->d_name.name;
 	unsigned int i;
 
-	for (i = 0; i < ARRAY_SIZE(files); i++)
+	for (i = 0; files[i]; i++)
 		if (!strcmp(files[i]->name, name))
 			return files[i];
 	return NULL;
@@ -243,6 +220,17 @@ static const struct proc_ops ops = {
 };
 
 /**
+ * ktcp_procfs_offer() - Say which files each namespace has
+ * @all: the files, the last one NULL; stays
+ *
+ * Context: before the first namespace.
+ */
+void ktcp_procfs_offer(const struct ktcp_proc_file *const *all)
+{
+	files = all;
+}
+
+/**
  * ktcp_procfs_init() - Make the files of a namespace
  * @ktcp: the namespace
  *
@@ -256,7 +244,7 @@ int ktcp_procfs_init(struct ktcp_net *ktcp)
 	ktcp->proc_dir = proc_net_mkdir(ktcp->net, "ktcp", ktcp->net->proc_net);
 	if (!ktcp->proc_dir)
 		return -ENOMEM;
-	for (i = 0; i < ARRAY_SIZE(files); i++) {
+	for (i = 0; files[i]; i++) {
 		if (!proc_create_data(files[i]->name, files[i]->mode,
 				      ktcp->proc_dir, &ops, ktcp)) {
 			ktcp_procfs_exit(ktcp);

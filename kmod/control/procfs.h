@@ -39,7 +39,11 @@ struct ktcp_proc_file {
 	void (*abandon)(struct ktcp_net *ktcp, void *draft);
 };
 
+void ktcp_procfs_offer(const struct ktcp_proc_file *const *all);
 int ktcp_procfs_init(struct ktcp_net *ktcp);
 void ktcp_procfs_exit(struct ktcp_net *ktcp);
+
+extern const struct ktcp_proc_file ktcp_version_file;
+extern const struct ktcp_proc_file ktcp_last_error_file;
 
 #endif /* KTCP_PROCFS_H */
