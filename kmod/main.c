@@ -42,6 +42,13 @@ static const struct ktcp_proc_file *const files[] = {
 	NULL,
 };
 
+/* What does not look at the settings each time it needs one. */
+static void apply_settings(struct ktcp_net *ktcp)
+{
+	ktcp_listener_tune_all(ktcp);
+	ktcp_peer_kick_all(ktcp);
+}
+
 static int __net_init net_init(struct net *net)
 {
 	struct ktcp_net *ktcp = ktcp_net_of(net);
@@ -109,6 +116,7 @@ static int __init ktcp_init(void)
 	int err;
 
 	ktcp_procfs_offer(files);
+	ktcp_settings_on_change(apply_settings);
 	err = ktcp_thread_pool_init();
 	if (err)
 		return err;

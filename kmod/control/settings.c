@@ -5,8 +5,6 @@
 #include "control/command.h"
 #include "control/net.h"
 #include "control/procfs.h"
-#include "intercept/listener.h"
-#include "relay/peer.h"
 
 #include <linux/seq_file.h>
 #include <linux/slab.h>
@@ -26,6 +24,8 @@ struct setting {
 	u32 initial, min, max;
 	const char *const *words;
 };
+
+static void (*changed)(struct ktcp_net *ktcp);
 
 static const char *const off_on[] = { "off", "on", NULL };
 static const char *const engines[] = { "threads", "event", NULL };
@@ -75,6 +75,17 @@ void ktcp_settings_init(struct ktcp_settings *values)
 
 	for (i = 0; i < ARRAY_SIZE(settings); i++)
 		*setting_value(&settings[i], values) = settings[i].initial;
+}
+
+/**
+ * ktcp_settings_on_change() - Say what has to be done when values change
+ * @fn: called with config_lock held, may sleep
+ *
+ * Context: before the first namespace.
+ */
+void ktcp_settings_on_change(void (*fn)(struct ktcp_net *ktcp))
+{
+	changed = fn;
 }
 
 static int settings_show(struct seq_file *seq, void *unused)
@@ -153,8 +164,7 @@ static int settings_commit(struct ktcp_command *cmd, void *draft)
 		WRITE_ONCE(*setting_value(&settings[i], &ktcp->settings),
 			   *setting_value(&settings[i], draft));
 	kfree(draft);
-	ktcp_listener_tune_all(ktcp);
-	ktcp_peer_kick_all(ktcp);
+	changed(ktcp);
 	return 0;
 }
 

@@ -5,6 +5,7 @@
 
 #include <linux/types.h>
 
+struct ktcp_net;
 struct ktcp_proc_file;
 
 enum ktcp_engine {
@@ -61,6 +62,7 @@ struct ktcp_settings {
 };
 
 void ktcp_settings_init(struct ktcp_settings *settings);
+void ktcp_settings_on_change(void (*fn)(struct ktcp_net *ktcp));
 
 extern const struct ktcp_proc_file ktcp_settings_file;
 
