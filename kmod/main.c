@@ -16,6 +16,7 @@
 #include "intercept/early_syn.h"
 #include "intercept/listener.h"
 #include "lib/thread_pool.h"
+#include "relay/health.h"
 #include "relay/key.h"
 #include "relay/peer.h"
 #include "relay/route.h"
@@ -117,6 +118,7 @@ static int __init ktcp_init(void)
 
 	ktcp_procfs_offer(files);
 	ktcp_settings_on_change(apply_settings);
+	ktcp_health_on_loss(ktcp_split_abort_unheard);
 	err = ktcp_thread_pool_init();
 	if (err)
 		return err;

@@ -11,7 +11,6 @@
 #include "relay/health.h"
 #include "control/net.h"
 #include "control/stats.h"
-#include "datapath/split.h"
 #include "lib/socket.h"
 #include "relay/handoff.h"
 #include "relay/peer_pool.h"
@@ -26,6 +25,20 @@
 #define STRIKES 2
 #define PAUSE_MIN_MS 100
 #define PAUSE_MAX_MS 2000
+
+static void (*lost)(struct ktcp_net *ktcp, const struct ktcp_peer_pool *pool);
+
+/**
+ * ktcp_health_on_loss() - Say what has to be done when a peer is gone
+ * @fn: may sleep
+ *
+ * Context: before the first namespace.
+ */
+void ktcp_health_on_loss(void (*fn)(struct ktcp_net *ktcp,
+				    const struct ktcp_peer_pool *pool))
+{
+	lost = fn;
+}
 
 static struct ktcp_peer_pool *pool_of(struct ktcp_health *health)
 {
@@ -97,7 +110,7 @@ static void step(struct ktcp_health *health)
 	WRITE_ONCE(health->state, state);
 	ktcp_peer_pool_renew(pool);
 	if (state == KTCP_HEALTH_DOWN)
-		ktcp_split_abort_unheard(pool->ktcp, pool);
+		lost(pool->ktcp, pool);
 }
 
 static void watch_state_change(struct sock *sk)

@@ -7,6 +7,8 @@
 #include <linux/types.h>
 #include <linux/workqueue.h>
 
+struct ktcp_net;
+struct ktcp_peer_pool;
 struct sock;
 struct socket;
 
@@ -54,6 +56,8 @@ struct ktcp_health {
 	struct delayed_work work;
 };
 
+void ktcp_health_on_loss(void (*fn)(struct ktcp_net *ktcp,
+				    const struct ktcp_peer_pool *pool));
 void ktcp_health_init(struct ktcp_health *health);
 void ktcp_health_kick(struct ktcp_health *health);
 void ktcp_health_doubt(struct ktcp_health *health);

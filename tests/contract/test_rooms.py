@@ -25,8 +25,6 @@ UPWARD = {
     ("lib/thread_pool.c", "control/command.h"),
     ("lib/thread_pool.c", "control/net.h"),
     ("lib/thread_pool.c", "control/procfs.h"),
-    ("relay/health.c", "datapath/split.c"),
-    ("relay/health.c", "datapath/split.h"),
     ("relay/peer_pool.h", "datapath/split.h"),
 }
 CIRCLES = {

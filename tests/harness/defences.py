@@ -47,7 +47,7 @@ DEFENCES = (
     Defence(
         name="what was sent to a lost peer ends",
         file="relay/health.c",
-        line="ktcp_split_abort_unheard(pool->ktcp, pool);",
+        line="lost(pool->ktcp, pool);",
         without=";",
         tests="test_flow_sent_to_a_peer_that_is_gone_ends_soon",
     ),
