@@ -146,7 +146,9 @@ void ktcp_forward_account(struct ktcp_split *split, enum ktcp_side from,
 	WRITE_ONCE(split->bytes[from], split->bytes[from] + bytes);
 	ktcp_stats_add(split->ktcp, byte_counter[from], bytes);
 	if (split->peer)
-		atomic64_add(bytes, &split->peer->pool->bytes[from]);
+		atomic64_add(bytes, from == KTCP_NEAR ?
+			     &split->peer->pool->bytes_up :
+			     &split->peer->pool->bytes_down);
 }
 
 /**

@@ -266,8 +266,8 @@ static void peer_print(struct seq_file *seq, const struct ktcp_peer *peer)
 		   atomic64_read(&pool->hits), atomic64_read(&pool->misses),
 		   atomic64_read(&pool->failures));
 	seq_printf(seq, " bytes_up %lld bytes_down %lld rtt_us %lu state %s\n",
-		   atomic64_read(&pool->bytes[KTCP_NEAR]),
-		   atomic64_read(&pool->bytes[KTCP_FAR]),
+		   atomic64_read(&pool->bytes_up),
+		   atomic64_read(&pool->bytes_down),
 		   ktcp_peer_pool_rtt_us(pool),
 		   ktcp_health_name(READ_ONCE(pool->health.state)));
 }

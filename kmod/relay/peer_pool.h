@@ -3,7 +3,6 @@
 #ifndef KTCP_PEER_POOL_H
 #define KTCP_PEER_POOL_H
 
-#include "datapath/split.h"
 #include "lib/address.h"
 #include "lib/magazine.h"
 #include "relay/health.h"
@@ -47,7 +46,8 @@ DECLARE_EWMA(rtt, 4, 8)
  * @hits: legs taken from the pool
  * @misses: legs that had to be opened afresh
  * @failures: connects and handshakes that failed
- * @bytes: forwarded over legs to the peer, from each side of their splits
+ * @bytes_up: forwarded over legs to the peer, towards targets
+ * @bytes_down: the same, towards clients
  */
 struct ktcp_peer_pool {
 	struct kref ref;
@@ -74,7 +74,8 @@ struct ktcp_peer_pool {
 	atomic64_t hits;
 	atomic64_t misses;
 	atomic64_t failures;
-	atomic64_t bytes[KTCP_SIDES];
+	atomic64_t bytes_up;
+	atomic64_t bytes_down;
 };
 
 struct ktcp_peer_pool *ktcp_peer_pool_create(struct ktcp_net *ktcp,

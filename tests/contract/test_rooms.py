@@ -25,7 +25,6 @@ UPWARD = {
     ("lib/thread_pool.c", "control/command.h"),
     ("lib/thread_pool.c", "control/net.h"),
     ("lib/thread_pool.c", "control/procfs.h"),
-    ("relay/peer_pool.h", "datapath/split.h"),
 }
 CIRCLES = {
     ("datapath/forward.c", "datapath/event.c"),
