@@ -9,6 +9,7 @@
 #include "control/settings.h"
 #include "control/stats.h"
 #include "control/table.h"
+#include "control/thread_marks.h"
 #include "control/version.h"
 #include "datapath/split.h"
 #include "datapath/transfer.h"

@@ -9,22 +9,17 @@
  */
 
 #include "lib/thread_pool.h"
-#include "control/command.h"
-#include "control/net.h"
-#include "control/procfs.h"
 #include "lib/magazine.h"
 
 #include <linux/completion.h>
 #include <linux/cpumask.h>
 #include <linux/kthread.h>
 #include <linux/rcupdate.h>
-#include <linux/seq_file.h>
 #include <linux/slab.h>
 #include <linux/wait.h>
 
 #define LOW_DEFAULT 32
 #define HIGH_DEFAULT 256
-#define MARK_MAX 65536
 #define RETRY (HZ / 10)
 
 /**
@@ -390,75 +385,41 @@ void ktcp_thread_pool_exit(void)
 	ktcp_depot_exit(&pool.ready);
 }
 
-static int thread_pool_show(struct seq_file *seq, void *unused)
+/**
+ * ktcp_thread_pool_marks() - The watermarks in force
+ * @marks: filled
+ *
+ * Context: any.
+ */
+void ktcp_thread_pool_marks(struct ktcp_thread_marks *marks)
+{
+	marks->low = READ_ONCE(pool.low);
+	marks->high = READ_ONCE(pool.high);
+}
+
+/**
+ * ktcp_thread_pool_set_marks() - Keep other numbers of threads ready
+ * @marks: low not above high
+ *
+ * Context: any.
+ */
+void ktcp_thread_pool_set_marks(const struct ktcp_thread_marks *marks)
+{
+	WRITE_ONCE(pool.low, marks->low);
+	WRITE_ONCE(pool.high, marks->high);
+	wake_up(&pool.wait);
+}
+
+/**
+ * ktcp_thread_pool_counts() - How many threads there are and have been
+ * @counts: filled
+ *
+ * Context: any.
+ */
+void ktcp_thread_pool_counts(struct ktcp_thread_counts *counts)
 {
 	/* In this order none of the differences is negative. */
-	s64 ended = atomic64_read(&pool.ended);
-	int ready = atomic_read(&pool.nr_ready);
-	s64 created = atomic64_read(&pool.created);
-
-	seq_printf(seq, "low %u\nhigh %u\n# ready %d\n# busy %lld\n",
-		   READ_ONCE(pool.low), READ_ONCE(pool.high), ready,
-		   created - ended - ready);
-	seq_printf(seq, "# created %lld\n# ended %lld\n", created, ended);
-	return 0;
+	counts->ended = atomic64_read(&pool.ended);
+	counts->ready = atomic_read(&pool.nr_ready);
+	counts->created = atomic64_read(&pool.created);
 }
-
-struct marks {
-	u32 value[2]; /* low, high */
-};
-
-static void *marks_begin(struct ktcp_net *ktcp)
-{
-	struct marks *draft = kmalloc(sizeof(*draft), GFP_KERNEL);
-
-	if (draft) {
-		draft->value[0] = READ_ONCE(pool.low);
-		draft->value[1] = READ_ONCE(pool.high);
-	}
-	return draft;
-}
-
-static int marks_line(struct ktcp_command *cmd, void **draft)
-{
-	static const char *const names[] = { "low", "high" };
-	struct marks *marks = *draft;
-	int which = ktcp_command_choice(cmd, names, ARRAY_SIZE(names));
-
-	if (which < 0)
-		return which;
-	return ktcp_command_u32(cmd, names[which], 1, MARK_MAX,
-				&marks->value[which]) ?:
-	       ktcp_command_end(cmd);
-}
-
-static int marks_commit(struct ktcp_command *cmd, void *draft)
-{
-	struct marks marks = *(struct marks *)draft;
-
-	kfree(draft);
-	if (marks.value[0] > marks.value[1])
-		return ktcp_command_fail(cmd, "low", -ERANGE,
-					 "low %u is above high %u",
-					 marks.value[0], marks.value[1]);
-	WRITE_ONCE(pool.low, marks.value[0]);
-	WRITE_ONCE(pool.high, marks.value[1]);
-	wake_up(&pool.wait);
-	return 0;
-}
-
-static void marks_abandon(struct ktcp_net *ktcp, void *draft)
-{
-	kfree(draft);
-}
-
-const struct ktcp_proc_file ktcp_thread_pool_file = {
-	.name = "thread_pool",
-	.mode = 0600,
-	.module_wide = true,
-	.show = thread_pool_show,
-	.begin = marks_begin,
-	.line = marks_line,
-	.commit = marks_commit,
-	.abandon = marks_abandon,
-};

@@ -6,8 +6,6 @@
 #include <linux/list.h>
 #include <linux/types.h>
 
-struct ktcp_proc_file;
-
 typedef void (*ktcp_thread_fn)(void *arg);
 
 /**
@@ -24,13 +22,36 @@ struct ktcp_job {
 	bool pooled;
 };
 
+/**
+ * struct ktcp_thread_marks - How many threads are kept ready
+ * @low: fewer are filled up
+ * @high: of more, those that come back end
+ */
+struct ktcp_thread_marks {
+	u32 low;
+	u32 high;
+};
+
+/**
+ * struct ktcp_thread_counts - Threads of the pool, since the module was loaded
+ * @ready: without work now
+ * @created: all that were made
+ * @ended: of them, those that are gone
+ */
+struct ktcp_thread_counts {
+	int ready;
+	s64 created;
+	s64 ended;
+};
+
 int ktcp_thread_pool_init(void);
 void ktcp_thread_pool_exit(void);
 
 int ktcp_thread_pool_take(ktcp_thread_fn fn, void *arg);
 int ktcp_thread_pool_run(bool pooled, ktcp_thread_fn fn, void *arg);
 void ktcp_thread_pool_post(struct ktcp_job *job);
-
-extern const struct ktcp_proc_file ktcp_thread_pool_file;
+void ktcp_thread_pool_marks(struct ktcp_thread_marks *marks);
+void ktcp_thread_pool_set_marks(const struct ktcp_thread_marks *marks);
+void ktcp_thread_pool_counts(struct ktcp_thread_counts *counts);
 
 #endif /* KTCP_THREAD_POOL_H */

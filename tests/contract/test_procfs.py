@@ -167,7 +167,7 @@ def test_words_are_the_same(name: str) -> None:
 
 def test_watermarks_and_limits_are_the_same() -> None:
     pool = 0, constant("kmod/relay/peer.c", "MARK_MAX")
-    threads = 1, constant("kmod/lib/thread_pool.c", "MARK_MAX")
+    threads = 1, constant("kmod/control/thread_marks.c", "MARK_MAX")
     for field in ("low", "high"):
         assert bounds(ConnectionPool, field) == pool
         assert bounds(ThreadPool, field) == threads

@@ -21,10 +21,6 @@ UPWARD = {
     ("control/net.h", "relay/ticket.h"),
     ("datapath/split.h", "session/flow.h"),
     ("lib/socket.c", "control/settings.h"),
-    ("lib/thread_pool.c", "control/command.c"),
-    ("lib/thread_pool.c", "control/command.h"),
-    ("lib/thread_pool.c", "control/net.h"),
-    ("lib/thread_pool.c", "control/procfs.h"),
 }
 CIRCLES = {
     ("datapath/forward.c", "datapath/event.c"),
