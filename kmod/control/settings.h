@@ -3,6 +3,7 @@
 #ifndef KTCP_SETTINGS_H
 #define KTCP_SETTINGS_H
 
+#include <linux/compiler.h>
 #include <linux/types.h>
 
 struct ktcp_net;
@@ -60,6 +61,19 @@ struct ktcp_settings {
 	u32 max_splits;
 	u32 mark_mask;
 };
+
+/* For ktcp_socket_turbo(). */
+static inline u32 ktcp_settings_turbo_cwnd(const struct ktcp_settings *settings)
+{
+	return READ_ONCE(settings->turbo) ? READ_ONCE(settings->turbo_cwnd) : 0;
+}
+
+/* For ktcp_socket_turbo_prepare(). */
+static inline u32 ktcp_settings_turbo_bytes(const struct ktcp_settings *settings)
+{
+	return READ_ONCE(settings->turbo) ?
+	       READ_ONCE(settings->relay_buffer_bytes) : 0;
+}
 
 void ktcp_settings_init(struct ktcp_settings *settings);
 void ktcp_settings_on_change(void (*fn)(struct ktcp_net *ktcp));

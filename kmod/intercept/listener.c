@@ -126,7 +126,7 @@ static void port_tune(struct port *port)
 
 	if (port->sock && listener->role == KTCP_ROLE_RELAY)
 		ktcp_socket_turbo_prepare(port->sock,
-					  &listener->ktcp->settings);
+					  ktcp_settings_turbo_bytes(&listener->ktcp->settings));
 }
 
 static int port_open(struct port *port, sa_family_t family)

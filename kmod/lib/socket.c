@@ -6,7 +6,6 @@
  */
 
 #include "lib/socket.h"
-#include "control/settings.h"
 #include "lib/compat/sock.h"
 
 #include <linux/net.h>
@@ -347,22 +346,20 @@ void ktcp_socket_watch(struct socket *sock, u32 timeout_ms)
 /**
  * ktcp_socket_turbo_prepare() - Buffers for a long leg, before it connects
  * @sock: socket to connect or to listen with
- * @settings: turbo and relay_buffer_bytes
+ * @bytes: of each buffer, 0 without turbo
  *
  * The window scale is fixed at SYN and follows from the buffer. The locks keep
  * TCP from resizing what was asked for, as rds_tcp_tune() does; connections
  * that a listener accepts inherit all of it. Without turbo, a socket gets
  * what every socket gets.
  */
-void ktcp_socket_turbo_prepare(struct socket *sock,
-			       const struct ktcp_settings *settings)
+void ktcp_socket_turbo_prepare(struct socket *sock, u32 bytes)
 {
-	u32 bytes = READ_ONCE(settings->relay_buffer_bytes);
 	struct net *net = sock_net(sock->sk);
 	struct sock *sk = sock->sk;
 
 	lock_sock(sk);
-	if (READ_ONCE(settings->turbo)) {
+	if (bytes) {
 		WRITE_ONCE(sk->sk_rcvbuf, bytes);
 		WRITE_ONCE(sk->sk_sndbuf, bytes);
 		sk->sk_userlocks |= SOCK_RCVBUF_LOCK | SOCK_SNDBUF_LOCK;
@@ -397,20 +394,18 @@ static void raise_pacing(struct sock *sk, u32 cwnd)
 /**
  * ktcp_socket_turbo() - Large windows from the first byte (paper, section 2)
  * @sock: connected socket between relays, prepared before
- * @settings: turbo and turbo_cwnd
+ * @cwnd: congestion window, segments, 0 without turbo
  *
  * Inside a cloud there is no congestion to probe for. The sending window is
  * set here; the receiving one is opened as far as the buffer goes and told to
  * the other end with the next ACK.
  */
-void ktcp_socket_turbo(struct socket *sock,
-		       const struct ktcp_settings *settings)
+void ktcp_socket_turbo(struct socket *sock, u32 cwnd)
 {
-	u32 cwnd = READ_ONCE(settings->turbo_cwnd);
 	struct sock *sk = sock->sk;
 	struct tcp_sock *tp = tcp_sk(sk);
 
-	if (!READ_ONCE(settings->turbo))
+	if (!cwnd)
 		return;
 	lock_sock(sk);
 	/* The latter where the first bytes came with the SYN. */

@@ -5,7 +5,6 @@
 
 #include "lib/address.h"
 
-struct ktcp_settings;
 struct net;
 struct sock;
 struct socket;
@@ -38,10 +37,8 @@ void ktcp_socket_fast_open(struct socket *sock);
 void ktcp_socket_relay_options(struct socket *sock);
 void ktcp_socket_keepalive(struct socket *sock, u32 every_s);
 void ktcp_socket_watch(struct socket *sock, u32 timeout_ms);
-void ktcp_socket_turbo_prepare(struct socket *sock,
-			       const struct ktcp_settings *settings);
-void ktcp_socket_turbo(struct socket *sock,
-		       const struct ktcp_settings *settings);
+void ktcp_socket_turbo_prepare(struct socket *sock, u32 bytes);
+void ktcp_socket_turbo(struct socket *sock, u32 cwnd);
 void ktcp_socket_turbo_refresh(struct socket *sock);
 void ktcp_sock_turbo_refresh(struct sock *sk);
 void ktcp_socket_set_timeout(struct socket *sock, long jiffies_max);

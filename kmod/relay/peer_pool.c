@@ -283,7 +283,7 @@ static int pooled_connect(struct pooled *pooled)
 	if (err)
 		return err;
 	ktcp_socket_relay_options(sock);
-	ktcp_socket_turbo(sock, settings);
+	ktcp_socket_turbo(sock, ktcp_settings_turbo_cwnd(settings));
 	ktcp_socket_set_timeout(sock, msecs_to_jiffies(READ_ONCE(settings->handshake_timeout_ms)));
 	return ktcp_pass_prove(pool->ktcp, &pool->passes, sock,
 			       READ_ONCE(pool->key), &pooled->pass);
@@ -295,7 +295,7 @@ static struct socket *pooled_socket(struct ktcp_peer_pool *pool)
 
 	if (ktcp_socket_create(pool->ktcp->net, pool->addr.sa.sa_family, &sock))
 		return NULL;
-	ktcp_socket_turbo_prepare(sock, &pool->ktcp->settings);
+	ktcp_socket_turbo_prepare(sock, ktcp_settings_turbo_bytes(&pool->ktcp->settings));
 	return sock;
 }
 

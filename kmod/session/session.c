@@ -74,7 +74,8 @@ static int connect_far(struct ktcp_split *split, const union ktcp_addr *to,
 		return err;
 	}
 	if (split->relay[KTCP_FAR])
-		ktcp_socket_turbo_prepare(sock, &ktcp->settings);
+		ktcp_socket_turbo_prepare(sock,
+					  ktcp_settings_turbo_bytes(&ktcp->settings));
 	else if (split->flags & KTCP_OPEN_TRANSPARENT)
 		err = ktcp_socket_bind_transparent(sock, &split->flow.client);
 	if (err) {
@@ -105,7 +106,7 @@ static void tune_peer(struct ktcp_split *split)
 	struct ktcp_net *ktcp = split->ktcp;
 
 	ktcp_socket_relay_options(sock);
-	ktcp_socket_turbo(sock, &ktcp->settings);
+	ktcp_socket_turbo(sock, ktcp_settings_turbo_cwnd(&ktcp->settings));
 	limit_handshake(ktcp, sock);
 }
 
@@ -157,7 +158,7 @@ static int use_pooled(struct ktcp_split *split, struct socket *sock,
 		      const struct opening *opening)
 {
 	/* Its window may have shrunk since it was connected. */
-	ktcp_socket_turbo(sock, &split->ktcp->settings);
+	ktcp_socket_turbo(sock, ktcp_settings_turbo_cwnd(&split->ktcp->settings));
 	limit_handshake(split->ktcp, sock);
 	return ktcp_split_attach(split, KTCP_FAR, sock) ?:
 	       ktcp_socket_send(sock, opening->open, opening->open_size);
@@ -409,7 +410,7 @@ static int open_next(struct ktcp_split *split)
 	err = ktcp_open_recv(ktcp, near, &open) ?: ktcp_socket_hold(near);
 	if (err)
 		return err;
-	ktcp_socket_turbo(near, &ktcp->settings);
+	ktcp_socket_turbo(near, ktcp_settings_turbo_cwnd(&ktcp->settings));
 	split->flow.client = open.source;
 	split->flow.target = open.target;
 	split->target = open.target;
@@ -436,7 +437,7 @@ static void run_relay(void *arg)
 	int err;
 
 	ktcp_socket_relay_options(near);
-	ktcp_socket_turbo(near, &ktcp->settings);
+	ktcp_socket_turbo(near, ktcp_settings_turbo_cwnd(&ktcp->settings));
 	limit_handshake(ktcp, near);
 	err = ktcp_handoff_challenge(ktcp, near);
 	atomic_dec(&ktcp->handshakes);

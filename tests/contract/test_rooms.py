@@ -20,7 +20,6 @@ BESIDE = "selftest"
 UPWARD = {
     ("control/net.h", "relay/ticket.h"),
     ("datapath/split.h", "session/flow.h"),
-    ("lib/socket.c", "control/settings.h"),
 }
 CIRCLES = {
     ("datapath/forward.c", "datapath/event.c"),
