@@ -62,10 +62,12 @@ static int __net_init net_init(struct net *net)
 	INIT_LIST_HEAD(&ktcp->splits);
 	ktcp_settings_init(&ktcp->settings);
 	ktcp_early_syn_init(ktcp);
-	ktcp_ticket_init(ktcp);
-	err = ktcp_stats_init(ktcp);
+	err = ktcp_ticket_init(ktcp);
 	if (err)
 		return err;
+	err = ktcp_stats_init(ktcp);
+	if (err)
+		goto exit_ticket;
 	err = ktcp_rendezvous_init(ktcp);
 	if (err)
 		goto exit_stats;
@@ -78,6 +80,8 @@ exit_rendezvous:
 	ktcp_rendezvous_exit(ktcp);
 exit_stats:
 	ktcp_stats_exit(ktcp);
+exit_ticket:
+	ktcp_ticket_exit(ktcp);
 	return err;
 }
 
@@ -100,9 +104,9 @@ static void __net_exit net_exit(struct net *net)
 	ktcp_peer_close_all(ktcp);
 	ktcp_table_publish(&ktcp->keys, NULL);
 	mutex_unlock(&ktcp->config_lock);
-	ktcp_ticket_exit(ktcp);
 	ktcp_rendezvous_exit(ktcp);
 	ktcp_stats_exit(ktcp);
+	ktcp_ticket_exit(ktcp);
 	mutex_destroy(&ktcp->config_lock);
 }
 

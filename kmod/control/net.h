@@ -5,7 +5,6 @@
 
 #include "control/command.h"
 #include "control/settings.h"
-#include "relay/ticket.h"
 
 #include <linux/atomic.h>
 #include <linux/list.h>
@@ -18,6 +17,7 @@
 struct ktcp_rendezvous;
 struct ktcp_stats;
 struct ktcp_table;
+struct ktcp_tickets;
 struct proc_dir_entry;
 
 #define KTCP_PREFIXES 1024
@@ -68,7 +68,7 @@ struct ktcp_net {
 	atomic_t prefix[KTCP_PREFIXES];
 	siphash_key_t prefix_key;
 	struct delayed_work sweep;
-	struct ktcp_tickets tickets;
+	struct ktcp_tickets *tickets;
 	bool crowded;
 	bool draining;
 	bool closing;

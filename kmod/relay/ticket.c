@@ -13,7 +13,9 @@
 
 #include <linux/bitmap.h>
 #include <linux/slab.h>
+#include <linux/spinlock.h>
 #include <linux/string.h>
+#include <linux/wait.h>
 
 /* Relays that connect to this one, and how far their uses may be mixed up. */
 #define TICKETS_MAX 4096
@@ -36,15 +38,40 @@ struct ticket {
 };
 
 /**
+ * struct ktcp_tickets - Those that this relay gave to others
+ * @lock: protects all lists
+ * @tickets: the one used last comes first
+ * @count: length of @tickets
+ * @offers: those whose proof is on its way
+ * @settled: woken when an offer was earned or withdrawn
+ */
+struct ktcp_tickets {
+	spinlock_t lock; /* protects all lists */
+	struct list_head tickets;
+	u32 count;
+	struct list_head offers;
+	wait_queue_head_t settled;
+};
+
+/**
  * ktcp_ticket_init() - No ticket is out yet
  * @ktcp: the namespace
+ *
+ * Context: may sleep.
+ * Return: 0 or -ENOMEM.
  */
-void ktcp_ticket_init(struct ktcp_net *ktcp)
+int ktcp_ticket_init(struct ktcp_net *ktcp)
 {
-	spin_lock_init(&ktcp->tickets.lock);
-	INIT_LIST_HEAD(&ktcp->tickets.tickets);
-	INIT_LIST_HEAD(&ktcp->tickets.offers);
-	init_waitqueue_head(&ktcp->tickets.settled);
+	struct ktcp_tickets *all = kzalloc(sizeof(*all), GFP_KERNEL);
+
+	if (!all)
+		return -ENOMEM;
+	spin_lock_init(&all->lock);
+	INIT_LIST_HEAD(&all->tickets);
+	INIT_LIST_HEAD(&all->offers);
+	init_waitqueue_head(&all->settled);
+	ktcp->tickets = all;
+	return 0;
 }
 
 /**
@@ -57,8 +84,9 @@ void ktcp_ticket_exit(struct ktcp_net *ktcp)
 {
 	struct ticket *ticket, *next;
 
-	list_for_each_entry_safe(ticket, next, &ktcp->tickets.tickets, node)
+	list_for_each_entry_safe(ticket, next, &ktcp->tickets->tickets, node)
 		kfree(ticket);
+	kfree(ktcp->tickets);
 }
 
 static bool same_id(const u8 *a, const u8 *b)
@@ -78,7 +106,7 @@ static bool same_id(const u8 *a, const u8 *b)
  */
 void ktcp_ticket_offer(struct ktcp_net *ktcp, struct ktcp_offer *offer)
 {
-	struct ktcp_tickets *all = &ktcp->tickets;
+	struct ktcp_tickets *all = ktcp->tickets;
 
 	spin_lock_bh(&all->lock);
 	list_add(&offer->node, &all->offers);
@@ -114,7 +142,7 @@ static struct ticket *ticket_add(struct ktcp_tickets *all,
 int ktcp_ticket_settle(struct ktcp_net *ktcp, struct ktcp_offer *offer,
 		       bool earned)
 {
-	struct ktcp_tickets *all = &ktcp->tickets;
+	struct ktcp_tickets *all = ktcp->tickets;
 	struct ticket *ticket = NULL, *oldest = NULL;
 
 	if (earned)
@@ -192,7 +220,7 @@ static bool is_settled(struct ktcp_tickets *all,
 int ktcp_ticket_spend(struct ktcp_net *ktcp, u16 key,
 		      const u8 id[KTCP_TICKET_BYTES], u64 use)
 {
-	struct ktcp_tickets *all = &ktcp->tickets;
+	struct ktcp_tickets *all = ktcp->tickets;
 	struct ticket *ticket;
 	int err = -ENOENT;
 

@@ -6,8 +6,7 @@
 #include "relay/wire.h"
 
 #include <linux/list.h>
-#include <linux/spinlock.h>
-#include <linux/wait.h>
+#include <linux/types.h>
 
 struct ktcp_net;
 
@@ -23,22 +22,7 @@ struct ktcp_offer {
 	u8 id[KTCP_TICKET_BYTES];
 };
 
-/**
- * struct ktcp_tickets - Those that this relay gave to others
- * @tickets: the one used last comes first
- * @count: length of @tickets
- * @offers: those whose proof is on its way
- * @settled: woken when an offer was earned or withdrawn
- */
-struct ktcp_tickets {
-	spinlock_t lock; /* protects all lists */
-	struct list_head tickets;
-	u32 count;
-	struct list_head offers;
-	wait_queue_head_t settled;
-};
-
-void ktcp_ticket_init(struct ktcp_net *ktcp);
+int ktcp_ticket_init(struct ktcp_net *ktcp);
 void ktcp_ticket_exit(struct ktcp_net *ktcp);
 void ktcp_ticket_offer(struct ktcp_net *ktcp, struct ktcp_offer *offer);
 int ktcp_ticket_settle(struct ktcp_net *ktcp, struct ktcp_offer *offer,

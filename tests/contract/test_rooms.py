@@ -18,7 +18,6 @@ BESIDE = "selftest"
 # Arrows that still lead up, and those that close a circle of files. Only ever take lines away:
 # a line whose arrow is gone fails as well.
 UPWARD = {
-    ("control/net.h", "relay/ticket.h"),
     ("datapath/split.h", "session/flow.h"),
 }
 CIRCLES = {
