@@ -4,9 +4,9 @@
 #define KTCP_SPLIT_H
 
 #include "datapath/watch.h"
+#include "lib/address.h"
 #include "lib/thread_pool.h"
 #include "relay/handoff.h"
-#include "session/flow.h"
 
 #include <linux/kref.h>
 #include <linux/list.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* An address and a port, of either family, and prefixes of addresses. */
+/* An address and a port, of either family; prefixes of addresses; a flow between two. */
 #ifndef KTCP_ADDRESS_H
 #define KTCP_ADDRESS_H
 
@@ -20,6 +20,18 @@ union ktcp_addr {
 struct ktcp_prefix {
 	union ktcp_addr addr;
 	u8 bits;
+};
+
+/**
+ * struct ktcp_flow - A client's connection
+ * @client: where it came from
+ * @target: where it was bound for
+ * @mark: of its route
+ */
+struct ktcp_flow {
+	union ktcp_addr client;
+	union ktcp_addr target;
+	u32 mark;
 };
 
 int ktcp_addr_parse(const char *text, union ktcp_addr *addr);

@@ -8,18 +8,6 @@
 struct nf_conn;
 struct socket;
 
-/**
- * struct ktcp_flow - A client's connection
- * @client: where it came from
- * @target: where it was bound for
- * @mark: of its route
- */
-struct ktcp_flow {
-	union ktcp_addr client;
-	union ktcp_addr target;
-	u32 mark;
-};
-
 void ktcp_flow_take(struct nf_conn *ct, u32 mark, u32 mask);
 bool ktcp_flow_is_taken(const struct nf_conn *ct, u32 mark, u32 mask);
 void ktcp_flow_original(const struct nf_conn *ct, u32 mask,

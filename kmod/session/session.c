@@ -21,6 +21,7 @@
 #include "relay/peer_pool.h"
 #include "relay/route.h"
 #include "session/exit.h"
+#include "session/flow.h"
 #include "session/park.h"
 #include "session/proxy.h"
 #include "session/rendezvous.h"
