@@ -18,6 +18,7 @@
 
 #include <linux/jiffies.h>
 #include <linux/net.h>
+#include <linux/random.h>
 #include <net/sock.h>
 #include <net/tcp_states.h>
 
@@ -108,7 +109,7 @@ static void step(struct ktcp_health *health)
 		ktcp_count(pool->ktcp, KTCP_PEER_DOWNS);
 	health->since = jiffies;
 	WRITE_ONCE(health->state, state);
-	ktcp_peer_pool_renew(pool);
+	health->changed(health);
 	if (state == KTCP_HEALTH_DOWN)
 		lost(pool->ktcp, pool);
 }
@@ -167,6 +168,18 @@ static bool is_own_fault(int err)
 	return err == -ENOMEM || err == -ENOBUFS;
 }
 
+/**
+ * ktcp_health_jitter() - A pause that other relays do not make in step
+ * @ms: milliseconds
+ *
+ * Context: any.
+ * Return: jiffies, up to half as many again.
+ */
+unsigned long ktcp_health_jitter(u32 ms)
+{
+	return msecs_to_jiffies(ms + get_random_u32() % (ms / 2 + 1));
+}
+
 static void strike(struct ktcp_health *health, int err)
 {
 	drop(health);
@@ -174,7 +187,7 @@ static void strike(struct ktcp_health *health, int err)
 		atomic64_inc(&pool_of(health)->failures);
 		health->strikes++;
 	}
-	health->retry_at = jiffies + ktcp_peer_pool_jitter(health->pause_ms);
+	health->retry_at = jiffies + ktcp_health_jitter(health->pause_ms);
 	health->pause_ms = min_t(u32, health->pause_ms * 2, PAUSE_MAX_MS);
 	step(health);
 }
@@ -238,7 +251,7 @@ static void begin(struct ktcp_health *health)
 	struct socket *sock;
 	int err;
 
-	health->retry_at = jiffies + ktcp_peer_pool_jitter(PAUSE_MIN_MS);
+	health->retry_at = jiffies + ktcp_health_jitter(PAUSE_MIN_MS);
 	WRITE_ONCE(health->doubted, false);
 	err = ktcp_socket_create(pool->ktcp->net, pool->addr.sa.sa_family,
 				 &sock);
@@ -280,9 +293,12 @@ static void health_work(struct work_struct *work)
 /**
  * ktcp_health_init() - A peer that counts as up until it is tried
  * @health: filled; nothing is tried before ktcp_health_kick()
+ * @changed: called after each change of state; may not sleep
  */
-void ktcp_health_init(struct ktcp_health *health)
+void ktcp_health_init(struct ktcp_health *health,
+		      void (*changed)(struct ktcp_health *health))
 {
+	health->changed = changed;
 	spin_lock_init(&health->lock);
 	health->pause_ms = PAUSE_MIN_MS;
 	health->retry_at = jiffies;

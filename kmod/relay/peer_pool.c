@@ -15,7 +15,6 @@
 
 #include <linux/jiffies.h>
 #include <linux/net.h>
-#include <linux/random.h>
 #include <linux/slab.h>
 #include <linux/wait_bit.h>
 #include <net/sock.h>
@@ -97,14 +96,12 @@ void ktcp_peer_pool_kick(struct ktcp_peer_pool *pool)
 	spin_unlock_bh(&pool->lock);
 }
 
-/**
- * ktcp_peer_pool_renew() - The peer went or came back: what failed says nothing
- * @pool: the pool
- *
- * Context: any.
- */
-void ktcp_peer_pool_renew(struct ktcp_peer_pool *pool)
+/* The peer went or came back: what failed before says nothing any more. */
+static void renew(struct ktcp_health *health)
 {
+	struct ktcp_peer_pool *pool = container_of(health, struct ktcp_peer_pool,
+						   health);
+
 	spin_lock_bh(&pool->lock);
 	pool->backoff_ms = 0;
 	pool_kick(pool);
@@ -202,24 +199,12 @@ static bool reject_dead(void *object, void *list)
 	return true;
 }
 
-/**
- * ktcp_peer_pool_jitter() - A pause that other relays do not make in step
- * @ms: milliseconds
- *
- * Context: any.
- * Return: jiffies, up to half as many again.
- */
-unsigned long ktcp_peer_pool_jitter(u32 ms)
-{
-	return msecs_to_jiffies(ms + get_random_u32() % (ms / 2 + 1));
-}
-
 static void pool_retry(struct ktcp_peer_pool *pool, u32 ms)
 {
 	spin_lock_bh(&pool->lock);
 	if (!pool->closing)
 		schedule_delayed_work(&pool->refill,
-				      ktcp_peer_pool_jitter(ms));
+				      ktcp_health_jitter(ms));
 	spin_unlock_bh(&pool->lock);
 }
 
@@ -356,7 +341,7 @@ static void connect_failed(struct pooled *pooled)
 	list_del_init(&pooled->node);
 	pool->backoff_ms = clamp_t(u32, pool->backoff_ms * 2, BACKOFF_MIN_MS,
 				   BACKOFF_MAX_MS);
-	pool->retry_at = jiffies + ktcp_peer_pool_jitter(pool->backoff_ms);
+	pool->retry_at = jiffies + ktcp_health_jitter(pool->backoff_ms);
 	spin_unlock_bh(&pool->lock);
 	pooled_free(pooled);
 	spin_lock_bh(&pool->lock);
@@ -613,7 +598,7 @@ struct ktcp_peer_pool *ktcp_peer_pool_create(struct ktcp_net *ktcp,
 	ktcp_pass_init(&pool->passes);
 	INIT_LIST_HEAD(&pool->busy);
 	INIT_DELAYED_WORK(&pool->refill, pool_refill);
-	ktcp_health_init(&pool->health);
+	ktcp_health_init(&pool->health, renew);
 	return pool;
 }
 

@@ -86,9 +86,7 @@ void ktcp_peer_pool_set(struct ktcp_peer_pool *pool, u32 low, u32 high,
 			u16 key);
 void ktcp_peer_pool_kick(struct ktcp_peer_pool *pool);
 unsigned long ktcp_peer_pool_rtt_us(struct ktcp_peer_pool *pool);
-void ktcp_peer_pool_renew(struct ktcp_peer_pool *pool);
 void ktcp_peer_pool_failed(struct ktcp_peer_pool *pool);
-unsigned long ktcp_peer_pool_jitter(u32 ms);
 struct socket *ktcp_peer_pool_take(struct ktcp_peer_pool *pool,
 				   struct ktcp_pass *pass);
 
