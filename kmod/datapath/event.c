@@ -12,6 +12,7 @@
  * errors watch.c tells.
  */
 
+#include "datapath/event.h"
 #include "control/net.h"
 #include "control/stats.h"
 #include "datapath/forward.h"
@@ -79,13 +80,8 @@ struct ktcp_event {
 	struct end end[KTCP_SIDES];
 };
 
-/**
- * ktcp_event_kick() - Have the work look what is to be done
- * @event: of a split
- *
- * Context: any; the split is not freed meanwhile.
- */
-void ktcp_event_kick(struct ktcp_event *event)
+/* Have the work look what is to be done; the split is not freed meanwhile. */
+static void kick(struct ktcp_event *event)
 {
 	ktcp_watch_kick(event->split, &event->work);
 }
@@ -94,7 +90,7 @@ static void look_again(struct timer_list *timer)
 {
 	struct ktcp_event *event = timer_container_of(event, timer, timer);
 
-	ktcp_event_kick(event);
+	kick(event);
 }
 
 /* Of a socket whose callbacks are in place. */
@@ -148,10 +144,10 @@ static void event_data_ready(struct sock *sk)
 	switch (READ_ONCE(end->state)) {
 	case RUNNING:
 		if (!move_inline(end, sk))
-			ktcp_event_kick(end->event);
+			kick(end->event);
 		break;
 	case PROVING:
-		ktcp_event_kick(end->event);
+		kick(end->event);
 		break;
 	case HELD:
 	case FLUSHING:
@@ -166,7 +162,7 @@ static void event_write_space(struct sock *sk)
 	if (!sk_stream_is_writeable(sk))
 		return;
 	clear_bit(SOCK_NOSPACE, &sk->sk_socket->flags);
-	ktcp_event_kick(end_of(sk)->event);
+	kick(end_of(sk)->event);
 }
 
 static void install(struct end *end, struct sock *sk)
@@ -370,7 +366,7 @@ static bool is_done(const struct ktcp_event *event)
 static void plan(struct ktcp_event *event, unsigned long soon)
 {
 	if (!soon)
-		ktcp_event_kick(event);
+		kick(event);
 	else if (soon != MAX_JIFFY_OFFSET)
 		mod_timer(&event->timer, jiffies + soon);
 }
@@ -431,7 +427,7 @@ static void begin(struct ktcp_event *event)
 	due = release(near, split->sock[KTCP_NEAR], RUNNING);
 	due |= release(far, split->sock[KTCP_FAR], state);
 	if (due)
-		ktcp_event_kick(event);
+		kick(event);
 }
 
 /**
@@ -460,8 +456,9 @@ void ktcp_event_run(struct ktcp_split *split)
 	}
 	/* One for the callbacks, in place of the caller's, and one for here. */
 	ktcp_split_get(split);
+	split->event = event;
 	/* Pairs with kick() in watch.c. */
-	smp_store_release(&split->event, event);
+	smp_store_release(&split->watch.engine, &event->work);
 	for (side = 0; side < KTCP_SIDES; side++)
 		install(&event->end[side], split->sock[side]->sk);
 	begin(event);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Moves the bytes of a split whose two sides are connected. */
+/* What the engines share: how bytes move, and how a direction ends. */
 #ifndef KTCP_FORWARD_H
 #define KTCP_FORWARD_H
 
@@ -9,14 +9,6 @@
 /* Between two looks at what no callback tells. */
 #define KTCP_LOOK_AGAIN (HZ / 50 + 1)
 
-bool ktcp_forward_begin(struct ktcp_split *split);
-void ktcp_threads_run(struct ktcp_split *split);
-
-bool ktcp_threads_end(struct ktcp_split *split);
-void ktcp_event_kick(struct ktcp_event *event);
-
-/* For the engines. */
-void ktcp_event_run(struct ktcp_split *split);
 int ktcp_forward_confirm(struct ktcp_split *split, long wait);
 enum ktcp_transfer_end ktcp_forward_move(struct ktcp_split *split,
 					 enum ktcp_side from);

@@ -48,7 +48,6 @@ struct ktcp_split *ktcp_split_create(struct ktcp_net *ktcp,
 	split->begun = jiffies;
 	split->active = jiffies;
 	RB_CLEAR_NODE(&split->half);
-	ktcp_watch_init(split);
 
 	spin_lock_bh(&ktcp->splits_lock);
 	closing = ktcp->closing;
@@ -93,7 +92,8 @@ static void split_release(struct kref *ref)
 	spin_lock_bh(&ktcp->splits_lock);
 	list_del(&split->node);
 	spin_unlock_bh(&ktcp->splits_lock);
-	ktcp_watch_remove(split);
+	if (split->watch.release)
+		split->watch.release(split);
 	for (side = 0; side < KTCP_SIDES; side++)
 		if (split->sock[side])
 			ktcp_socket_release(split->sock[side]);

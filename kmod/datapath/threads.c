@@ -8,6 +8,7 @@
  * Context of all: a thread of the split, may sleep.
  */
 
+#include "datapath/threads.h"
 #include "control/net.h"
 #include "control/stats.h"
 #include "datapath/forward.h"

@@ -22,6 +22,7 @@
 #include "control/stats.h"
 #include "datapath/forward.h"
 #include "datapath/split.h"
+#include "datapath/threads.h"
 #include "lib/compat/timer.h"
 #include "lib/socket.h"
 
@@ -39,6 +40,8 @@
 #define PROBE_MAX (4 * HZ)
 
 static struct workqueue_struct *queue;
+
+static void watch_begin(struct ktcp_split *split);
 
 /**
  * ktcp_watch_kick() - Have one of a split's works run
@@ -65,12 +68,9 @@ void ktcp_watch_kick(struct ktcp_split *split, struct work_struct *work)
 static void kick(struct ktcp_split *split)
 {
 	/* Pairs with ktcp_event_run(). */
-	struct ktcp_event *event = smp_load_acquire(&split->event);
+	struct work_struct *engine = smp_load_acquire(&split->watch.engine);
 
-	if (event)
-		ktcp_event_kick(event);
-	else
-		ktcp_watch_kick(split, &split->watch.work);
+	ktcp_watch_kick(split, engine ?: &split->watch.work);
 }
 
 static void watch_state_change(struct sock *sk)
@@ -105,6 +105,8 @@ void ktcp_watch_add(struct ktcp_split *split, unsigned int side)
 
 	if (end->on)
 		return;
+	if (!split->watch.release)
+		watch_begin(split);
 	end->split = split;
 	end->side = side;
 	end->heard = jiffies;
@@ -134,13 +136,8 @@ static void forget(struct ktcp_watched *end, struct sock *sk)
 	release_sock(sk);
 }
 
-/**
- * ktcp_watch_remove() - Watch no more
- * @split: is about to be released
- *
- * Context: may sleep.
- */
-void ktcp_watch_remove(struct ktcp_split *split)
+/* Watch no more: the split is about to be released. */
+static void watch_remove(struct ktcp_split *split)
 {
 	unsigned int side;
 
@@ -252,10 +249,10 @@ static void judge_relay(struct ktcp_watched *end, struct socket *sock)
 static void pass_on(struct ktcp_split *split)
 {
 	/* Pairs with ktcp_event_run(). */
-	struct ktcp_event *event = smp_load_acquire(&split->event);
+	struct work_struct *engine = smp_load_acquire(&split->watch.engine);
 
-	if (event)
-		ktcp_event_kick(event);
+	if (engine)
+		ktcp_watch_kick(split, engine);
 	else if (ktcp_threads_end(split))
 		mod_timer(&split->watch.timer, jiffies + KTCP_LOOK_AGAIN);
 }
@@ -299,6 +296,13 @@ static void judge(struct work_struct *work)
 	ktcp_split_put(split);
 }
 
+static void watch_begin(struct ktcp_split *split)
+{
+	INIT_WORK(&split->watch.work, judge);
+	timer_setup(&split->watch.timer, look, 0);
+	split->watch.release = watch_remove;
+}
+
 /**
  * ktcp_watch_start() - Bytes flow: watch both sides, and the time
  * @split: with both sides connected; is KTCP_SPLIT_OPEN afterwards
@@ -318,18 +322,6 @@ void ktcp_watch_start(struct ktcp_split *split)
 	if (ktcp_forward_is_broken(split))
 		kick(split);
 	mod_timer(&split->watch.timer, jiffies + next_look(split));
-}
-
-/**
- * ktcp_watch_init() - Ready to watch
- * @split: that is being made
- *
- * Context: any.
- */
-void ktcp_watch_init(struct ktcp_split *split)
-{
-	INIT_WORK(&split->watch.work, judge);
-	timer_setup(&split->watch.timer, look, 0);
 }
 
 /**

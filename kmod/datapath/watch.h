@@ -37,19 +37,21 @@ struct ktcp_watched {
  * @timer: looks at what no callback tells
  * @una: the first bytes that were not acknowledged, both sides' added
  * @end: the connections
+ * @engine: work of the engine "event", NULL with "threads"
+ * @release: gives the callbacks back; NULL while none was taken
  */
 struct ktcp_watch {
 	struct work_struct work;
 	struct timer_list timer;
 	u32 una;
 	struct ktcp_watched end[2];
+	struct work_struct *engine;
+	void (*release)(struct ktcp_split *split);
 };
 
-void ktcp_watch_init(struct ktcp_split *split);
 void ktcp_watch_add(struct ktcp_split *split, unsigned int side);
 void ktcp_watch_start(struct ktcp_split *split);
 void ktcp_watch_kick(struct ktcp_split *split, struct work_struct *work);
-void ktcp_watch_remove(struct ktcp_split *split);
 
 int ktcp_watch_module_init(void);
 void ktcp_watch_module_exit(void);

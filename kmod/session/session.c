@@ -12,8 +12,11 @@
 #include "control/net.h"
 #include "control/procfs.h"
 #include "control/stats.h"
-#include "datapath/forward.h"
+#include "datapath/engine.h"
+#include "datapath/split.h"
+#include "datapath/threads.h"
 #include "datapath/trace.h"
+#include "datapath/watch.h"
 #include "lib/socket.h"
 #include "lib/thread_pool.h"
 #include "relay/open.h"
@@ -274,7 +277,7 @@ static void finish(struct ktcp_split *split, int err)
 {
 	trace_ktcp_session(split, err);
 	if (!err) {
-		if (!ktcp_forward_begin(split))
+		if (!ktcp_engine_begin(split))
 			ktcp_threads_run(split);
 		return;
 	}
@@ -354,7 +357,7 @@ static void join(struct ktcp_split *split, struct socket *near)
 		ktcp_split_put(split);
 	} else if (state == KTCP_SPLIT_HALF) {
 		trace_ktcp_session(split, 0);
-		if (!ktcp_forward_begin(split))
+		if (!ktcp_engine_begin(split))
 			run_in_thread(split, run_threads);
 	} else {
 		finish(split, -EHOSTUNREACH);
