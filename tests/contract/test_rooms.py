@@ -7,7 +7,7 @@ from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
-from tests.contract.conftest import ROOT, kmod_sources
+from tests.contract.conftest import ROOT, kmod_sources, sections, text
 
 KMOD = ROOT / "kmod"
 # From the top floor down. On the roof, main.c wires the rooms together.
@@ -41,17 +41,17 @@ def floor(file: str) -> int:
 def code() -> dict[str, str]:
     """The module's files without their comments."""
     files = {name(path): path.read_text(encoding="utf-8") for path in kmod_sources()}
-    return {file: COMMENT.sub("", text) for file, text in files.items() if room(file) != BESIDE}
+    return {file: COMMENT.sub("", source) for file, source in files.items() if room(file) != BESIDE}
 
 
 @cache
 def definitions() -> dict[str, str]:
     """The file that each name of the module, as the linker sees it, is defined in."""
     found: dict[str, str] = {}
-    for file, text in code().items():
+    for file, source in code().items():
         if file.endswith(".c"):
             for pattern in (FUNCTION, OBJECT):
-                found |= dict.fromkeys(pattern.findall(text), file)
+                found |= dict.fromkeys(pattern.findall(source), file)
     return found
 
 
@@ -105,6 +105,28 @@ def circle() -> list[str]:
 
 def test_files_form_no_circle() -> None:
     assert circle() == []
+
+
+def drawn_rooms() -> dict[str, set[str]]:
+    """The boxes of the drawing in docs/design.md, from the top, with the files that each names."""
+    drawing = sections(text("docs/design.md"))["The rooms of the module"].split("```")[1]
+    rooms: dict[str, set[str]] = {}
+    for line in re.findall(r"^ \| (.*)\|$", drawing, re.MULTILINE):
+        head = re.match(r"(\w+): ", line)
+        if head:
+            rooms[head[1]] = set()
+        else:
+            rooms[list(rooms)[-1]] |= set(line.split())
+    return rooms
+
+
+def test_the_drawing_has_each_room_and_file() -> None:
+    files = {
+        room: {path.stem if path.is_file() else f"{path.name}/" for path in (KMOD / room).iterdir()}
+        for room in ROOMS
+    }
+    assert list(drawn_rooms()) == list(ROOMS)
+    assert drawn_rooms() == files
 
 
 def test_definitions_are_found() -> None:
