@@ -4,36 +4,52 @@
  * network namespace does what its /proc/net/ktcp is told.
  */
 
-#include "capture.h"
-#include "early_syn.h"
-#include "listener.h"
-#include "net.h"
-#include "peer.h"
-#include "procfs.h"
-#include "rendezvous.h"
-#include "split.h"
-#include "stats.h"
-#include "table.h"
-#include "thread_pool.h"
-#include "ticket.h"
-#include "transfer.h"
-#include "version.h"
-#include "watch.h"
+#include "control/net.h"
+#include "control/procfs.h"
+#include "control/settings.h"
+#include "control/stats.h"
+#include "control/table.h"
+#include "control/thread_marks.h"
+#include "control/version.h"
+#include "datapath/split.h"
+#include "datapath/transfer.h"
+#include "datapath/watch.h"
+#include "intercept/capture.h"
+#include "intercept/early_syn.h"
+#include "intercept/listener.h"
+#include "lib/thread_pool.h"
+#include "relay/health.h"
+#include "relay/key.h"
+#include "relay/peer.h"
+#include "relay/route.h"
+#include "relay/ticket.h"
+#include "session/exit.h"
+#include "session/rendezvous.h"
+#include "session/session.h"
 
 #include <linux/module.h>
-#include <net/netns/generic.h>
 
-static unsigned int net_id;
+static const struct ktcp_proc_file *const files[] = {
+	&ktcp_version_file,
+	&ktcp_settings_file,
+	&ktcp_thread_pool_file,
+	&ktcp_listeners_file,
+	&ktcp_peers_file,
+	&ktcp_routes_file,
+	&ktcp_exits_file,
+	&ktcp_keys_file,
+	&ktcp_drain_file,
+	&ktcp_splits_file,
+	&ktcp_stats_file,
+	&ktcp_last_error_file,
+	NULL,
+};
 
-/**
- * ktcp_net_of() - KTCP's part of a namespace
- * @net: the namespace
- *
- * Context: any, while the namespace is there.
- */
-struct ktcp_net *ktcp_net_of(struct net *net)
+/* What does not look at the settings each time it needs one. */
+static void apply_settings(struct ktcp_net *ktcp)
 {
-	return net_generic(net, net_id);
+	ktcp_listener_tune_all(ktcp);
+	ktcp_peer_kick_all(ktcp);
 }
 
 static int __net_init net_init(struct net *net)
@@ -47,12 +63,14 @@ static int __net_init net_init(struct net *net)
 	INIT_LIST_HEAD(&ktcp->splits);
 	ktcp_settings_init(&ktcp->settings);
 	ktcp_early_syn_init(ktcp);
-	ktcp_ticket_init(ktcp);
 	ktcp_recall_init(&ktcp->known);
 	ktcp_recall_init(&ktcp->refused);
-	err = ktcp_stats_init(ktcp);
+	err = ktcp_ticket_init(ktcp);
 	if (err)
 		return err;
+	err = ktcp_stats_init(ktcp);
+	if (err)
+		goto exit_ticket;
 	err = ktcp_rendezvous_init(ktcp);
 	if (err)
 		goto exit_stats;
@@ -65,6 +83,8 @@ exit_rendezvous:
 	ktcp_rendezvous_exit(ktcp);
 exit_stats:
 	ktcp_stats_exit(ktcp);
+exit_ticket:
+	ktcp_ticket_exit(ktcp);
 	return err;
 }
 
@@ -92,9 +112,9 @@ static void __net_exit net_exit(struct net *net)
 	ktcp_peer_close_all(ktcp);
 	ktcp_table_publish(&ktcp->keys, NULL);
 	mutex_unlock(&ktcp->config_lock);
-	ktcp_ticket_exit(ktcp);
 	ktcp_rendezvous_exit(ktcp);
 	ktcp_stats_exit(ktcp);
+	ktcp_ticket_exit(ktcp);
 	mutex_destroy(&ktcp->config_lock);
 }
 
@@ -102,7 +122,7 @@ static struct pernet_operations net_ops = {
 	.init = net_init,
 	.pre_exit = net_pre_exit,
 	.exit = net_exit,
-	.id = &net_id,
+	.id = &ktcp_net_id,
 	.size = sizeof(struct ktcp_net),
 };
 
@@ -110,6 +130,9 @@ static int __init ktcp_init(void)
 {
 	int err;
 
+	ktcp_procfs_offer(files);
+	ktcp_settings_on_change(apply_settings);
+	ktcp_health_on_loss(ktcp_split_abort_unheard);
 	err = ktcp_thread_pool_init();
 	if (err)
 		return err;

@@ -7,7 +7,7 @@
 
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
-#include "../magazine.c"
+#include "lib/magazine.c"
 
 #include <linux/completion.h>
 #include <linux/kthread.h>

@@ -23,6 +23,7 @@ def tests() -> set[str]:
 def test_defence_can_be_taken_away(defence: Defence, tests: set[str], tmp_path: Path) -> None:
     copy = tmp_path / defence.file
     before = (ROOT / "kmod" / defence.file).read_text(encoding="utf-8")
+    copy.parent.mkdir()
     copy.write_text(before, encoding="utf-8")
     take_away(defence, tmp_path)
     assert copy.read_text(encoding="utf-8") != before

@@ -33,7 +33,7 @@ from tests.unit.mesh.conftest import make_description
 DASH = "\N{EN DASH}"
 
 ABI = sections(text("docs/procfs-abi.md"))
-SETTINGS_C = text("kmod/settings.c")
+SETTINGS_C = text("kmod/control/settings.c")
 
 OPERATORS: dict[type[ast.operator], Callable[[int, int], int]] = {
     ast.LShift: operator.lshift,
@@ -116,7 +116,7 @@ def test_the_files_are_the_documented_ones() -> None:
 
 
 def test_the_states_of_peers_are_the_documented_ones() -> None:
-    names = re.findall(r'return "(\w+)";', text("kmod/health.c"))
+    names = re.findall(r'return "(\w+)";', text("kmod/relay/health.c"))
     documented = re.findall(r"^\| `(\w+)` \|", ABI["peers"], re.MULTILINE)
     assert documented == names == ["up", "down", "recovering"]
     assert procfs.Peer("", 0, 0, 0).state == names[0]
@@ -166,25 +166,25 @@ def test_words_are_the_same(name: str) -> None:
 
 
 def test_watermarks_and_limits_are_the_same() -> None:
-    pool = 0, constant("kmod/peer.c", "MARK_MAX")
-    threads = 1, constant("kmod/thread_pool.c", "MARK_MAX")
+    pool = 0, constant("kmod/relay/peer.c", "MARK_MAX")
+    threads = 1, constant("kmod/control/thread_marks.c", "MARK_MAX")
     for field in ("low", "high"):
         assert bounds(ConnectionPool, field) == pool
         assert bounds(ThreadPool, field) == threads
     assert f"({pool[0]} {DASH} {pool[1]})" in ABI["peers"]
     assert f"{threads[0]} {DASH} {threads[1]}" in ABI["thread_pool"]
-    assert constant("kmod/route.h", "KTCP_HOPS_MAX") == MAX_HOPS
+    assert constant("kmod/relay/route.h", "KTCP_HOPS_MAX") == MAX_HOPS
     assert f"up to {MAX_HOPS} relays" in ABI["routes"]
     # The module counts the route's own way too.
-    assert constant("kmod/route.h", "KTCP_PATHS_MAX") == 1 + MAX_BACKUPS
+    assert constant("kmod/relay/route.h", "KTCP_PATHS_MAX") == 1 + MAX_BACKUPS
     assert f"at most {MAX_BACKUPS} and" in ABI["routes"]
-    assert bounds(Path, "mark") == (1, constant("kmod/route.h", "KTCP_MARK_MAX"))
+    assert bounds(Path, "mark") == (1, constant("kmod/relay/route.h", "KTCP_MARK_MAX"))
     assert bounds(Mesh, "key") == (1, 65535)
     assert f"N is 1 {DASH} 65535" in ABI["keys"]
 
 
 def test_the_counters_are_the_documented_ones() -> None:
-    counters = set(re.findall(r'"(\w+_total)"', text("kmod/stats.c")))
+    counters = set(re.findall(r'"(\w+_total)"', text("kmod/control/stats.c")))
     rows = [line.split("|")[1] for line in ABI["stats"].splitlines() if line.startswith("| `")]
     documented = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
     assert counters | {"splits_active"} == documented
@@ -192,7 +192,7 @@ def test_the_counters_are_the_documented_ones() -> None:
 
 def test_the_tracepoints_are_the_documented_ones() -> None:
     documented = set(re.findall(r"^\| `(ktcp_\w+)` \|", ABI["Tracepoints"], re.MULTILINE))
-    source = text("kmod/trace.h")
+    source = text("kmod/datapath/trace.h") + text("kmod/relay/trace.h")
     alone = re.findall(r"^TRACE_EVENT\((\w+),", source, re.MULTILINE)
     alike = re.findall(r"^DEFINE_EVENT\(\w+, (\w+),", source, re.MULTILINE)
     assert documented == {*alone, *alike}
@@ -209,7 +209,7 @@ def test_ops_asks_for_counters_that_there_are() -> None:
 
 
 def test_the_figures_of_a_peer_are_the_documented_ones() -> None:
-    printing = text("kmod/peer.c").partition('seq_printf(seq, "# ')[2].partition("\n}")[0]
+    printing = text("kmod/relay/peer.c").partition('seq_printf(seq, "# ')[2].partition("\n}")[0]
     printed = re.findall(r"(\w+) %(?:d|u|lu|lld|s)\b", printing)
     example = next(line for line in ABI["peers"].splitlines() if line.startswith("# "))
     assert printed == example.split()[2::2] == list(procfs.Peer.__annotations__)[4:]
@@ -258,7 +258,7 @@ def test_the_tasks_that_ops_listens_to_are_there() -> None:
 
 
 def test_the_steering_knows_the_modules_bit() -> None:
-    taken = constant("kmod/route.h", "KTCP_MARK_TAKEN")
+    taken = constant("kmod/relay/route.h", "KTCP_MARK_TAKEN")
     found = re.search(
         r"^ktcp_steering_taken: (\S+)", text("roles/ktcp_steering/vars/main.yml"), re.MULTILINE
     )

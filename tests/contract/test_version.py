@@ -11,7 +11,7 @@ from ktcp_ops import __version__
 from tests.contract.conftest import text
 
 MENTIONS = {
-    "kmod/version.h": r'#define KTCP_MODULE_VERSION "([^"]+)"',
+    "kmod/control/version.h": r'#define KTCP_MODULE_VERSION "([^"]+)"',
     "kmod/dkms.conf": r'^PACKAGE_VERSION="([^"]+)"',
     "docs/procfs-abi.md": r"^module (\S+)$",
     "CHANGELOG.md": r"^## (\S+)",
@@ -35,6 +35,6 @@ def test_the_package_reads_the_version_from_its_one_place() -> None:
 
 
 def test_the_wire_version_is_the_documented_one() -> None:
-    wire = re.search(r"#define KTCP_WIRE_VERSION (\d+)", text("kmod/version.h"))
+    wire = re.search(r"#define KTCP_WIRE_VERSION (\d+)", text("kmod/control/version.h"))
     assert wire
     assert f"\nwire {wire[1]}\n" in text("docs/procfs-abi.md")

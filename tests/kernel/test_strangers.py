@@ -29,7 +29,7 @@ from tests.kernel.traffic import (
 )
 from tests.kernel.wait import until
 
-# Of kmod/stranger.c.
+# Of kmod/session/stranger.c.
 HANDSHAKES_MAX = 1024
 PREFIX_MAX = HANDSHAKES_MAX // 2
 # Threads for what else there is to do.

@@ -48,7 +48,14 @@ def test_programs_that_fail_are_quoted(tmp_path: Path) -> None:
 def checkout(tmp_path: Path) -> Path:
     """A module's sources, and what a compiler left beside them."""
     root = tmp_path / "checkout"
-    for name in ("main.c", "net.h", "Kbuild", "compat/Kbuild.probe", "ktcp.mod.c", "main.o"):
+    for name in (
+        "main.c",
+        "control/net.h",
+        "Kbuild",
+        "lib/compat/Kbuild.probe",
+        "ktcp.mod.c",
+        "main.o",
+    ):
         path = root / "kmod" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()

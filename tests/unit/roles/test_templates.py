@@ -170,7 +170,7 @@ def test_answers_to_clients_are_kept_before_all_else(pairs: list[dict[str, Any]]
 
 
 def test_only_the_modules_own_mark_is_redirected() -> None:
-    header = (ROOT / "kmod" / "route.h").read_text()
+    header = (ROOT / "kmod/relay/route.h").read_text()
     found = re.search(r"KTCP_MARK_TAKEN (0x[0-9a-f]+)", header)
     assert found is not None
     marks = re.findall(r"--mark (\S+) -j REDIRECT", chains("v4"))

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* What can be switched in a namespace at run time. */
+#ifndef KTCP_SETTINGS_H
+#define KTCP_SETTINGS_H
+
+#include <linux/compiler.h>
+#include <linux/types.h>
+
+struct ktcp_net;
+struct ktcp_proc_file;
+
+enum ktcp_engine {
+	KTCP_ENGINE_THREADS,
+	KTCP_ENGINE_EVENT,
+};
+
+enum ktcp_datapath {
+	KTCP_DATAPATH_COPY,
+	KTCP_DATAPATH_ZEROCOPY,
+};
+
+/**
+ * struct ktcp_settings - Values in force; read them with READ_ONCE()
+ * @early_syn: start the far leg at the client's SYN
+ * @thread_pool: take threads from the pool, else make one for each leg
+ * @conn_pool: take relay legs from pre-established connections
+ * @turbo: large windows on relay legs from the first byte
+ * @engine: enum ktcp_engine
+ * @datapath: enum ktcp_datapath
+ * @buffer_bytes: forwarding buffer of one direction, bytes
+ * @turbo_cwnd: initial congestion window of relay legs, segments
+ * @relay_buffer_bytes: socket buffers of relay legs, bytes
+ * @early_syn_max: most halves that wait for their other half
+ * @handshake_timeout_ms: bound of one handshake between relays
+ * @connect_timeout_ms: bound of one connect
+ * @peer_timeout_ms: silence after which a peer counts as gone
+ * @peer_hold_ms: how long one that is back is not used yet
+ * @keepalive_s: silence after which clients and targets are asked, 0: never
+ * @idle_timeout_s: a split of which no end acknowledges a byte for so long is
+ * closed, 0: never
+ * @max_splits: most splits of the namespace
+ * @prefix_percent: of them, what one client prefix may have
+ * @refused_hold_s: for how long flows to a target that refused pass, 0: never
+ * @mark_mask: bits of marks that name routes; the others are not ours
+ */
+struct ktcp_settings {
+	u32 early_syn;
+	u32 thread_pool;
+	u32 conn_pool;
+	u32 turbo;
+	u32 engine;
+	u32 datapath;
+	u32 buffer_bytes;
+	u32 turbo_cwnd;
+	u32 relay_buffer_bytes;
+	u32 early_syn_max;
+	u32 handshake_timeout_ms;
+	u32 connect_timeout_ms;
+	u32 peer_timeout_ms;
+	u32 peer_hold_ms;
+	u32 keepalive_s;
+	u32 idle_timeout_s;
+	u32 max_splits;
+	u32 prefix_percent;
+	u32 refused_hold_s;
+	u32 mark_mask;
+};
+
+/* For ktcp_socket_turbo(). */
+static inline u32 ktcp_settings_turbo_cwnd(const struct ktcp_settings *settings)
+{
+	return READ_ONCE(settings->turbo) ? READ_ONCE(settings->turbo_cwnd) : 0;
+}
+
+/* For ktcp_socket_turbo_prepare(). */
+static inline u32 ktcp_settings_turbo_bytes(const struct ktcp_settings *settings)
+{
+	return READ_ONCE(settings->turbo) ?
+	       READ_ONCE(settings->relay_buffer_bytes) : 0;
+}
+
+void ktcp_settings_init(struct ktcp_settings *settings);
+void ktcp_settings_on_change(void (*fn)(struct ktcp_net *ktcp));
+
+extern const struct ktcp_proc_file ktcp_settings_file;
+
+#endif /* KTCP_SETTINGS_H */

@@ -1,0 +1,466 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The engine "event": a split owns no thread. Bytes that arrive in softirq
+ * are moved on at once when nobody else has either socket; whatever else a
+ * split needs is done by its work, one bounded piece after the other.
+ *
+ * The work never runs twice at a time, so it alone decides what becomes of a
+ * direction. It holds a reference whenever it is queued; another one is held
+ * from the first callback that is installed here to the last one removed.
+ * Callbacks are changed with the socket locked, which keeps TCP from calling
+ * any meanwhile; so they may use what sk_user_data points to. Of FIN, RST and
+ * errors watch.c tells.
+ */
+
+#include "datapath/event.h"
+#include "control/net.h"
+#include "control/stats.h"
+#include "datapath/forward.h"
+#include "datapath/trace.h"
+#include "lib/compat/timer.h"
+#include "lib/socket.h"
+
+#include <linux/net.h>
+#include <linux/slab.h>
+#include <linux/workqueue.h>
+#include <net/sock.h>
+#include <net/tcp.h>
+
+/* Between two looks at bytes that no RST waits for. */
+#define LOOK_SELDOM (HZ / 5)
+
+/*
+ * What arrives at once goes on in softirq. What comes in bulk does not: many
+ * skbs go on together at less cost, and softirq should not be held for long.
+ */
+#define INLINE_MAX (16 << 10)
+
+enum direction_state {
+	HELD, /* the callbacks of both sides are not in place yet */
+	PROVING, /* the other relay's proof comes first */
+	RUNNING,
+	FLUSHING, /* an RST waits until what is in flight has arrived */
+	ENDED, /* by FIN, which has been passed on */
+	DONE,
+};
+
+/**
+ * struct end - One of the two sockets
+ * @event: whose
+ * @side: which
+ * @state: of the direction that starts here
+ * @deadline: of its proof, jiffies
+ * @flush: how far the last bytes to the socket are
+ * @data_ready: the socket's own callback, as is the next
+ * @write_space: tells of room
+ */
+struct end {
+	struct ktcp_event *event;
+	enum ktcp_side side;
+	enum direction_state state;
+	unsigned long deadline;
+	struct ktcp_flush flush;
+	void (*data_ready)(struct sock *sk);
+	void (*write_space)(struct sock *sk);
+};
+
+/**
+ * struct ktcp_event - What moves the bytes of a split
+ * @split: the split
+ * @work: does what softirq does not
+ * @timer: has the work look again
+ * @over: the callbacks are gone
+ * @end: both sockets
+ */
+struct ktcp_event {
+	struct ktcp_split *split;
+	struct work_struct work;
+	struct timer_list timer;
+	bool over;
+	struct end end[KTCP_SIDES];
+};
+
+/* Have the work look what is to be done; the split is not freed meanwhile. */
+static void kick(struct ktcp_event *event)
+{
+	ktcp_watch_kick(event->split, &event->work);
+}
+
+static void look_again(struct timer_list *timer)
+{
+	struct ktcp_event *event = timer_container_of(event, timer, timer);
+
+	kick(event);
+}
+
+/* Of a socket whose callbacks are in place. */
+static struct end *end_of(const struct sock *sk)
+{
+	const struct ktcp_watched *watched = sk->sk_user_data;
+
+	return &watched->split->event->end[watched->side];
+}
+
+/*
+ * Is the sink waiting for a third of its queue to be free, which its callback
+ * tells? To fill each bit of room at once would make many small packets. Only
+ * what is queued makes room: without it, it was memory that was short.
+ */
+static bool is_full(const struct sock *sink)
+{
+	return READ_ONCE(sink->sk_wmem_queued) &&
+	       test_bit(SOCK_NOSPACE, &sink->sk_socket->flags);
+}
+
+/*
+ * Softirq holds the spinlock of the source. It may not wait for the sink's:
+ * the softirq of another CPU may hold that one and want this.
+ */
+static bool move_inline(struct end *end, struct sock *source)
+{
+	struct ktcp_split *split = end->event->split;
+	struct sock *sink = split->sock[ktcp_side_other(end->side)]->sk;
+	enum ktcp_transfer_end why = KTCP_SOURCE_HAS_MORE;
+
+	if (!in_serving_softirq() || sock_owned_by_user_nocheck(source) ||
+	    tcp_inq(source) > INLINE_MAX)
+		return false;
+	if (!spin_trylock(&sink->sk_lock.slock))
+		return false;
+	if (is_full(sink))
+		why = KTCP_SINK_FULL;
+	else if (!sock_owned_by_user_nocheck(sink))
+		why = ktcp_forward_move_atomic(split, end->side);
+	if (why == KTCP_SINK_FULL && !is_full(sink))
+		why = KTCP_SOURCE_HAS_MORE;
+	spin_unlock(&sink->sk_lock.slock);
+	return why == KTCP_SOURCE_EMPTY || why == KTCP_SINK_FULL;
+}
+
+static void event_data_ready(struct sock *sk)
+{
+	struct end *end = end_of(sk);
+
+	switch (READ_ONCE(end->state)) {
+	case RUNNING:
+		if (!move_inline(end, sk))
+			kick(end->event);
+		break;
+	case PROVING:
+		kick(end->event);
+		break;
+	case HELD:
+	case FLUSHING:
+	case ENDED:
+	case DONE:
+		break;
+	}
+}
+
+static void event_write_space(struct sock *sk)
+{
+	if (!sk_stream_is_writeable(sk))
+		return;
+	clear_bit(SOCK_NOSPACE, &sk->sk_socket->flags);
+	kick(end_of(sk)->event);
+}
+
+static void install(struct end *end, struct sock *sk)
+{
+	lock_sock(sk);
+	write_lock_bh(&sk->sk_callback_lock);
+	end->data_ready = sk->sk_data_ready;
+	end->write_space = sk->sk_write_space;
+	sk->sk_data_ready = event_data_ready;
+	sk->sk_write_space = event_write_space;
+	write_unlock_bh(&sk->sk_callback_lock);
+	release_sock(sk);
+}
+
+static void uninstall(struct end *end, struct sock *sk)
+{
+	lock_sock(sk);
+	write_lock_bh(&sk->sk_callback_lock);
+	sk->sk_data_ready = end->data_ready;
+	sk->sk_write_space = end->write_space;
+	write_unlock_bh(&sk->sk_callback_lock);
+	release_sock(sk);
+}
+
+static void end_by_fin(struct ktcp_split *split, struct end *end)
+{
+	ktcp_forward_end(split, end->side);
+	WRITE_ONCE(end->state, ENDED);
+}
+
+static void flush_then_abort(struct ktcp_split *split, struct end *end)
+{
+	WRITE_ONCE(split->state, KTCP_SPLIT_CLOSING);
+	WRITE_ONCE(split->broken, true);
+	WRITE_ONCE(end->state, FLUSHING);
+}
+
+static void abort_sink(struct ktcp_split *split, struct end *end)
+{
+	WRITE_ONCE(split->state, KTCP_SPLIT_CLOSING);
+	WRITE_ONCE(split->broken, true);
+	ktcp_socket_abort(split->sock[ktcp_side_other(end->side)]);
+	WRITE_ONCE(end->state, DONE);
+}
+
+/* Has the other end got all that it will get from here? */
+static bool is_flushed(const struct ktcp_split *split, struct end *end)
+{
+	enum ktcp_side to = ktcp_side_other(end->side);
+
+	return ktcp_forward_is_flushed(split, to, &end->event->end[to].flush);
+}
+
+/*
+ * The stream from the far side begins behind the other relay's proof. Returns,
+ * as the next ones do, how soon there is more to do, in jiffies;
+ * MAX_JIFFY_OFFSET: when told.
+ */
+static unsigned long await_proof(struct ktcp_split *split, struct end *end)
+{
+	unsigned long now = jiffies;
+
+	if (!ktcp_handoff_has_confirm(split->sock[end->side]) &&
+	    time_before(now, end->deadline))
+		return end->deadline - now;
+	if (ktcp_forward_confirm(split, 0))
+		flush_then_abort(split, end);
+	else
+		WRITE_ONCE(end->state, RUNNING);
+	return 0;
+}
+
+static unsigned long flush(struct ktcp_split *split, struct end *end)
+{
+	if (!is_flushed(split, end))
+		return KTCP_LOOK_AGAIN;
+	abort_sink(split, end);
+	return 0;
+}
+
+/* The sink tells of room; but what a source left that is gone has to hurry. */
+static unsigned long wait_room(struct ktcp_split *split, struct end *end)
+{
+	return ktcp_split_is_broken(split, end->side) ? flush(split, end) :
+							MAX_JIFFY_OFFSET;
+}
+
+static unsigned long run_direction(struct ktcp_split *split, struct end *end)
+{
+	enum ktcp_side to = ktcp_side_other(end->side);
+	struct sock *sink = split->sock[to]->sk;
+
+	/* Nobody is left to take bytes, or to tell of room. */
+	if (ktcp_split_is_broken(split, to)) {
+		abort_sink(split, end);
+		return 0;
+	}
+	if (is_full(sink))
+		return wait_room(split, end);
+	switch (ktcp_forward_move(split, end->side)) {
+	case KTCP_SOURCE_EMPTY:
+		return MAX_JIFFY_OFFSET;
+	case KTCP_SINK_FULL:
+		return is_full(sink) ? wait_room(split, end) : KTCP_LOOK_AGAIN;
+	case KTCP_SOURCE_HAS_MORE:
+		break;
+	case KTCP_SOURCE_ENDED:
+		end_by_fin(split, end);
+		break;
+	case KTCP_SOURCE_BROKEN:
+		flush_then_abort(split, end);
+		break;
+	case KTCP_SINK_BROKEN:
+		abort_sink(split, end);
+		break;
+	}
+	return 0;
+}
+
+static unsigned long step(struct ktcp_split *split, struct end *end)
+{
+	/* Pairs with release(), for the deadline of the proof. */
+	switch (smp_load_acquire(&end->state)) {
+	case PROVING:
+		return await_proof(split, end);
+	case RUNNING:
+		return run_direction(split, end);
+	case FLUSHING:
+		return flush(split, end);
+	case ENDED:
+		if (!ktcp_split_is_broken(split, end->side))
+			break;
+		flush_then_abort(split, end);
+		return 0;
+	case HELD:
+		return KTCP_LOOK_AGAIN;
+	case DONE:
+		break;
+	}
+	return MAX_JIFFY_OFFSET;
+}
+
+/* How soon the split can be ended, in jiffies. */
+static unsigned long end_sides(struct ktcp_event *event)
+{
+	struct ktcp_split *split = event->split;
+	bool broken = READ_ONCE(split->broken);
+	unsigned int side;
+
+	for (side = 0; side < KTCP_SIDES; side++) {
+		struct ktcp_flush *flush = &event->end[side].flush;
+
+		if (broken && !ktcp_forward_is_flushed(split, side, flush))
+			return KTCP_LOOK_AGAIN;
+		if (!broken && !ktcp_forward_is_out(split, side, flush))
+			return LOOK_SELDOM;
+	}
+	if (broken)
+		ktcp_split_abort(split);
+	return 0;
+}
+
+static void end_split(struct ktcp_event *event)
+{
+	struct ktcp_split *split = event->split;
+	unsigned int side;
+
+	for (side = 0; side < KTCP_SIDES; side++)
+		uninstall(&event->end[side], split->sock[side]->sk);
+	timer_delete_sync(&event->timer);
+	event->over = true;
+	/* Held since the callbacks were installed. */
+	ktcp_split_put(split);
+}
+
+static unsigned long run_directions(struct ktcp_event *event)
+{
+	struct ktcp_split *split = event->split;
+	unsigned long soon = MAX_JIFFY_OFFSET;
+	unsigned int side;
+
+	for (side = 0; side < KTCP_SIDES; side++)
+		soon = min(soon, step(split, &event->end[side]));
+	return soon;
+}
+
+static bool is_done(const struct ktcp_event *event)
+{
+	unsigned int side;
+
+	for (side = 0; side < KTCP_SIDES; side++) {
+		enum direction_state state = READ_ONCE(event->end[side].state);
+
+		if (state != ENDED && state != DONE)
+			return false;
+	}
+	return true;
+}
+
+/* Have the work run again, in @soon jiffies. */
+static void plan(struct ktcp_event *event, unsigned long soon)
+{
+	if (!soon)
+		kick(event);
+	else if (soon != MAX_JIFFY_OFFSET)
+		mod_timer(&event->timer, jiffies + soon);
+}
+
+static void work(struct work_struct *work)
+{
+	struct ktcp_event *event = container_of(work, struct ktcp_event, work);
+	struct ktcp_split *split = event->split;
+	unsigned long soon;
+
+	if (event->over)
+		goto put;
+	soon = run_directions(event);
+	if (is_done(event))
+		soon = end_sides(event);
+	if (!soon && is_done(event))
+		end_split(event);
+	else
+		plan(event, soon);
+put:
+	ktcp_split_put(split);
+}
+
+/*
+ * Let the callback of a side act; true where something came before that. With
+ * the lock held, or softirq might still see the old state and this no bytes.
+ */
+static bool release(struct end *end, struct socket *sock,
+		    enum direction_state state)
+{
+	bool due;
+
+	lock_sock(sock->sk);
+	/* Pairs with step(). */
+	smp_store_release(&end->state, state);
+	due = ktcp_socket_has_bytes(sock, 1);
+	release_sock(sock->sk);
+	return due;
+}
+
+static void begin(struct ktcp_event *event)
+{
+	struct end *near = &event->end[KTCP_NEAR], *far = &event->end[KTCP_FAR];
+	struct ktcp_split *split = event->split;
+	unsigned long soon = MAX_JIFFY_OFFSET;
+	enum direction_state state = RUNNING;
+	bool due;
+	u32 ms;
+
+	if (split->pass.owed) {
+		ms = READ_ONCE(split->ktcp->settings.handshake_timeout_ms);
+		soon = msecs_to_jiffies(ms);
+		far->deadline = jiffies + soon;
+		state = PROVING;
+	}
+	/* Before the sides act: the work may then be over at any time. */
+	plan(event, soon);
+	due = release(near, split->sock[KTCP_NEAR], RUNNING);
+	due |= release(far, split->sock[KTCP_FAR], state);
+	if (due)
+		kick(event);
+}
+
+/**
+ * ktcp_event_run() - Forward without a thread
+ * @split: the split; a reference is taken over
+ *
+ * Context: may sleep, but waits for nobody.
+ */
+void ktcp_event_run(struct ktcp_split *split)
+{
+	struct ktcp_event *event = kzalloc(sizeof(*event), GFP_KERNEL);
+	unsigned int side;
+
+	if (!event) {
+		ktcp_split_abort(split);
+		ktcp_split_put(split);
+		return;
+	}
+	event->split = split;
+	INIT_WORK(&event->work, work);
+	timer_setup(&event->timer, look_again, 0);
+	for (side = 0; side < KTCP_SIDES; side++) {
+		event->end[side].event = event;
+		event->end[side].side = side;
+		event->end[side].state = HELD;
+	}
+	/* One for the callbacks, in place of the caller's, and one for here. */
+	ktcp_split_get(split);
+	split->event = event;
+	/* Pairs with kick() in watch.c. */
+	smp_store_release(&split->watch.engine, &event->work);
+	for (side = 0; side < KTCP_SIDES; side++)
+		install(&event->end[side], split->sock[side]->sk);
+	begin(event);
+	ktcp_split_put(split);
+}

@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What the two engines, "threads" and "event", share: they differ in who
+ * moves the bytes of a split, not in what becomes of it.
+ *
+ * How a direction ends:
+ *  - FIN is passed on and the other direction goes on;
+ *  - an error of the side it reads from is passed on as RST, also after FIN,
+ *    once what was read from it has arrived. That takes as long as the other
+ *    end goes on to acknowledge: one that has no room is not waited for;
+ *  - an error of the side it writes to is noticed by the other direction,
+ *    which reads from there;
+ *  - whoever ends last ends the split, when all has been sent. An end that has
+ *    no room for its last bytes may take minutes, after which TCP would drop
+ *    them, were the connection closed by then.
+ */
+
+#include "datapath/forward.h"
+#include "control/net.h"
+#include "control/stats.h"
+#include "datapath/trace.h"
+#include "lib/socket.h"
+#include "relay/peer.h"
+#include "relay/peer_pool.h"
+
+#include <linux/net.h>
+#include <net/sock.h>
+
+/* How long an RST is held up by an end of which nothing is heard meanwhile, */
+#define FLUSH_MAX (20 * HZ)
+/* and by one that has no room, at each relay: it may read slowly, or never. */
+#define SHUT_MAX (12 * HZ)
+/* How long bytes before FIN are kept for an end that takes none of them. */
+#define LINGER_MAX (15 * 60 * HZ)
+
+static const enum ktcp_counter byte_counter[KTCP_SIDES] = {
+	[KTCP_NEAR] = KTCP_BYTES_UP,
+	[KTCP_FAR] = KTCP_BYTES_DOWN,
+};
+
+/**
+ * ktcp_forward_is_broken() - Has the other end of a side to hear of an RST?
+ * @split: with both sides connected
+ *
+ * Context: any.
+ */
+bool ktcp_forward_is_broken(const struct ktcp_split *split)
+{
+	return ktcp_split_is_broken(split, KTCP_NEAR) ||
+	       ktcp_split_is_broken(split, KTCP_FAR);
+}
+
+/**
+ * ktcp_forward_is_flushed() - Has a side got all that it will get before RST?
+ * @split: the split
+ * @side: the side
+ * @flush: how far it was before, zeroed at first; updated
+ *
+ * Context: any.
+ */
+bool ktcp_forward_is_flushed(const struct ktcp_split *split,
+			     enum ktcp_side side, struct ktcp_flush *flush)
+{
+	const struct socket *sock = split->sock[side];
+	unsigned long stalled = ktcp_socket_stalled(sock, flush);
+
+	if (ktcp_socket_is_sent(sock) || READ_ONCE(split->dead))
+		return true;
+	if (ktcp_socket_is_shut(sock))
+		return stalled >= SHUT_MAX;
+	/* What follows a lost segment is acknowledged selectively. */
+	return stalled >= FLUSH_MAX && ktcp_socket_silence(sock) >= FLUSH_MAX;
+}
+
+/**
+ * ktcp_forward_is_out() - Can a side be closed, after FIN?
+ * @split: the split
+ * @side: the side
+ * @flush: how far it was before, zeroed at first; updated
+ *
+ * Context: any.
+ */
+bool ktcp_forward_is_out(const struct ktcp_split *split, enum ktcp_side side,
+			 struct ktcp_flush *flush)
+{
+	const struct socket *sock = split->sock[side];
+
+	return ktcp_socket_is_out(sock) || READ_ONCE(split->dead) ||
+	       ktcp_socket_stalled(sock, flush) >= LINGER_MAX;
+}
+
+/**
+ * ktcp_forward_end() - Pass FIN on
+ * @split: the split
+ * @from: the direction that it ends
+ *
+ * Context: may sleep.
+ */
+void ktcp_forward_end(struct ktcp_split *split, enum ktcp_side from)
+{
+	enum ktcp_side to = ktcp_side_other(from);
+
+	WRITE_ONCE(split->state, KTCP_SPLIT_CLOSING);
+	ktcp_count(split->ktcp, KTCP_HALF_CLOSES);
+	trace_ktcp_half_close(split, from);
+	WRITE_ONCE(split->fin[to], true);
+	ktcp_socket_end(split->sock[to]);
+}
+
+/**
+ * ktcp_forward_idle_limit() - How long both ends may acknowledge nothing
+ * @split: the split
+ *
+ * Return: jiffies, 0 for ever.
+ */
+long ktcp_forward_idle_limit(const struct ktcp_split *split)
+{
+	return READ_ONCE(split->ktcp->settings.idle_timeout_s) * HZ;
+}
+
+/**
+ * ktcp_forward_is_idle() - Have both ends acknowledged nothing for too long?
+ * @split: the split
+ *
+ * Context: any.
+ */
+bool ktcp_forward_is_idle(const struct ktcp_split *split)
+{
+	long limit = ktcp_forward_idle_limit(split);
+
+	return limit &&
+	       time_after_eq(jiffies, READ_ONCE(split->active) + limit);
+}
+
+/**
+ * ktcp_forward_account() - Bytes were moved
+ * @split: the split
+ * @from: the direction; nobody else moves any in it meanwhile
+ * @bytes: how many
+ *
+ * Context: any.
+ */
+void ktcp_forward_account(struct ktcp_split *split, enum ktcp_side from,
+			  size_t bytes)
+{
+	WRITE_ONCE(split->bytes[from], split->bytes[from] + bytes);
+	ktcp_stats_add(split->ktcp, byte_counter[from], bytes);
+	if (split->peer)
+		atomic64_add(bytes, from == KTCP_NEAR ?
+			     &split->peer->pool->bytes_up :
+			     &split->peer->pool->bytes_down);
+}
+
+/**
+ * ktcp_forward_confirm() - Check the other relay's proof, if it owes one
+ * @split: a split; the proof comes before the first byte of the stream
+ * @wait: for how long it is waited for, jiffies
+ *
+ * Context: may sleep.
+ * Return: 0, -EPROTO for no or a wrong proof, or the socket's error.
+ */
+int ktcp_forward_confirm(struct ktcp_split *split, long wait)
+{
+	struct socket *far = split->sock[KTCP_FAR];
+	int err;
+
+	if (!split->pass.owed)
+		return 0;
+	ktcp_socket_set_recv_timeout(far, wait);
+	err = ktcp_handoff_confirm(split->ktcp, far, &split->pass);
+	if (!err)
+		ktcp_pass_trust(&split->peer->pool->passes);
+	ktcp_socket_set_recv_timeout(far, MAX_SCHEDULE_TIMEOUT);
+	return err;
+}
+
+/* Both locks are held, in the way that @atomic calls for. */
+static enum ktcp_transfer_end move(struct ktcp_split *split,
+				   enum ktcp_side from, bool atomic)
+{
+	enum ktcp_side to = ktcp_side_other(from);
+	const struct ktcp_settings *settings = &split->ktcp->settings;
+	struct ktcp_transfer transfer = {
+		.source = split->sock[from]->sk,
+		.sink = split->sock[to]->sk,
+		.refer = READ_ONCE(settings->datapath) ==
+			 KTCP_DATAPATH_ZEROCOPY,
+	};
+	enum ktcp_transfer_end end;
+
+	if (split->relay[to] && READ_ONCE(settings->turbo))
+		ktcp_sock_turbo_refresh(transfer.sink);
+	end = atomic ? ktcp_transfer_atomic(&transfer) :
+		       ktcp_transfer(&transfer);
+	if (transfer.bytes)
+		ktcp_forward_account(split, from, transfer.bytes);
+	return end;
+}
+
+/**
+ * ktcp_forward_move() - Move what there is in a direction, without waiting
+ * @split: the split
+ * @from: the direction
+ *
+ * The sides are locked in one order, whatever the direction: two that lock
+ * them crosswise would wait for each other.
+ *
+ * Context: may sleep, but does not wait for bytes or room.
+ * Return: why it ended.
+ */
+enum ktcp_transfer_end ktcp_forward_move(struct ktcp_split *split,
+					 enum ktcp_side from)
+{
+	struct sock *near = split->sock[KTCP_NEAR]->sk;
+	struct sock *far = split->sock[KTCP_FAR]->sk;
+	enum ktcp_transfer_end end;
+
+	lock_sock(near);
+	lock_sock_nested(far, SINGLE_DEPTH_NESTING);
+	end = move(split, from, false);
+	release_sock(far);
+	release_sock(near);
+	return end;
+}
+
+/**
+ * ktcp_forward_move_atomic() - The same in softirq
+ * @split: the split
+ * @from: the direction
+ *
+ * Context: softirq; spinlocks of both sides held, neither owned.
+ * Return: why it ended.
+ */
+enum ktcp_transfer_end ktcp_forward_move_atomic(struct ktcp_split *split,
+						enum ktcp_side from)
+{
+	return move(split, from, true);
+}

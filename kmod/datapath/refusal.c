@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * A client's handshake with a relay succeeds whether or not its target is
+ * there, so it learns by an RST that comes too late for who tries several
+ * addresses, or checks whether a server is up. Therefore a target that refused
+ * is remembered for a while, and the flows of the clients who saw it pass
+ * unsplit: they see the truth. Each client prefix learns for itself, so that
+ * nobody can have the flows of others pass unsplit.
+ *
+ * What an exit found comes as the RST of a leg that has brought no byte. The
+ * same comes of a leg that was dead already; then flows pass unsplit, too.
+ */
+
+#include "datapath/refusal.h"
+#include "control/net.h"
+#include "control/stats.h"
+#include "datapath/split.h"
+#include "lib/recall.h"
+#include "relay/wire.h"
+
+#include <linux/net.h>
+#include <linux/tcp.h>
+#include <net/sock.h>
+
+/* The client's prefix beside the target's port. */
+static u32 beside(const struct ktcp_net *ktcp, const struct ktcp_flow *flow)
+{
+	return ktcp_share_slot(&ktcp->prefix_key, &flow->client) << 16 |
+	       ntohs(ktcp_addr_port(&flow->target));
+}
+
+static bool is_refusal(int err)
+{
+	return err == -ECONNREFUSED || err == -ETIMEDOUT ||
+	       err == -EHOSTUNREACH || err == -ENETUNREACH ||
+	       err == -EADDRNOTAVAIL; /* for want of a port */
+}
+
+/* In service mode the target is another's than the client's SYN named. */
+static bool is_clients_own(const struct ktcp_split *split)
+{
+	return split->role == KTCP_ROLE_CLIENT &&
+	       ktcp_addr_equal(&split->target, &split->flow.target);
+}
+
+static void note(struct ktcp_split *split)
+{
+	u32 hold_s = READ_ONCE(split->ktcp->settings.refused_hold_s);
+
+	if (!hold_s || !is_clients_own(split))
+		return;
+	ktcp_recall_note(&split->ktcp->refused, &split->flow.target,
+			 beside(split->ktcp, &split->flow),
+			 (unsigned long)hold_s * HZ);
+	ktcp_count(split->ktcp, KTCP_TARGETS_REFUSED);
+}
+
+/**
+ * ktcp_refusal_note() - This relay could not connect to a target
+ * @split: its split
+ * @err: what connect(2) said; nothing is noted where that is no refusal
+ *
+ * Context: any.
+ */
+void ktcp_refusal_note(struct ktcp_split *split, int err)
+{
+	if (is_refusal(err))
+		note(split);
+}
+
+/* Has nothing of the stream arrived? The other relay's proof is not of it. */
+static bool brought_nothing(const struct ktcp_split *split)
+{
+	const struct tcp_sock *tp = tcp_sk(split->sock[KTCP_FAR]->sk);
+	u32 unread = READ_ONCE(tp->rcv_nxt) - READ_ONCE(tp->copied_seq);
+	u32 proof = READ_ONCE(split->pass.owed) ?
+			    sizeof(struct ktcp_wire_confirm) : 0;
+
+	return !READ_ONCE(split->bytes[KTCP_FAR]) && unread <= proof;
+}
+
+/* Longer ago, it is a connection that ended, not one that never began. */
+static bool has_just_begun(const struct ktcp_split *split)
+{
+	u32 ms = READ_ONCE(split->ktcp->settings.connect_timeout_ms);
+
+	return time_before(jiffies, READ_ONCE(split->begun) +
+				    2 * msecs_to_jiffies(ms));
+}
+
+/**
+ * ktcp_refusal_look() - The far connection has ended: was its target refused?
+ * @split: the split
+ *
+ * Context: any; its far sock locked.
+ */
+void ktcp_refusal_look(struct ktcp_split *split)
+{
+	const struct sock *sk = split->sock[KTCP_FAR]->sk;
+
+	if (sk->sk_state == TCP_CLOSE && sk->sk_err == ECONNRESET &&
+	    split->relay[KTCP_FAR] && !READ_ONCE(split->fin[KTCP_FAR]) &&
+	    brought_nothing(split) && has_just_begun(split))
+		note(split);
+}
+
+/**
+ * ktcp_refusal_awaits() - Was a flow's target refused a moment ago?
+ * @ktcp: the namespace
+ * @flow: the flow
+ *
+ * Context: any.
+ */
+bool ktcp_refusal_awaits(struct ktcp_net *ktcp, const struct ktcp_flow *flow)
+{
+	return READ_ONCE(ktcp->settings.refused_hold_s) &&
+	       ktcp_recall_has(&ktcp->refused, &flow->target,
+			       beside(ktcp, flow));
+}

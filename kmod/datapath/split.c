@@ -1,0 +1,370 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The life of a split and the list of them, which splits.c prints. Who works on
+ * a split holds a reference; the last one to go closes the connections. What
+ * works on it is in session.c (until both sides are connected) and forward.c
+ * (from then on).
+ */
+
+#include "datapath/split.h"
+#include "control/net.h"
+#include "control/procfs.h"
+#include "control/stats.h"
+#include "datapath/trace.h"
+#include "lib/share.h"
+#include "lib/socket.h"
+#include "relay/peer.h"
+
+#include <linux/slab.h>
+#include <linux/wait_bit.h>
+#include <net/sock.h>
+
+/* Pause between two rounds of aborting splits. */
+#define ABORT_AGAIN (HZ / 10)
+/* So many are aborted between two looks at the list. */
+#define ABORT_BATCH 16
+
+/**
+ * ktcp_split_create() - Begin a split
+ * @ktcp: its namespace
+ * @role: how it begins
+ * @gfp: GFP_ATOMIC in softirq
+ *
+ * Context: any.
+ * Return: the split with one reference, NULL without memory or when the
+ * namespace is closing.
+ */
+struct ktcp_split *ktcp_split_create(struct ktcp_net *ktcp,
+				     enum ktcp_role role, gfp_t gfp)
+{
+	struct ktcp_split *split = kzalloc(sizeof(*split), gfp);
+	bool closing;
+
+	if (!split)
+		return NULL;
+	kref_init(&split->ref);
+	mutex_init(&split->lock);
+	split->ktcp = ktcp;
+	split->role = role;
+	split->begun = jiffies;
+	split->active = jiffies;
+	RB_CLEAR_NODE(&split->half);
+
+	spin_lock_bh(&ktcp->splits_lock);
+	closing = ktcp->closing;
+	if (!closing) {
+		list_add_tail(&split->node, &ktcp->splits);
+		atomic_inc(&ktcp->split_count);
+	}
+	spin_unlock_bh(&ktcp->splits_lock);
+	if (closing) {
+		kfree(split);
+		return NULL;
+	}
+	return split;
+}
+
+/**
+ * ktcp_split_set_flow() - Say whose it is
+ * @split: the split
+ * @flow: the client's flow
+ *
+ * Context: any; before ktcp_split_count().
+ */
+void ktcp_split_set_flow(struct ktcp_split *split,
+			 const struct ktcp_flow *flow)
+{
+	split->flow = *flow;
+	split->prefix = ktcp_share_slot(&split->ktcp->prefix_key,
+					&flow->client);
+}
+
+/**
+ * ktcp_split_is_over() - Has a namespace as many splits as it may have?
+ * @ktcp: the namespace
+ *
+ * Context: any.
+ */
+bool ktcp_split_is_over(const struct ktcp_net *ktcp)
+{
+	return (u32)atomic_read(&ktcp->active) >=
+	       READ_ONCE(ktcp->settings.max_splits);
+}
+
+/**
+ * ktcp_split_count() - It is a split from now on, not a waiting connection
+ * @split: the split
+ *
+ * Context: any.
+ */
+void ktcp_split_count(struct ktcp_split *split)
+{
+	WRITE_ONCE(split->begun, jiffies);
+	/* Pairs with splits.c: whose it is stands there already. */
+	smp_store_release(&split->counted, true);
+	atomic_inc(&split->ktcp->active);
+	atomic_inc(&split->ktcp->split_share.count[split->prefix]);
+	ktcp_count(split->ktcp, KTCP_SPLITS_OPENED);
+}
+
+static void split_release(struct kref *ref)
+{
+	struct ktcp_split *split = container_of(ref, struct ktcp_split, ref);
+	struct ktcp_net *ktcp = split->ktcp;
+	unsigned int side;
+
+	if (split->counted) {
+		trace_ktcp_close(split);
+		ktcp_count(ktcp, KTCP_SPLITS_CLOSED);
+		ktcp_share_give(&ktcp->split_share, split->prefix);
+		atomic_dec(&ktcp->active);
+	}
+	spin_lock_bh(&ktcp->splits_lock);
+	list_del(&split->node);
+	spin_unlock_bh(&ktcp->splits_lock);
+	if (split->watch.release)
+		split->watch.release(split);
+	for (side = 0; side < KTCP_SIDES; side++)
+		if (split->sock[side])
+			ktcp_socket_release(split->sock[side]);
+	if (split->peer)
+		ktcp_peer_put(split->peer);
+	mutex_destroy(&split->lock);
+	kfree(split->event);
+	kfree(split);
+	/* The namespace may be gone once its count is 0. */
+	if (atomic_dec_and_test(&ktcp->split_count))
+		wake_up_var(&ktcp->split_count);
+}
+
+/**
+ * ktcp_split_get() - One more thread works on it
+ * @split: the split
+ *
+ * Context: any.
+ */
+void ktcp_split_get(struct ktcp_split *split)
+{
+	kref_get(&split->ref);
+}
+
+/**
+ * ktcp_split_put() - A thread is done with it
+ * @split: the split, may be gone after this
+ *
+ * Context: may sleep.
+ */
+void ktcp_split_put(struct ktcp_split *split)
+{
+	kref_put(&split->ref, split_release);
+}
+
+/**
+ * ktcp_split_attach() - Give it a connection, before the connection blocks
+ * @split: the split
+ * @side: which side
+ * @sock: goes over to the split, released on failure
+ *
+ * From here on ktcp_split_abort() wakes whoever waits on the connection.
+ *
+ * Context: may sleep.
+ * Return: 0, or -ECANCELED when the split was aborted.
+ */
+int ktcp_split_attach(struct ktcp_split *split, enum ktcp_side side,
+		      struct socket *sock)
+{
+	bool dead;
+
+	mutex_lock(&split->lock);
+	dead = split->dead;
+	if (!dead)
+		split->sock[side] = sock;
+	mutex_unlock(&split->lock);
+	if (!dead)
+		return 0;
+	ktcp_socket_release(sock);
+	return -ECANCELED;
+}
+
+/**
+ * ktcp_split_is_broken() - Has a connection ended by anything but FINs?
+ * @split: the split
+ * @side: a side that is connected, or was
+ *
+ * What comes after its FIN counts, too: RST, or that nobody acknowledges.
+ *
+ * Context: any.
+ */
+bool ktcp_split_is_broken(const struct ktcp_split *split, enum ktcp_side side)
+{
+	return ktcp_socket_is_broken(split->sock[side],
+				     READ_ONCE(split->fin[side]));
+}
+
+/**
+ * ktcp_split_abort() - End both sides by RST
+ * @split: the split; who works on it finds out by an error
+ *
+ * Context: may sleep.
+ */
+void ktcp_split_abort(struct ktcp_split *split)
+{
+	unsigned int side;
+
+	mutex_lock(&split->lock);
+	if (!split->dead && READ_ONCE(split->counted)) {
+		ktcp_count(split->ktcp, KTCP_RESETS);
+		trace_ktcp_abort(split);
+	}
+	WRITE_ONCE(split->dead, true);
+	WRITE_ONCE(split->broken, true);
+	for (side = 0; side < KTCP_SIDES; side++)
+		if (split->sock[side])
+			ktcp_socket_abort(split->sock[side]);
+	mutex_unlock(&split->lock);
+}
+
+/* One that was not told in this round. */
+static struct ktcp_split *next_split(struct ktcp_net *ktcp, unsigned int round)
+{
+	struct ktcp_split *split, *found = NULL;
+
+	spin_lock_bh(&ktcp->splits_lock);
+	list_for_each_entry(split, &ktcp->splits, node) {
+		if (split->round == round ||
+		    !kref_get_unless_zero(&split->ref))
+			continue;
+		split->round = round;
+		found = split;
+		/* Those already told gather at the end: no second look. */
+		list_move_tail(&split->node, &ktcp->splits);
+		break;
+	}
+	spin_unlock_bh(&ktcp->splits_lock);
+	return found;
+}
+
+/**
+ * ktcp_split_abort_all() - End all splits and wait until they are gone
+ * @ktcp: the namespace; it starts no split any more
+ *
+ * Context: may sleep. Ends because each thread of a split wakes up when its
+ * connections are aborted, and none of them gets a new one.
+ */
+void ktcp_split_abort_all(struct ktcp_net *ktcp)
+{
+	struct ktcp_split *split;
+	unsigned int round = 0;
+
+	spin_lock_bh(&ktcp->splits_lock);
+	ktcp->closing = true;
+	spin_unlock_bh(&ktcp->splits_lock);
+	/* Again and again: one may have been on its way into its connect. */
+	do {
+		round++;
+		while ((split = next_split(ktcp, round))) {
+			ktcp_split_abort(split);
+			ktcp_split_put(split);
+		}
+	} while (!wait_var_event_timeout(&ktcp->split_count,
+					 !atomic_read(&ktcp->split_count),
+					 ABORT_AGAIN));
+}
+
+/**
+ * struct doomed - Which splits are to be ended
+ * @test: true for one that is
+ * @pool: for is_unheard()
+ * @port: for is_waiting()
+ */
+struct doomed {
+	bool (*test)(const struct ktcp_split *split,
+		     const struct doomed *doomed);
+	const struct ktcp_peer_pool *pool;
+	u16 port;
+};
+
+static bool is_unheard(const struct ktcp_split *split,
+		       const struct doomed *doomed)
+{
+	const struct ktcp_peer *peer = READ_ONCE(split->peer);
+	const struct socket *far = READ_ONCE(split->sock[KTCP_FAR]);
+
+	return peer && peer->pool == doomed->pool && far &&
+	       ktcp_socket_is_unheard(far, READ_ONCE(split->begun));
+}
+
+static bool is_waiting(const struct ktcp_split *split,
+		       const struct doomed *doomed)
+{
+	const struct socket *near = READ_ONCE(split->sock[KTCP_NEAR]);
+
+	return split->role == KTCP_ROLE_RELAY &&
+	       READ_ONCE(split->state) == KTCP_SPLIT_WAITING && near &&
+	       near->sk->sk_num == doomed->port;
+}
+
+static unsigned int gather(struct ktcp_net *ktcp, const struct doomed *doomed,
+			   struct ktcp_split *found[ABORT_BATCH])
+{
+	struct ktcp_split *split;
+	unsigned int count = 0;
+
+	spin_lock_bh(&ktcp->splits_lock);
+	list_for_each_entry(split, &ktcp->splits, node) {
+		if (READ_ONCE(split->dead) || !doomed->test(split, doomed) ||
+		    !kref_get_unless_zero(&split->ref))
+			continue;
+		found[count++] = split;
+		if (count == ABORT_BATCH)
+			break;
+	}
+	spin_unlock_bh(&ktcp->splits_lock);
+	return count;
+}
+
+/* Ends because an aborted split is found no more. */
+static void abort_doomed(struct ktcp_net *ktcp, const struct doomed *doomed)
+{
+	struct ktcp_split *found[ABORT_BATCH];
+	unsigned int count;
+
+	while ((count = gather(ktcp, doomed, found))) {
+		while (count--) {
+			ktcp_split_abort(found[count]);
+			ktcp_split_put(found[count]);
+		}
+	}
+}
+
+/**
+ * ktcp_split_abort_unheard() - End splits that were sent to a peer in vain
+ * @ktcp: the namespace
+ * @pool: of the peer, which is known to be gone
+ *
+ * Only those whose leg has had no answer since they began. Others may go on
+ * where they were when the path comes back, which no new split could.
+ *
+ * Context: may sleep.
+ */
+void ktcp_split_abort_unheard(struct ktcp_net *ktcp,
+			      const struct ktcp_peer_pool *pool)
+{
+	const struct doomed doomed = { .test = is_unheard, .pool = pool };
+
+	abort_doomed(ktcp, &doomed);
+}
+
+/**
+ * ktcp_split_abort_waiting() - End other relays' connections before their OPEN
+ * @ktcp: the namespace
+ * @port: that they came to
+ *
+ * Context: may sleep.
+ */
+void ktcp_split_abort_waiting(struct ktcp_net *ktcp, u16 port)
+{
+	const struct doomed doomed = { .test = is_waiting, .port = port };
+
+	abort_doomed(ktcp, &doomed);
+}

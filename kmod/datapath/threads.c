@@ -1,0 +1,273 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The engine "threads", as the paper has it: a thread for each direction. With
+ * datapath "copy" it has a buffer (16 KiB: from there on it was level, section
+ * 3). A sender that is full blocks its direction's thread, so nothing is
+ * buffered beyond the two sockets and that.
+ *
+ * Context of all: a thread of the split, may sleep.
+ */
+
+#include "datapath/threads.h"
+#include "control/net.h"
+#include "control/stats.h"
+#include "datapath/forward.h"
+#include "datapath/trace.h"
+#include "lib/dscp.h"
+#include "lib/socket.h"
+#include "lib/thread_pool.h"
+
+#include <linux/delay.h>
+#include <linux/net.h>
+#include <linux/slab.h>
+#include <net/sock.h>
+#include <net/tcp.h>
+
+#define POLL_MAX_MS 250
+
+enum ending {
+	GOES_ON,
+	ENDED_BY_FIN,
+	ENDED_BY_READ_ERROR,
+	ENDED_BY_WRITE_ERROR,
+	ENDED_BY_MEMORY,
+};
+
+typedef bool (*has_come_fn)(const struct ktcp_split *split, enum ktcp_side side,
+			    struct ktcp_flush *flush);
+
+/* Wait until a side has got what was sent to it, as far as it will. */
+static void wait_for(struct ktcp_split *split, enum ktcp_side side,
+		     has_come_fn has_come)
+{
+	struct ktcp_flush flush = {};
+	unsigned int pause = 1;
+
+	while (!has_come(split, side, &flush)) {
+		msleep(pause);
+		pause = min(pause * 2, POLL_MAX_MS);
+	}
+}
+
+static enum ending send(struct ktcp_split *split, enum ktcp_side to,
+			const void *buffer, size_t size)
+{
+	struct socket *sink = split->sock[to];
+
+	if (split->relay[to] && READ_ONCE(split->ktcp->settings.turbo))
+		ktcp_socket_turbo_refresh(sink);
+	if (ktcp_socket_send(sink, buffer, size))
+		return ENDED_BY_WRITE_ERROR;
+	ktcp_forward_account(split, ktcp_side_other(to), size);
+	return GOES_ON;
+}
+
+/* Wait for bytes, or the end, of a side. */
+static enum ending wait_bytes(struct ktcp_split *split, enum ktcp_side from)
+{
+	struct sock *sk = split->sock[from]->sk;
+	long timeout = sock_rcvtimeo(sk, false);
+
+	lock_sock(sk);
+	if (!sk->sk_err && !(sk->sk_shutdown & RCV_SHUTDOWN) &&
+	    sk->sk_state != TCP_CLOSE)
+		sk_wait_data(sk, &timeout, NULL);
+	release_sock(sk);
+	return GOES_ON;
+}
+
+static enum ending copy_some(struct ktcp_split *split, enum ktcp_side from,
+			     void *buffer, size_t size)
+{
+	struct socket *source = split->sock[from];
+	int n;
+
+	if (!ktcp_socket_has_data(source))
+		wait_bytes(split, from);
+	if (ktcp_socket_has_data(source))
+		ktcp_dscp_set(split->sock[ktcp_side_other(from)],
+			      ktcp_dscp_of(source));
+	n = ktcp_socket_recv(source, buffer, size);
+	if (n > 0)
+		return send(split, ktcp_side_other(from), buffer, n);
+	if (!n)
+		return ENDED_BY_FIN;
+	return n == -EAGAIN ? GOES_ON : ENDED_BY_READ_ERROR;
+}
+
+static enum ending copy(struct ktcp_split *split, enum ktcp_side from)
+{
+	size_t size = READ_ONCE(split->ktcp->settings.buffer_bytes);
+	void *buffer = kvmalloc(size, GFP_KERNEL);
+	enum ending ending;
+
+	if (!buffer)
+		return ENDED_BY_MEMORY;
+	do
+		ending = copy_some(split, from, buffer, size);
+	while (ending == GOES_ON);
+	kvfree(buffer);
+	return ending;
+}
+
+/* Wait until a side has room, for bytes or, without memory, for a moment. */
+static enum ending wait_room(struct ktcp_split *split, enum ktcp_side to)
+{
+	struct sock *sk = split->sock[to]->sk;
+	long timeout = sock_sndtimeo(sk, false);
+	int err = 0;
+
+	lock_sock(sk);
+	/* With room there already, the kernel's wait would be one for memory. */
+	if (!sk_stream_memory_free(sk) || !sk->sk_wmem_queued)
+		err = sk_stream_wait_memory(sk, &timeout);
+	release_sock(sk);
+	cond_resched();
+	return err ? ENDED_BY_WRITE_ERROR : GOES_ON;
+}
+
+static enum ending refer_some(struct ktcp_split *split, enum ktcp_side from)
+{
+	switch (ktcp_forward_move(split, from)) {
+	case KTCP_SOURCE_EMPTY:
+		return wait_bytes(split, from);
+	case KTCP_SINK_FULL:
+		return wait_room(split, ktcp_side_other(from));
+	case KTCP_SOURCE_ENDED:
+		return ENDED_BY_FIN;
+	case KTCP_SOURCE_BROKEN:
+		return ENDED_BY_READ_ERROR;
+	case KTCP_SINK_BROKEN:
+		return ENDED_BY_WRITE_ERROR;
+	case KTCP_SOURCE_HAS_MORE:
+		cond_resched();
+		break;
+	}
+	return GOES_ON;
+}
+
+static enum ending pump(struct ktcp_split *split, enum ktcp_side from)
+{
+	const struct ktcp_settings *settings = &split->ktcp->settings;
+	u32 ms = READ_ONCE(settings->handshake_timeout_ms);
+	enum ending ending;
+
+	if (from == KTCP_FAR &&
+	    ktcp_forward_confirm(split, msecs_to_jiffies(ms)))
+		return ENDED_BY_READ_ERROR;
+	if (READ_ONCE(settings->datapath) == KTCP_DATAPATH_COPY)
+		return copy(split, from);
+	do
+		ending = refer_some(split, from);
+	while (ending == GOES_ON);
+	return ending;
+}
+
+static void end_direction(struct ktcp_split *split, enum ktcp_side from,
+			  enum ending ending)
+{
+	enum ktcp_side to = ktcp_side_other(from);
+
+	WRITE_ONCE(split->state, KTCP_SPLIT_CLOSING);
+	switch (ending) {
+	case GOES_ON:
+		break;
+	case ENDED_BY_FIN:
+		ktcp_forward_end(split, from);
+		break;
+	case ENDED_BY_READ_ERROR:
+		WRITE_ONCE(split->broken, true);
+		wait_for(split, to, ktcp_forward_is_flushed);
+		ktcp_socket_abort(split->sock[to]);
+		break;
+	case ENDED_BY_WRITE_ERROR:
+		WRITE_ONCE(split->broken, true);
+		ktcp_socket_abort(split->sock[to]);
+		break;
+	case ENDED_BY_MEMORY:
+		ktcp_split_abort(split);
+		break;
+	}
+	WRITE_ONCE(split->ended[from], true);
+}
+
+/* Both directions have ended. */
+static void end_split(struct ktcp_split *split)
+{
+	bool broken = READ_ONCE(split->broken);
+	enum ktcp_side side;
+
+	for (side = 0; side < KTCP_SIDES; side++)
+		wait_for(split, side, broken ? ktcp_forward_is_flushed :
+					       ktcp_forward_is_out);
+	if (broken)
+		ktcp_split_abort(split);
+}
+
+/* One direction from its start to its end; takes over a reference. */
+static void run_direction(struct ktcp_split *split, enum ktcp_side from)
+{
+	end_direction(split, from, pump(split, from));
+	if (atomic_dec_and_test(&split->directions))
+		end_split(split);
+	ktcp_split_put(split);
+}
+
+/* Has the other end got what @side sent before it was reset? */
+static bool is_passed_on(struct ktcp_split *split, enum ktcp_side side)
+{
+	enum ktcp_side to = ktcp_side_other(side);
+
+	/* While the direction runs, its thread may have more for the other. */
+	return (READ_ONCE(split->ended[side]) ||
+		!ktcp_socket_is_sent(split->sock[to])) &&
+	       ktcp_forward_is_flushed(split, to, &split->watch.end[to].flush);
+}
+
+/**
+ * ktcp_threads_end() - End a split of which a side is broken
+ * @split: the split
+ *
+ * The threads do so where they can. But one that is full, or waits for the end
+ * that the broken side never passes on, does not see it.
+ *
+ * Context: may sleep; nobody else is in here for @split.
+ * Return: true where it has to be called again soon.
+ */
+bool ktcp_threads_end(struct ktcp_split *split)
+{
+	enum ktcp_side side;
+
+	if (READ_ONCE(split->dead))
+		return false;
+	for (side = 0; side < KTCP_SIDES; side++)
+		if (ktcp_split_is_broken(split, side) &&
+		    is_passed_on(split, side)) {
+			ktcp_split_abort(split);
+			return false;
+		}
+	return true;
+}
+
+static void run_down(void *arg)
+{
+	run_direction(arg, KTCP_FAR);
+}
+
+/**
+ * ktcp_threads_run() - Forward with two threads, of which this is one
+ * @split: the split; a reference is taken over
+ */
+void ktcp_threads_run(struct ktcp_split *split)
+{
+	bool pooled = READ_ONCE(split->ktcp->settings.thread_pool);
+
+	atomic_set(&split->directions, KTCP_SIDES);
+	ktcp_split_get(split);
+	if (ktcp_thread_pool_run(pooled, run_down, split)) {
+		ktcp_count(split->ktcp, KTCP_THREADS_MISSING);
+		ktcp_split_abort(split);
+		ktcp_split_put(split);
+	}
+	run_direction(split, KTCP_NEAR);
+}

@@ -1,0 +1,355 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * A stream ends at its two ends only, and each has to hear of the other's end
+ * in whatever state the split is. So the two connections are watched from when
+ * they belong to a split until it is released, by their callbacks and, for what
+ * no callback tells, by a timer:
+ *
+ *  - a relay that is gone without a word. Keepalive does nothing while bytes
+ *    are on the way, and TCP itself goes on for a quarter of an hour. Its user
+ *    time-out also ends connections whose other end is there and has no room;
+ *    what tells the two apart is when anything was heard last;
+ *  - an idle split.
+ *
+ * What becomes of a split then is decided in forward.c and by the engines.
+ *
+ * The callbacks and the timer hold no reference: they take one, if there still
+ * is any. Releasing the split ends both before it closes the connections.
+ */
+
+#include "datapath/watch.h"
+#include "control/net.h"
+#include "control/stats.h"
+#include "datapath/forward.h"
+#include "datapath/refusal.h"
+#include "datapath/split.h"
+#include "datapath/threads.h"
+#include "lib/compat/timer.h"
+#include "lib/socket.h"
+
+#include <linux/net.h>
+#include <net/sock.h>
+#include <net/tcp.h>
+
+/* Between two looks. */
+#define LOOK (5 * HZ)
+/* And where an idle time-out is short: so many before it is over. */
+#define LOOKS_IDLE 4
+/* A relay that owes an answer for so long is gone; one look later we know. */
+#define SILENCE_MAX (25 * HZ)
+/* A relay that has no room is asked at least so often whether it has some. */
+#define PROBE_MAX (4 * HZ)
+
+static struct workqueue_struct *queue;
+
+static void watch_begin(struct ktcp_split *split);
+
+/**
+ * ktcp_watch_kick() - Have one of a split's works run
+ * @split: the split
+ * @work: drops a reference when it has run
+ *
+ * Context: any; the split is not freed meanwhile, but may have no reference.
+ */
+void ktcp_watch_kick(struct ktcp_split *split, struct work_struct *work)
+{
+	if (!kref_get_unless_zero(&split->ref))
+		return;
+	/*
+	 * Work that is queued already has a reference of its own. Should it
+	 * run and drop that meanwhile, ours may be the last, and to release a
+	 * split takes sleep: then it is for the work again.
+	 */
+	do {
+		if (queue_work(queue, work))
+			return;
+	} while (!refcount_dec_not_one(&split->ref.refcount));
+}
+
+static void kick(struct ktcp_split *split)
+{
+	/* Pairs with ktcp_event_run(). */
+	struct work_struct *engine = smp_load_acquire(&split->watch.engine);
+
+	ktcp_watch_kick(split, engine ?: &split->watch.work);
+}
+
+static void watch_state_change(struct sock *sk)
+{
+	struct ktcp_watched *end = sk->sk_user_data;
+
+	end->state_change(sk);
+	/* Before the client hears of it, and tries again. */
+	if (end->side == KTCP_FAR)
+		ktcp_refusal_look(end->split);
+	kick(end->split);
+}
+
+static void watch_error_report(struct sock *sk)
+{
+	struct ktcp_watched *end = sk->sk_user_data;
+
+	end->error_report(sk);
+	kick(end->split);
+}
+
+/**
+ * ktcp_watch_add() - Watch a connection
+ * @split: it belongs to, for the rest of its life
+ * @side: which of the two it is
+ *
+ * Context: may sleep; the caller holds a reference, and nobody else uses
+ * the socket's callbacks.
+ */
+void ktcp_watch_add(struct ktcp_split *split, unsigned int side)
+{
+	struct ktcp_watched *end = &split->watch.end[side];
+	struct sock *sk = split->sock[side]->sk;
+	bool ended;
+
+	if (end->on)
+		return;
+	if (!split->watch.release)
+		watch_begin(split);
+	end->split = split;
+	end->side = side;
+	end->heard = jiffies;
+	end->on = true;
+	lock_sock(sk);
+	write_lock_bh(&sk->sk_callback_lock);
+	end->state_change = sk->sk_state_change;
+	end->error_report = sk->sk_error_report;
+	sk->sk_user_data = end;
+	sk->sk_state_change = watch_state_change;
+	sk->sk_error_report = watch_error_report;
+	write_unlock_bh(&sk->sk_callback_lock);
+	ended = sk->sk_state == TCP_CLOSE;
+	if (ended && side == KTCP_FAR)
+		ktcp_refusal_look(split);
+	release_sock(sk);
+	if (ended)
+		kick(split);
+}
+
+static void forget(struct ktcp_watched *end, struct sock *sk)
+{
+	lock_sock(sk);
+	write_lock_bh(&sk->sk_callback_lock);
+	sk->sk_state_change = end->state_change;
+	sk->sk_error_report = end->error_report;
+	sk->sk_user_data = NULL;
+	write_unlock_bh(&sk->sk_callback_lock);
+	release_sock(sk);
+}
+
+/* Watch no more: the split is about to be released. */
+static void watch_remove(struct ktcp_split *split)
+{
+	unsigned int side;
+
+	/* With a socket locked TCP calls none of its callbacks. */
+	for (side = 0; side < KTCP_SIDES; side++)
+		if (split->watch.end[side].on)
+			forget(&split->watch.end[side], split->sock[side]->sk);
+	timer_delete_sync(&split->watch.timer);
+}
+
+/* Note when the other end was there: while it owes nothing, it is taken to be. */
+static void note_heard(struct ktcp_watched *end, const struct socket *sock)
+{
+	unsigned long heard = jiffies;
+
+	if (!ktcp_socket_is_sent(sock))
+		heard -= ktcp_socket_silence(sock);
+	if (time_after(heard, end->heard))
+		WRITE_ONCE(end->heard, heard);
+}
+
+static bool is_silent(const struct ktcp_watched *end, const struct sock *sk)
+{
+	return READ_ONCE(sk->sk_state) != TCP_CLOSE &&
+	       time_after_eq(jiffies, READ_ONCE(end->heard) + SILENCE_MAX);
+}
+
+/*
+ * TCP asks an end without room less and less often, in the end every two
+ * minutes, and silence for so long would say nothing.
+ */
+static bool asks_seldom(const struct sock *sk)
+{
+	const struct inet_connection_sock *icsk = inet_csk(sk);
+	u32 backoff = READ_ONCE(icsk->icsk_backoff);
+
+	return !READ_ONCE(tcp_sk(sk)->packets_out) && backoff &&
+	       !skb_queue_empty_lockless(&sk->sk_write_queue) &&
+	       (u64)READ_ONCE(icsk->icsk_rto) << backoff > PROBE_MAX;
+}
+
+static void ask_often(struct sock *sk)
+{
+	lock_sock(sk);
+	while (asks_seldom(sk))
+		inet_csk(sk)->icsk_backoff--;
+	release_sock(sk);
+}
+
+static void note_activity(struct ktcp_split *split)
+{
+	u32 una = 0;
+	unsigned int side;
+
+	for (side = 0; side < KTCP_SIDES; side++)
+		una += READ_ONCE(tcp_sk(split->sock[side]->sk)->snd_una);
+	if (una == split->watch.una)
+		return;
+	split->watch.una = una;
+	WRITE_ONCE(split->active, jiffies);
+}
+
+static bool look_at(struct ktcp_split *split, unsigned int side)
+{
+	struct ktcp_watched *end = &split->watch.end[side];
+	struct sock *sk = split->sock[side]->sk;
+
+	if (!split->relay[side])
+		return false;
+	note_heard(end, split->sock[side]);
+	return is_silent(end, sk) || asks_seldom(sk);
+}
+
+static unsigned long next_look(const struct ktcp_split *split)
+{
+	long idle = ktcp_forward_idle_limit(split);
+
+	return idle ? clamp_t(long, idle / LOOKS_IDLE, 1, LOOK) : LOOK;
+}
+
+static void look(struct timer_list *timer)
+{
+	struct ktcp_watch *watch = timer_container_of(watch, timer, timer);
+	struct ktcp_split *split = container_of(watch, struct ktcp_split, watch);
+	unsigned int side;
+	bool due;
+
+	note_activity(split);
+	due = ktcp_forward_is_idle(split) || ktcp_forward_is_broken(split);
+	for (side = 0; side < KTCP_SIDES; side++)
+		due |= look_at(split, side);
+	mod_timer(timer, jiffies + next_look(split));
+	if (due)
+		ktcp_watch_kick(split, &watch->work);
+}
+
+static void judge_relay(struct ktcp_watched *end, struct socket *sock)
+{
+	if (asks_seldom(sock->sk))
+		ask_often(sock->sk);
+	if (!is_silent(end, sock->sk))
+		return;
+	ktcp_count(end->split->ktcp, KTCP_SILENT_RESETS);
+	/* Heard as any other end: what came from there goes on first. */
+	ktcp_socket_abort(sock);
+}
+
+/* A side is broken. */
+static void pass_on(struct ktcp_split *split)
+{
+	/* Pairs with ktcp_event_run(). */
+	struct work_struct *engine = smp_load_acquire(&split->watch.engine);
+
+	if (engine)
+		ktcp_watch_kick(split, engine);
+	else if (ktcp_threads_end(split))
+		mod_timer(&split->watch.timer, jiffies + KTCP_LOOK_AGAIN);
+}
+
+static void judge_open(struct ktcp_split *split)
+{
+	unsigned int side;
+
+	for (side = 0; side < KTCP_SIDES; side++)
+		if (split->relay[side])
+			judge_relay(&split->watch.end[side], split->sock[side]);
+	if (ktcp_forward_is_idle(split) && !READ_ONCE(split->dead)) {
+		ktcp_count(split->ktcp, KTCP_IDLE_TIMEOUTS);
+		ktcp_split_abort(split);
+	}
+	if (ktcp_forward_is_broken(split))
+		pass_on(split);
+}
+
+static void judge(struct work_struct *work)
+{
+	struct ktcp_watch *watch = container_of(work, struct ktcp_watch, work);
+	struct ktcp_split *split = container_of(watch, struct ktcp_split, watch);
+
+	/* Pairs with ktcp_watch_start(). */
+	switch (smp_load_acquire(&split->state)) {
+	case KTCP_SPLIT_OPENING:
+		/* Nobody is left for whom to connect. */
+		if (ktcp_split_is_broken(split, KTCP_NEAR))
+			ktcp_split_abort(split);
+		break;
+	case KTCP_SPLIT_OPEN:
+	case KTCP_SPLIT_CLOSING:
+		judge_open(split);
+		break;
+	case KTCP_SPLIT_WAITING:
+	case KTCP_SPLIT_HALF:
+	case KTCP_SPLIT_FAILED:
+		break;
+	}
+	ktcp_split_put(split);
+}
+
+static void watch_begin(struct ktcp_split *split)
+{
+	INIT_WORK(&split->watch.work, judge);
+	timer_setup(&split->watch.timer, look, 0);
+	split->watch.release = watch_remove;
+}
+
+/**
+ * ktcp_watch_start() - Bytes flow: watch both sides, and the time
+ * @split: with both sides connected; is KTCP_SPLIT_OPEN afterwards
+ *
+ * Context: may sleep; the caller holds a reference.
+ */
+void ktcp_watch_start(struct ktcp_split *split)
+{
+	unsigned int side;
+
+	WRITE_ONCE(split->active, jiffies);
+	for (side = 0; side < KTCP_SIDES; side++)
+		ktcp_watch_add(split, side);
+	/* Pairs with judge(), for the sides. */
+	smp_store_release(&split->state, KTCP_SPLIT_OPEN);
+	/* What ended until here was judged as of a split that still opens. */
+	if (ktcp_forward_is_broken(split))
+		kick(split);
+	mod_timer(&split->watch.timer, jiffies + next_look(split));
+}
+
+/**
+ * ktcp_watch_module_init() - Make the queue of what splits have done
+ *
+ * It is one of ordinary priority: work that overtakes whoever sends finds one
+ * skb each time it runs, and pays for a wake-up and an ACK for each.
+ *
+ * Return: 0 or -ENOMEM.
+ */
+int ktcp_watch_module_init(void)
+{
+	queue = alloc_workqueue("ktcp", WQ_MEM_RECLAIM, 0);
+	return queue ? 0 : -ENOMEM;
+}
+
+/**
+ * ktcp_watch_module_exit() - Free the queue
+ *
+ * Context: may sleep; no split is left.
+ */
+void ktcp_watch_module_exit(void)
+{
+	destroy_workqueue(queue);
+}

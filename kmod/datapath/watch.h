@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Hears of the end of a split's two connections, and of ends that say nothing. */
+#ifndef KTCP_WATCH_H
+#define KTCP_WATCH_H
+
+#include "lib/socket.h"
+
+#include <linux/timer.h>
+#include <linux/types.h>
+#include <linux/workqueue.h>
+
+struct ktcp_split;
+
+/**
+ * struct ktcp_watched - One of the two connections; its sk_user_data
+ * @split: whose
+ * @side: which, enum ktcp_side
+ * @on: the callbacks are in place
+ * @heard: jiffies when the other end was known to be there
+ * @flush: for the engine "threads"
+ * @state_change: the socket's own callback, as is the next
+ * @error_report: tells of errors
+ */
+struct ktcp_watched {
+	struct ktcp_split *split;
+	unsigned int side;
+	bool on;
+	unsigned long heard;
+	struct ktcp_flush flush;
+	void (*state_change)(struct sock *sk);
+	void (*error_report)(struct sock *sk);
+};
+
+/**
+ * struct ktcp_watch - What watches a split
+ * @work: does what the end of a connection calls for
+ * @timer: looks at what no callback tells
+ * @una: the first bytes that were not acknowledged, both sides' added
+ * @end: the connections
+ * @engine: work of the engine "event", NULL with "threads"
+ * @release: gives the callbacks back; NULL while none was taken
+ */
+struct ktcp_watch {
+	struct work_struct work;
+	struct timer_list timer;
+	u32 una;
+	struct ktcp_watched end[2];
+	struct work_struct *engine;
+	void (*release)(struct ktcp_split *split);
+};
+
+void ktcp_watch_add(struct ktcp_split *split, unsigned int side);
+void ktcp_watch_start(struct ktcp_split *split);
+void ktcp_watch_kick(struct ktcp_split *split, struct work_struct *work);
+
+int ktcp_watch_module_init(void);
+void ktcp_watch_module_exit(void);
+
+#endif /* KTCP_WATCH_H */

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What an end marks its packets with reaches the other end, as if no relay lay
+ * between: bytes leave a relay as they came. ECN is each leg's own.
+ */
+
+#include "lib/dscp.h"
+
+#include <linux/ipv6.h>
+#include <linux/net.h>
+#include <net/inet_ecn.h>
+#include <net/inet_sock.h>
+#include <net/route.h>
+#include <net/tcp.h>
+
+static void set(struct sock *sk, u8 dsfield)
+{
+	bool v6 = sk->sk_family == AF_INET6;
+	u8 *field = v6 ? &inet6_sk(sk)->tclass : &inet_sk(sk)->tos;
+
+	if (likely(!((*field ^ dsfield) & ~INET_ECN_MASK)))
+		return;
+	WRITE_ONCE(*field, (dsfield & ~INET_ECN_MASK) |
+			   (*field & INET_ECN_MASK));
+	if (!v6)
+		WRITE_ONCE(sk->sk_priority, rt_tos2priority(*field));
+	/* Routes may depend on it. */
+	sk_dst_reset(sk);
+}
+
+/**
+ * ktcp_dscp_follow() - What is sent from now on is marked as an skb came
+ * @sk: the sock
+ * @skb: of the receive queue of another
+ *
+ * Context: any, @sk locked.
+ */
+void ktcp_dscp_follow(struct sock *sk, const struct sk_buff *skb)
+{
+	set(sk, TCP_SKB_CB(skb)->ip_dsfield);
+}
+
+/**
+ * ktcp_dscp_set() - Mark what is sent from now on
+ * @sock: the socket
+ * @dsfield: as ktcp_dscp_of() said
+ *
+ * Context: may sleep.
+ */
+void ktcp_dscp_set(struct socket *sock, u8 dsfield)
+{
+	lock_sock(sock->sk);
+	set(sock->sk, dsfield);
+	release_sock(sock->sk);
+}
+
+/**
+ * ktcp_dscp_of() - How what is received next was marked
+ * @sock: the socket
+ *
+ * Context: may sleep.
+ * Return: TOS or traffic class; of the handshake where nothing is there yet.
+ */
+u8 ktcp_dscp_of(struct socket *sock)
+{
+	struct sock *sk = sock->sk;
+	const struct sk_buff *skb;
+	u8 dsfield;
+
+	lock_sock(sk);
+	skb = skb_peek(&sk->sk_receive_queue);
+	if (skb)
+		dsfield = TCP_SKB_CB(skb)->ip_dsfield;
+	else if (sk->sk_family == AF_INET6)
+		dsfield = ip6_tclass(inet6_sk(sk)->rcv_flowinfo);
+	else
+		dsfield = inet_sk(sk)->rcv_tos;
+	release_sock(sk);
+	return dsfield;
+}

@@ -1,0 +1,750 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Making, using and ending TCP sockets of the kernel.
+ *
+ * Context of all: process context, may sleep, no lock held.
+ */
+
+#include "lib/socket.h"
+#include "lib/compat/sock.h"
+
+#include <linux/net.h>
+#include <linux/tcp.h>
+#include <net/tcp.h>
+
+#define BACKLOG 4096
+/* Connections that may be open before their handshake ends. */
+#define FAST_OPEN_MAX 1024
+#define KEEPALIVE_IDLE_S 15
+#define KEEPALIVE_INTERVAL_S 5
+#define KEEPALIVE_PROBES 3
+/* What a client or a target may be away for, where nothing is sent. */
+#define KEEPALIVE_PATIENCE_S 7200
+
+static int bind_to(struct socket *sock, union ktcp_addr *addr)
+{
+	return kernel_bind(sock, ktcp_compat_sockaddr(&addr->sa),
+			   ktcp_addr_length(addr));
+}
+
+static int connect_to(struct socket *sock, union ktcp_addr *addr, int flags)
+{
+	return kernel_connect(sock, ktcp_compat_sockaddr(&addr->sa),
+			      ktcp_addr_length(addr), flags);
+}
+
+/* A relay adds no delay of its own, on any leg. */
+static struct socket *adopt(struct socket *sock)
+{
+	tcp_sock_set_nodelay(sock->sk);
+	return sock;
+}
+
+/**
+ * ktcp_socket_hold() - Keep the namespace for as long as the socket lives
+ * @sock: a socket that is about to carry a stream
+ *
+ * Without this what is in flight at close is lost, see
+ * ktcp_compat_sk_hold_net(). Listeners and connections that wait between
+ * relays never call it: else a namespace with one would never go.
+ *
+ * Return: 0, or -ENETDOWN when the namespace is going.
+ */
+int ktcp_socket_hold(struct socket *sock)
+{
+	struct net *net = sock_net(sock->sk);
+
+	if (!maybe_get_net(net))
+		return -ENETDOWN;
+	ktcp_compat_sk_hold_net(sock->sk);
+	put_net(net);
+	return 0;
+}
+
+/**
+ * ktcp_socket_create() - A socket to connect with
+ * @net: its namespace
+ * @family: AF_INET or AF_INET6
+ * @out: set on success; ktcp_socket_release() it
+ *
+ * Return: 0 or the error of the creation.
+ */
+int ktcp_socket_create(struct net *net, sa_family_t family,
+		       struct socket **out)
+{
+	struct socket *sock;
+	int err;
+
+	err = sock_create_kern(net, family, SOCK_STREAM, IPPROTO_TCP, &sock);
+	if (!err)
+		*out = adopt(sock);
+	return err;
+}
+
+/**
+ * ktcp_socket_transparent() - Let it have addresses that are not the host's
+ * @sock: a socket; as a listener it takes what TPROXY gives it
+ *
+ * Return: 0 or the error of the option.
+ */
+int ktcp_socket_transparent(struct socket *sock)
+{
+	bool v6 = sock->sk->sk_family == AF_INET6;
+	int yes = 1;
+
+	return sock->ops->setsockopt(sock, v6 ? SOL_IPV6 : SOL_IP,
+				     v6 ? IPV6_TRANSPARENT : IP_TRANSPARENT,
+				     KERNEL_SOCKPTR(&yes), sizeof(yes));
+}
+
+/**
+ * ktcp_socket_mark() - Mark what a socket sends
+ * @sock: a socket; what a listener accepts has its mark from the first SYN on
+ * @mark: the mark
+ */
+void ktcp_socket_mark(struct socket *sock, u32 mark)
+{
+	sock_set_mark(sock->sk, mark);
+}
+
+/**
+ * ktcp_socket_bind_transparent() - Connect from another host's address
+ * @sock: a socket that is not connected yet
+ * @addr: the address; another port where its own is in use here
+ *
+ * What is sent back to @addr has to come by this host, and to be delivered
+ * here, for anything to come of it.
+ *
+ * Return: 0, -EAFNOSUPPORT for an address of the other family,
+ * -EADDRNOTAVAIL for one that no host can have, or the error of the bind.
+ */
+int ktcp_socket_bind_transparent(struct socket *sock,
+				 const union ktcp_addr *addr)
+{
+	union ktcp_addr from = *addr;
+	int err;
+
+	if (addr->sa.sa_family != sock->sk->sk_family)
+		return -EAFNOSUPPORT;
+	if (!ktcp_addr_is_unicast(addr))
+		return -EADDRNOTAVAIL;
+	sock_set_reuseaddr(sock->sk);
+	err = ktcp_socket_transparent(sock) ?:
+	      bind_to(sock, &from);
+	if (err != -EADDRINUSE)
+		return err;
+	if (from.sa.sa_family == AF_INET6)
+		from.in6.sin6_port = 0;
+	else
+		from.in.sin_port = 0;
+	return bind_to(sock, &from);
+}
+
+/**
+ * ktcp_socket_listen() - A listener on all addresses of a family
+ * @net: its namespace
+ * @family: AF_INET or AF_INET6; one of the latter takes IPv6 only
+ * @port: port
+ * @out: set on success
+ *
+ * Return: 0, -EADDRINUSE, -EAFNOSUPPORT, or another error.
+ */
+int ktcp_socket_listen(struct net *net, sa_family_t family, u16 port,
+		       struct socket **out)
+{
+	static const struct in6_addr any = IN6ADDR_ANY_INIT;
+	union ktcp_addr addr;
+	struct socket *sock;
+	int err;
+
+	err = sock_create_kern(net, family, SOCK_STREAM, IPPROTO_TCP, &sock);
+	if (err)
+		return err;
+	sock_set_reuseaddr(sock->sk);
+	if (family == AF_INET6)
+		sock->sk->sk_ipv6only = 1;
+	ktcp_addr_set(&addr, family, &any, htons(port));
+	err = bind_to(sock, &addr) ?: kernel_listen(sock, BACKLOG);
+	if (err)
+		sock_release(sock);
+	else
+		*out = sock;
+	return err;
+}
+
+/**
+ * ktcp_socket_accept() - The next connection of a listener
+ * @listener: the listener
+ * @out: set on success
+ *
+ * Return: 0, -EAGAIN when there is none, or another error.
+ */
+int ktcp_socket_accept(struct socket *listener, struct socket **out)
+{
+	struct socket *sock;
+	int err = kernel_accept(listener, &sock, O_NONBLOCK);
+
+	if (!err)
+		*out = adopt(sock);
+	return err;
+}
+
+/**
+ * ktcp_socket_set_timeout() - Bound how long a call may block
+ * @sock: the socket
+ * @jiffies_max: for receiving, sending and connecting, jiffies
+ */
+void ktcp_socket_set_timeout(struct socket *sock, long jiffies_max)
+{
+	ktcp_socket_set_recv_timeout(sock, jiffies_max);
+	WRITE_ONCE(sock->sk->sk_sndtimeo, jiffies_max);
+}
+
+/**
+ * ktcp_socket_set_recv_timeout() - Bound how long receiving may block
+ * @sock: the socket
+ * @jiffies_max: jiffies
+ */
+void ktcp_socket_set_recv_timeout(struct socket *sock, long jiffies_max)
+{
+	WRITE_ONCE(sock->sk->sk_rcvtimeo, jiffies_max);
+}
+
+/**
+ * ktcp_socket_connect() - Connect and wait
+ * @sock: the socket
+ * @to: where to
+ * @timeout_ms: bound, milliseconds
+ *
+ * Return: 0, -ETIMEDOUT, or what connect(2) says.
+ */
+int ktcp_socket_connect(struct socket *sock, const union ktcp_addr *to,
+			u32 timeout_ms)
+{
+	union ktcp_addr addr = *to;
+	int err;
+
+	ktcp_socket_set_timeout(sock, msecs_to_jiffies(timeout_ms));
+	err = connect_to(sock, &addr, 0);
+	/* What a timed-out connect(2) says: still under way. */
+	return err == -EINPROGRESS ? -ETIMEDOUT : err;
+}
+
+/**
+ * ktcp_socket_connect_start() - Connect, and do not wait
+ * @sock: the socket; its state_change callback tells how it ends
+ * @to: where to
+ *
+ * Return: 0 where it has begun, or what connect(2) says.
+ */
+int ktcp_socket_connect_start(struct socket *sock, const union ktcp_addr *to)
+{
+	union ktcp_addr addr = *to;
+	int err = connect_to(sock, &addr, O_NONBLOCK);
+
+	return err == -EINPROGRESS ? 0 : err;
+}
+
+/**
+ * ktcp_socket_connect_with() - Connect, the first bytes going with the SYN
+ * @sock: the socket
+ * @to: where to
+ * @timeout_ms: bound, milliseconds
+ * @data: the bytes
+ * @size: how many, little enough for one segment
+ *
+ * They do where this host and the other have Fast Open switched on and spoke
+ * to each other before; else they follow the handshake (RFC 7413, section 3).
+ * In either case they are sent once this returns.
+ *
+ * Return: 0, -ETIMEDOUT, or what connect(2) says.
+ */
+int ktcp_socket_connect_with(struct socket *sock, const union ktcp_addr *to,
+			     u32 timeout_ms, const void *data, size_t size)
+{
+	union ktcp_addr addr = *to;
+	struct kvec vec = { .iov_base = (void *)data, .iov_len = size };
+	struct msghdr msg = {
+		.msg_name = &addr.sa,
+		.msg_namelen = ktcp_addr_length(&addr),
+		.msg_flags = MSG_NOSIGNAL | MSG_FASTOPEN,
+	};
+	int n;
+
+	ktcp_socket_set_timeout(sock, msecs_to_jiffies(timeout_ms));
+	n = kernel_sendmsg(sock, &msg, &vec, 1, size);
+	if (n == -EOPNOTSUPP)
+		return ktcp_socket_connect(sock, to, timeout_ms) ?:
+		       ktcp_socket_send(sock, data, size);
+	if (n == -EINPROGRESS || n == -EAGAIN ||
+	    READ_ONCE(sock->sk->sk_state) == TCP_SYN_SENT)
+		return -ETIMEDOUT;
+	if (n < 0)
+		return n;
+	return ktcp_socket_send(sock, data + n, size - n);
+}
+
+/**
+ * ktcp_socket_fast_open() - Let a listener take bytes that come with a SYN
+ * @sock: the listener
+ *
+ * Without effect where the host's net.ipv4.tcp_fastopen says no.
+ */
+void ktcp_socket_fast_open(struct socket *sock)
+{
+	int most = FAST_OPEN_MAX;
+
+	sock->ops->setsockopt(sock, SOL_TCP, TCP_FASTOPEN,
+			      KERNEL_SOCKPTR(&most), sizeof(most));
+}
+
+static void set_keepalive(struct sock *sk, int idle_s, int interval_s,
+			  int probes)
+{
+	sock_set_keepalive(sk);
+	tcp_sock_set_keepidle(sk, idle_s);
+	tcp_sock_set_keepintvl(sk, interval_s);
+	tcp_sock_set_keepcnt(sk, probes);
+}
+
+/**
+ * ktcp_socket_relay_options() - Set up a connection between relays
+ * @sock: the socket
+ *
+ * A dead relay is noticed within KEEPALIVE_IDLE_S + KEEPALIVE_INTERVAL_S *
+ * KEEPALIVE_PROBES seconds, also where nothing is sent.
+ */
+void ktcp_socket_relay_options(struct socket *sock)
+{
+	set_keepalive(sock->sk, KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S,
+		      KEEPALIVE_PROBES);
+}
+
+/**
+ * ktcp_socket_keepalive() - Keep a client's or a target's connection alive
+ * @sock: the socket
+ * @every_s: silence after which the other end is asked; 0: TCP's default
+ *
+ * The asking keeps the flow in the tables of firewalls and NATs on the way. It
+ * is not to end connections that would live without a relay: a laptop may
+ * sleep for as long as with the kernel's own keepalive.
+ */
+void ktcp_socket_keepalive(struct socket *sock, u32 every_s)
+{
+	if (every_s)
+		set_keepalive(sock->sk, every_s, every_s,
+			      clamp_t(u32, KEEPALIVE_PATIENCE_S / every_s,
+				      KEEPALIVE_PROBES, MAX_TCP_KEEPCNT));
+}
+
+/**
+ * ktcp_socket_watch() - Have TCP end a connection soon after the other goes
+ * @sock: the socket, connected or not
+ * @timeout_ms: silence after which it ends, milliseconds
+ *
+ * Within this time the other end is asked KEEPALIVE_PROBES times, or as often
+ * as TCP can: it counts keepalive in seconds.
+ */
+void ktcp_socket_watch(struct socket *sock, u32 timeout_ms)
+{
+	u32 every = max_t(u32, timeout_ms / (KEEPALIVE_PROBES * MSEC_PER_SEC), 1);
+
+	set_keepalive(sock->sk, every, every, KEEPALIVE_PROBES);
+	tcp_sock_set_user_timeout(sock->sk, timeout_ms);
+}
+
+/**
+ * ktcp_socket_turbo_prepare() - Buffers for a long leg, before it connects
+ * @sock: socket to connect or to listen with
+ * @bytes: of each buffer, 0 without turbo
+ *
+ * The window scale is fixed at SYN and follows from the buffer. The locks keep
+ * TCP from resizing what was asked for, as rds_tcp_tune() does; connections
+ * that a listener accepts inherit all of it. Without turbo, a socket gets
+ * what every socket gets.
+ */
+void ktcp_socket_turbo_prepare(struct socket *sock, u32 bytes)
+{
+	struct net *net = sock_net(sock->sk);
+	struct sock *sk = sock->sk;
+
+	lock_sock(sk);
+	if (bytes) {
+		WRITE_ONCE(sk->sk_rcvbuf, bytes);
+		WRITE_ONCE(sk->sk_sndbuf, bytes);
+		sk->sk_userlocks |= SOCK_RCVBUF_LOCK | SOCK_SNDBUF_LOCK;
+	} else if (sk->sk_userlocks & SOCK_RCVBUF_LOCK) {
+		WRITE_ONCE(sk->sk_rcvbuf,
+			   READ_ONCE(net->ipv4.sysctl_tcp_rmem[1]));
+		WRITE_ONCE(sk->sk_sndbuf,
+			   READ_ONCE(net->ipv4.sysctl_tcp_wmem[1]));
+		sk->sk_userlocks &= ~(SOCK_RCVBUF_LOCK | SOCK_SNDBUF_LOCK);
+	}
+	release_sock(sk);
+}
+
+/* Slow start after idle looks at these two. */
+static void forget_idle(struct tcp_sock *tp)
+{
+	tp->lsndtime = tcp_jiffies32;
+	tp->snd_cwnd_stamp = tcp_jiffies32;
+}
+
+/* Pacing by the first few round trips would spread the burst over seconds. */
+static void raise_pacing(struct sock *sk, u32 cwnd)
+{
+	const struct tcp_sock *tp = tcp_sk(sk);
+	u64 rate = (u64)cwnd * tp->mss_cache * USEC_PER_SEC;
+
+	do_div(rate, max_t(u32, tp->srtt_us >> 3, 1));
+	WRITE_ONCE(sk->sk_pacing_rate,
+		   min_t(u64, rate, READ_ONCE(sk->sk_max_pacing_rate)));
+}
+
+/**
+ * ktcp_socket_turbo() - Large windows from the first byte (paper, section 2)
+ * @sock: connected socket between relays, prepared before
+ * @cwnd: congestion window, segments, 0 without turbo
+ *
+ * Inside a cloud there is no congestion to probe for. The sending window is
+ * set here; the receiving one is opened as far as the buffer goes and told to
+ * the other end with the next ACK.
+ */
+void ktcp_socket_turbo(struct socket *sock, u32 cwnd)
+{
+	struct sock *sk = sock->sk;
+	struct tcp_sock *tp = tcp_sk(sk);
+
+	if (!cwnd)
+		return;
+	lock_sock(sk);
+	/* The latter where the first bytes came with the SYN. */
+	if (sk->sk_state == TCP_ESTABLISHED || sk->sk_state == TCP_SYN_RECV) {
+		tcp_snd_cwnd_set(tp, cwnd);
+		tp->snd_ssthresh = TCP_INFINITE_SSTHRESH;
+		forget_idle(tp);
+		tp->window_clamp = tcp_full_space(sk);
+		tp->rcv_ssthresh = tp->window_clamp;
+		raise_pacing(sk, cwnd);
+	}
+	release_sock(sk);
+}
+
+/**
+ * ktcp_sock_turbo_refresh() - Keep the window over a pause, before a send
+ * @sk: sock of a socket that ktcp_socket_turbo() was called on
+ *
+ * Context: any, @sk locked.
+ */
+void ktcp_sock_turbo_refresh(struct sock *sk)
+{
+	struct tcp_sock *tp = tcp_sk(sk);
+
+	if (!tp->packets_out)
+		forget_idle(tp);
+}
+
+/**
+ * ktcp_socket_turbo_refresh() - The same, which locks
+ * @sock: socket that ktcp_socket_turbo() was called on
+ */
+void ktcp_socket_turbo_refresh(struct socket *sock)
+{
+	struct sock *sk = sock->sk;
+
+	if (READ_ONCE(tcp_sk(sk)->packets_out))
+		return;
+	lock_sock(sk);
+	ktcp_sock_turbo_refresh(sk);
+	release_sock(sk);
+}
+
+/**
+ * ktcp_socket_local() - Own address of a connection
+ * @sock: the socket
+ * @addr: set on success
+ *
+ * Return: 0 or -ENOTCONN.
+ */
+int ktcp_socket_local(struct socket *sock, union ktcp_addr *addr)
+{
+	struct sockaddr_storage storage = {};
+	int len = kernel_getsockname(sock, (struct sockaddr *)&storage);
+
+	if (len < 0)
+		return len;
+	memcpy(addr, &storage, sizeof(*addr));
+	return 0;
+}
+
+/**
+ * ktcp_socket_remote() - The other end's address
+ * @sock: the socket
+ * @addr: set on success
+ *
+ * Return: 0, or -ENOTCONN where the connection has ended already.
+ */
+int ktcp_socket_remote(struct socket *sock, union ktcp_addr *addr)
+{
+	struct sockaddr_storage storage = {};
+	int len = kernel_getpeername(sock, (struct sockaddr *)&storage);
+
+	if (len < 0)
+		return len;
+	memcpy(addr, &storage, sizeof(*addr));
+	return 0;
+}
+
+/**
+ * ktcp_socket_rtt_us() - The smoothed round-trip time
+ * @sock: connected socket
+ */
+u32 ktcp_socket_rtt_us(const struct socket *sock)
+{
+	return READ_ONCE(tcp_sk(sock->sk)->srtt_us) >> 3;
+}
+
+/**
+ * ktcp_socket_has_data() - Is there something to receive now?
+ * @sock: the socket
+ */
+bool ktcp_socket_has_data(const struct socket *sock)
+{
+	return !skb_queue_empty_lockless(&sock->sk->sk_receive_queue);
+}
+
+/**
+ * ktcp_socket_has_bytes() - Are so many bytes, or the end, there to receive?
+ * @sock: the socket
+ * @count: how many
+ *
+ * Context: any.
+ */
+bool ktcp_socket_has_bytes(const struct socket *sock, u32 count)
+{
+	const struct sock *sk = sock->sk;
+	const struct tcp_sock *tp = tcp_sk(sk);
+
+	return READ_ONCE(tp->rcv_nxt) - READ_ONCE(tp->copied_seq) >= count ||
+	       READ_ONCE(sk->sk_err) || READ_ONCE(sk->sk_shutdown) ||
+	       READ_ONCE(sk->sk_state) == TCP_CLOSE;
+}
+
+static int recv_flags(struct socket *sock, void *buffer, size_t size,
+		      int flags)
+{
+	struct kvec vec = { .iov_base = buffer, .iov_len = size };
+	struct msghdr msg = {};
+	int n = kernel_recvmsg(sock, &msg, &vec, 1, size, flags);
+
+	/*
+	 * 0 stands for FIN, but also for a reset whose error somebody else was
+	 * told already. tcp_fin() alone sets SOCK_DONE.
+	 */
+	if (!n && !sock_flag(sock->sk, SOCK_DONE))
+		return -ECONNRESET;
+	return n;
+}
+
+/**
+ * ktcp_socket_recv() - Receive what there is, wait where there is nothing
+ * @sock: the socket
+ * @buffer: filled
+ * @size: of @buffer, bytes
+ *
+ * Return: bytes; 0 after FIN; -EAGAIN after the socket's timeout; or an error.
+ */
+int ktcp_socket_recv(struct socket *sock, void *buffer, size_t size)
+{
+	return recv_flags(sock, buffer, size, 0);
+}
+
+/**
+ * ktcp_socket_recv_all() - Receive all of a record
+ * @sock: the socket
+ * @buffer: filled
+ * @size: of the record, bytes
+ *
+ * Return: 0, -EPIPE when FIN comes first, -ETIMEDOUT after the socket's
+ * timeout, or another error.
+ */
+int ktcp_socket_recv_all(struct socket *sock, void *buffer, size_t size)
+{
+	int n = recv_flags(sock, buffer, size, MSG_WAITALL);
+
+	if (n == (int)size)
+		return 0;
+	if (n < 0 && n != -EAGAIN)
+		return n;
+	return n && !sock_flag(sock->sk, SOCK_DONE) ? -ETIMEDOUT : -EPIPE;
+}
+
+/**
+ * ktcp_socket_send() - Queue all of a buffer, wait where the queue is full
+ * @sock: the socket
+ * @buffer: bytes
+ * @size: how many
+ *
+ * Return: 0, -ETIMEDOUT when nothing moved for the socket's timeout, or
+ * another error.
+ */
+int ktcp_socket_send(struct socket *sock, const void *buffer, size_t size)
+{
+	while (size) {
+		struct kvec vec = { .iov_base = (void *)buffer,
+				    .iov_len = size };
+		struct msghdr msg = { .msg_flags = MSG_NOSIGNAL };
+		int n = kernel_sendmsg(sock, &msg, &vec, 1, size);
+
+		if (n <= 0)
+			return n == -EAGAIN || !n ? -ETIMEDOUT : n;
+		buffer += n;
+		size -= n;
+	}
+	return 0;
+}
+
+/**
+ * ktcp_socket_end() - Send FIN after what is queued; receiving goes on
+ * @sock: the socket
+ */
+void ktcp_socket_end(struct socket *sock)
+{
+	kernel_sock_shutdown(sock, SHUT_WR);
+}
+
+/**
+ * ktcp_socket_is_unheard() - Is an answer due, and was nothing heard since?
+ * @sock: the socket
+ * @since: jiffies
+ *
+ * Context: any.
+ */
+bool ktcp_socket_is_unheard(const struct socket *sock, unsigned long since)
+{
+	const struct tcp_sock *tp = tcp_sk(sock->sk);
+
+	return READ_ONCE(tp->packets_out) &&
+	       time_before32(READ_ONCE(tp->rcv_tstamp), (u32)since);
+}
+
+/**
+ * ktcp_socket_is_sent() - Has the other end acknowledged all, or never will?
+ * @sock: the socket
+ */
+bool ktcp_socket_is_sent(const struct socket *sock)
+{
+	const struct tcp_sock *tp = tcp_sk(sock->sk);
+
+	return READ_ONCE(sock->sk->sk_state) == TCP_CLOSE ||
+	       READ_ONCE(tp->snd_una) == READ_ONCE(tp->write_seq);
+}
+
+/**
+ * ktcp_socket_is_out() - Has all been sent at least once, or never will be?
+ * @sock: the socket
+ */
+bool ktcp_socket_is_out(const struct socket *sock)
+{
+	const struct sock *sk = sock->sk;
+
+	return READ_ONCE(sk->sk_state) == TCP_CLOSE ||
+	       skb_queue_empty_lockless(&sk->sk_write_queue);
+}
+
+/**
+ * ktcp_socket_is_shut() - Is nothing on the way, for want of room?
+ * @sock: the socket, of which ktcp_socket_is_sent() is not true
+ */
+bool ktcp_socket_is_shut(const struct socket *sock)
+{
+	const struct tcp_sock *tp = tcp_sk(sock->sk);
+
+	return !READ_ONCE(tp->packets_out) || !READ_ONCE(tp->snd_wnd);
+}
+
+/**
+ * ktcp_socket_silence() - How long ago was anything heard of the other end?
+ * @sock: connected socket
+ *
+ * Context: any.
+ * Return: jiffies.
+ */
+unsigned long ktcp_socket_silence(const struct socket *sock)
+{
+	/* A time that is a moment old will do. */
+	return data_race(keepalive_time_elapsed(tcp_sk(sock->sk)));
+}
+
+/**
+ * ktcp_socket_is_broken() - Has it ended by anything but FINs?
+ * @sock: the socket
+ * @fin: FIN was sent
+ *
+ * After both FINs, too: where the other end did not acknowledge all.
+ *
+ * Context: any.
+ */
+bool ktcp_socket_is_broken(const struct socket *sock, bool fin)
+{
+	const struct tcp_sock *tp = tcp_sk(sock->sk);
+
+	if (READ_ONCE(sock->sk->sk_state) != TCP_CLOSE)
+		return false;
+	/* tcp_fin() alone sets SOCK_DONE. */
+	return !fin || !sock_flag(sock->sk, SOCK_DONE) ||
+	       READ_ONCE(tp->snd_una) != READ_ONCE(tp->write_seq);
+}
+
+/**
+ * ktcp_socket_stalled() - How long has the other end acknowledged nothing?
+ * @sock: the socket
+ * @flush: what was seen before, zeroed at first; updated
+ *
+ * Return: jiffies since the first call that saw what is so now.
+ */
+unsigned long ktcp_socket_stalled(const struct socket *sock,
+				  struct ktcp_flush *flush)
+{
+	u32 una = READ_ONCE(tcp_sk(sock->sk)->snd_una);
+
+	if (!flush->since || una != flush->una) {
+		flush->una = una;
+		flush->since = jiffies ?: 1;
+	}
+	return jiffies - flush->since;
+}
+
+/**
+ * ktcp_socket_abort() - Send RST; who waits on the socket wakes with an error
+ * @sock: the socket; still to be released
+ */
+void ktcp_socket_abort(struct socket *sock)
+{
+	ktcp_sock_abort(sock->sk);
+}
+
+/**
+ * ktcp_sock_abort() - The same for who holds a reference of the sock
+ * @sk: the sock
+ */
+void ktcp_sock_abort(struct sock *sk)
+{
+	tcp_abort(sk, ECONNABORTED);
+}
+
+/**
+ * ktcp_socket_release() - Close
+ * @sock: the socket, gone after this
+ *
+ * What is queued is still sent, in background, where ktcp_socket_hold() was
+ * called. Any other connection ends by RST: nobody would resend its FIN.
+ */
+void ktcp_socket_release(struct socket *sock)
+{
+	struct sock *sk = sock->sk;
+
+	if (!sk->sk_net_refcnt && READ_ONCE(sk->sk_state) != TCP_LISTEN)
+		ktcp_sock_abort(sk);
+	sock_release(sock);
+}

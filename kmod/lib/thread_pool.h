@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Kernel threads that are ready before they are needed. */
+#ifndef KTCP_THREAD_POOL_H
+#define KTCP_THREAD_POOL_H
+
+#include <linux/list.h>
+#include <linux/types.h>
+
+typedef void (*ktcp_thread_fn)(void *arg);
+
+/**
+ * struct ktcp_job - Work that may have to wait for a thread
+ * @node: while it waits
+ * @fn: the work
+ * @arg: of @fn
+ * @pooled: for a thread of the pool, else for one of its own
+ */
+struct ktcp_job {
+	struct list_head node;
+	ktcp_thread_fn fn;
+	void *arg;
+	bool pooled;
+};
+
+/**
+ * struct ktcp_thread_marks - How many threads are kept ready
+ * @low: fewer are filled up
+ * @high: of more, those that come back end
+ */
+struct ktcp_thread_marks {
+	u32 low;
+	u32 high;
+};
+
+/**
+ * struct ktcp_thread_counts - Threads of the pool, since the module was loaded
+ * @ready: without work now
+ * @created: all that were made
+ * @ended: of them, those that are gone
+ */
+struct ktcp_thread_counts {
+	int ready;
+	s64 created;
+	s64 ended;
+};
+
+int ktcp_thread_pool_init(void);
+void ktcp_thread_pool_exit(void);
+
+int ktcp_thread_pool_take(ktcp_thread_fn fn, void *arg);
+int ktcp_thread_pool_run(bool pooled, ktcp_thread_fn fn, void *arg);
+void ktcp_thread_pool_post(struct ktcp_job *job);
+void ktcp_thread_pool_marks(struct ktcp_thread_marks *marks);
+void ktcp_thread_pool_set_marks(const struct ktcp_thread_marks *marks);
+void ktcp_thread_pool_counts(struct ktcp_thread_counts *counts);
+
+#endif /* KTCP_THREAD_POOL_H */

@@ -1,0 +1,342 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The handshake by which relays prove a key to each other. Everything received
+ * here may come from a stranger: it is bounded, checked, and answered by
+ * closing.
+ *
+ * Context of all: process context, may sleep, no lock held. The socket's
+ * timeout bounds each receive.
+ */
+
+#include "relay/handoff.h"
+#include "control/net.h"
+#include "control/stats.h"
+#include "lib/socket.h"
+#include "relay/key.h"
+#include "relay/ticket.h"
+#include "relay/wire.h"
+
+#include <crypto/algapi.h>
+#include <linux/random.h>
+#include <linux/slab.h>
+
+#define ROLE_BYTES 16
+
+/* What a MAC is made over; the role keeps one end's from serving the other. */
+struct transcript {
+	char role[ROLE_BYTES];
+	struct ktcp_wire_hello hello;
+	struct ktcp_wire_head challenge;
+	u8 nonce[KTCP_NONCE_BYTES];
+	u8 ticket[KTCP_TICKET_BYTES];
+} __packed;
+
+/* The same for a use of a ticket. */
+struct resume_transcript {
+	char role[ROLE_BYTES];
+	struct ktcp_wire_head head;
+	u8 ticket[KTCP_TICKET_BYTES];
+	__be64 use;
+} __packed;
+
+/* What follows a head, of a record whose length is known. */
+static int recv_body(struct socket *sock, enum ktcp_record type, void *record,
+		     size_t size)
+{
+	struct ktcp_wire_head *head = record;
+
+	if (!ktcp_wire_head_is(head, type) || head->length != htons(size))
+		return -EPROTO;
+	return ktcp_socket_recv_all(sock, head + 1, size - sizeof(*head));
+}
+
+static int recv_record(struct socket *sock, enum ktcp_record type,
+		       void *record, size_t size)
+{
+	return ktcp_socket_recv_all(sock, record,
+				    sizeof(struct ktcp_wire_head)) ?:
+	       recv_body(sock, type, record, size);
+}
+
+static int transcript_mac(const struct ktcp_key *key, const char *role,
+			  const struct ktcp_wire_hello *hello,
+			  const struct ktcp_wire_challenge *challenge, u8 *mac)
+{
+	struct transcript *all = kzalloc(sizeof(*all), GFP_KERNEL);
+	int err;
+
+	if (!all)
+		return -ENOMEM;
+	strscpy(all->role, role, sizeof(all->role));
+	all->hello = *hello;
+	all->challenge = challenge->head;
+	memcpy(all->nonce, challenge->nonce, sizeof(all->nonce));
+	memcpy(all->ticket, challenge->ticket, sizeof(all->ticket));
+	err = ktcp_key_mac(key, all, sizeof(*all), mac);
+	kfree(all);
+	return err;
+}
+
+static int check_mac(const struct ktcp_key *key, const char *role,
+		     const struct ktcp_wire_hello *hello,
+		     const struct ktcp_wire_challenge *challenge,
+		     const u8 *received)
+{
+	u8 mac[KTCP_MAC_BYTES];
+	int err = transcript_mac(key, role, hello, challenge, mac);
+
+	if (err)
+		return err;
+	return crypto_memneq(mac, received, sizeof(mac)) ? -EKEYREJECTED : 0;
+}
+
+static int prove_with(struct socket *sock, const struct ktcp_key *key,
+		      struct ktcp_pass *pass)
+{
+	struct ktcp_wire_challenge challenge;
+	struct ktcp_wire_hello hello;
+	struct ktcp_wire_proof proof;
+	int err;
+
+	ktcp_wire_head_set(&hello.head, KTCP_RECORD_HELLO, sizeof(hello), key->id);
+	get_random_bytes(hello.nonce, sizeof(hello.nonce));
+	err = ktcp_socket_send(sock, &hello, sizeof(hello)) ?:
+	      recv_record(sock, KTCP_RECORD_CHALLENGE, &challenge,
+			  sizeof(challenge)) ?:
+	      check_mac(key, "acceptor", &hello, &challenge, challenge.mac);
+	if (err)
+		return err;
+	ktcp_wire_head_set(&proof.head, KTCP_RECORD_PROOF, sizeof(proof), key->id);
+	err = transcript_mac(key, "initiator", &hello, &challenge, proof.mac) ?:
+	      ktcp_socket_send(sock, &proof, sizeof(proof));
+	if (err)
+		return err;
+	memset(pass, 0, sizeof(*pass));
+	pass->key = key->id;
+	memcpy(pass->ticket, challenge.ticket, sizeof(pass->ticket));
+	return 0;
+}
+
+/**
+ * ktcp_handoff_prove() - The side that connected: prove the key, check theirs
+ * @ktcp: the namespace
+ * @sock: connection to a relay listener
+ * @key_id: number of the key
+ * @pass: set to the ticket that this earned, not used yet
+ *
+ * Takes a round trip.
+ *
+ * Return: 0, -ENOKEY, -EKEYREJECTED, -EPROTO, or a socket's error.
+ */
+int ktcp_handoff_prove(struct ktcp_net *ktcp, struct socket *sock, u16 key_id,
+		       struct ktcp_pass *pass)
+{
+	struct ktcp_key *key = ktcp_key_get(ktcp, key_id);
+	int err = -ENOKEY;
+
+	if (key) {
+		err = prove_with(sock, key, pass);
+		ktcp_key_put(key);
+	}
+	if (err)
+		ktcp_count(ktcp, KTCP_HANDSHAKE_FAILURES);
+	return err;
+}
+
+static int resume_mac(const struct ktcp_key *key, const char *role,
+		      const struct ktcp_wire_resume *resume, u8 *mac)
+{
+	struct resume_transcript all = {
+		.head = resume->head,
+		.use = resume->use,
+	};
+
+	strscpy(all.role, role, sizeof(all.role));
+	memcpy(all.ticket, resume->ticket, sizeof(all.ticket));
+	return ktcp_key_mac(key, &all, sizeof(all), mac);
+}
+
+static void resume_set(struct ktcp_wire_resume *resume,
+		       const struct ktcp_pass *pass)
+{
+	ktcp_wire_head_set(&resume->head, KTCP_RECORD_RESUME, sizeof(*resume), pass->key);
+	memcpy(resume->ticket, pass->ticket, sizeof(resume->ticket));
+	resume->use = cpu_to_be64(pass->use);
+}
+
+/**
+ * ktcp_handoff_resume() - The side that connects: use a ticket
+ * @ktcp: the namespace
+ * @pass: the ticket, with a use that was never made
+ * @resume: filled; what a connection to a relay listener begins with
+ *
+ * Nobody waits for the answer; ktcp_handoff_confirm() has to be called before
+ * the first byte of the stream is received.
+ *
+ * Return: 0, -ENOKEY, or the error of the MAC.
+ */
+int ktcp_handoff_resume(struct ktcp_net *ktcp, struct ktcp_pass *pass,
+			struct ktcp_wire_resume *resume)
+{
+	struct ktcp_key *key = ktcp_key_get(ktcp, pass->key);
+	int err;
+
+	if (!key)
+		return -ENOKEY;
+	resume_set(resume, pass);
+	err = resume_mac(key, "resume", resume, resume->mac);
+	ktcp_key_put(key);
+	pass->owed = !err;
+	return err;
+}
+
+static int confirm_with(struct socket *sock, const struct ktcp_key *key,
+			const struct ktcp_pass *pass)
+{
+	struct ktcp_wire_confirm confirm;
+	struct ktcp_wire_resume resume;
+	u8 mac[KTCP_MAC_BYTES];
+	int err;
+
+	resume_set(&resume, pass);
+	err = resume_mac(key, "confirm", &resume, mac) ?:
+	      recv_record(sock, KTCP_RECORD_CONFIRM, &confirm,
+			  sizeof(confirm));
+	if (err)
+		return err;
+	return crypto_memneq(mac, confirm.mac, sizeof(mac)) ? -EKEYREJECTED :
+							      0;
+}
+
+/**
+ * ktcp_handoff_has_confirm() - Need ktcp_handoff_confirm() not wait?
+ * @sock: connection on which a ticket was used
+ *
+ * Context: any.
+ */
+bool ktcp_handoff_has_confirm(const struct socket *sock)
+{
+	return ktcp_socket_has_bytes(sock, sizeof(struct ktcp_wire_confirm));
+}
+
+/**
+ * ktcp_handoff_confirm() - The side that connected: check the other's proof
+ * @ktcp: the namespace
+ * @sock: connection on which a ticket was used
+ * @pass: the use
+ *
+ * Return: 0, -ENOKEY, -EKEYREJECTED, -EPROTO, or a socket's error.
+ */
+int ktcp_handoff_confirm(struct ktcp_net *ktcp, struct socket *sock,
+			 struct ktcp_pass *pass)
+{
+	struct ktcp_key *key;
+	int err = -ENOKEY;
+
+	if (!pass->owed)
+		return 0;
+	key = ktcp_key_get(ktcp, pass->key);
+	if (key) {
+		err = confirm_with(sock, key, pass);
+		ktcp_key_put(key);
+	}
+	if (err)
+		ktcp_count(ktcp, KTCP_HANDSHAKE_FAILURES);
+	else
+		pass->owed = false;
+	return err;
+}
+
+static int challenge_with(struct socket *sock, const struct ktcp_key *key,
+			  const struct ktcp_wire_hello *hello,
+			  const u8 *ticket)
+{
+	struct ktcp_wire_challenge challenge;
+	struct ktcp_wire_proof proof;
+	int err;
+
+	ktcp_wire_head_set(&challenge.head, KTCP_RECORD_CHALLENGE,
+			   sizeof(challenge), key->id);
+	get_random_bytes(challenge.nonce, sizeof(challenge.nonce));
+	memcpy(challenge.ticket, ticket, sizeof(challenge.ticket));
+	err = transcript_mac(key, "acceptor", hello, &challenge,
+			     challenge.mac) ?:
+	      ktcp_socket_send(sock, &challenge, sizeof(challenge)) ?:
+	      recv_record(sock, KTCP_RECORD_PROOF, &proof, sizeof(proof));
+	return err ?: check_mac(key, "initiator", hello, &challenge,
+				proof.mac);
+}
+
+/* A stranger's HELLO, of which the head is there. */
+static int accept_hello(struct ktcp_net *ktcp, struct socket *sock,
+			const struct ktcp_key *key,
+			const struct ktcp_wire_head *head)
+{
+	struct ktcp_wire_hello hello = { .head = *head };
+	struct ktcp_offer offer = { .key = key->id };
+	int err;
+
+	err = recv_body(sock, KTCP_RECORD_HELLO, &hello, sizeof(hello));
+	if (err)
+		return err;
+	get_random_bytes(offer.id, sizeof(offer.id));
+	ktcp_ticket_offer(ktcp, &offer);
+	err = challenge_with(sock, key, &hello, offer.id);
+	return ktcp_ticket_settle(ktcp, &offer, !err) ?: err;
+}
+
+/* A stranger's RESUME, of which the head is there. */
+static int accept_resume(struct ktcp_net *ktcp, struct socket *sock,
+			 const struct ktcp_key *key,
+			 const struct ktcp_wire_head *head)
+{
+	struct ktcp_wire_resume resume = { .head = *head };
+	struct ktcp_wire_confirm confirm;
+	u8 mac[KTCP_MAC_BYTES];
+	int err;
+
+	err = recv_body(sock, KTCP_RECORD_RESUME, &resume, sizeof(resume)) ?:
+	      resume_mac(key, "resume", &resume, mac);
+	if (err)
+		return err;
+	if (crypto_memneq(mac, resume.mac, sizeof(mac)))
+		return -EKEYREJECTED;
+	err = ktcp_ticket_spend(ktcp, key->id, resume.ticket,
+				be64_to_cpu(resume.use));
+	if (err)
+		return err;
+	ktcp_wire_head_set(&confirm.head, KTCP_RECORD_CONFIRM, sizeof(confirm), key->id);
+	return resume_mac(key, "confirm", &resume, confirm.mac) ?:
+	       ktcp_socket_send(sock, &confirm, sizeof(confirm));
+}
+
+/**
+ * ktcp_handoff_challenge() - The side that accepted: have the key proved
+ * @ktcp: the namespace
+ * @sock: connection of a stranger so far
+ *
+ * Return: 0, -ENOKEY, -EKEYREJECTED, -EALREADY for a ticket used twice,
+ * -EPROTO, or a socket's error.
+ */
+int ktcp_handoff_challenge(struct ktcp_net *ktcp, struct socket *sock)
+{
+	struct ktcp_wire_head head;
+	struct ktcp_key *key;
+	int err;
+
+	err = ktcp_socket_recv_all(sock, &head, sizeof(head));
+	if (err)
+		goto out;
+	err = -ENOKEY;
+	key = ktcp_key_get(ktcp, ntohs(head.key));
+	if (!key)
+		goto out;
+	err = ktcp_wire_head_is(&head, KTCP_RECORD_RESUME) ?
+		      accept_resume(ktcp, sock, key, &head) :
+		      accept_hello(ktcp, sock, key, &head);
+	ktcp_key_put(key);
+out:
+	if (err)
+		ktcp_count(ktcp, KTCP_HANDSHAKE_FAILURES);
+	return err;
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* How relays prove a key to each other: docs/wire.md. */
+#ifndef KTCP_HANDOFF_H
+#define KTCP_HANDOFF_H
+
+#include "relay/wire.h"
+
+struct ktcp_net;
+struct socket;
+
+/**
+ * struct ktcp_pass - A ticket of another relay, and one use of it
+ * @key: number of the key that it was earned with
+ * @ticket: the ticket
+ * @use: number of the use
+ * @owed: the other relay has not confirmed the use yet
+ */
+struct ktcp_pass {
+	u16 key;
+	u8 ticket[KTCP_TICKET_BYTES];
+	u64 use;
+	bool owed;
+};
+
+int ktcp_handoff_prove(struct ktcp_net *ktcp, struct socket *sock, u16 key_id,
+		       struct ktcp_pass *pass);
+int ktcp_handoff_resume(struct ktcp_net *ktcp, struct ktcp_pass *pass,
+			struct ktcp_wire_resume *resume);
+bool ktcp_handoff_has_confirm(const struct socket *sock);
+int ktcp_handoff_confirm(struct ktcp_net *ktcp, struct socket *sock,
+			 struct ktcp_pass *pass);
+int ktcp_handoff_challenge(struct ktcp_net *ktcp, struct socket *sock);
+
+#endif /* KTCP_HANDOFF_H */

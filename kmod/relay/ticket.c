@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * A handshake with nonces costs a round trip, on a leg of 215 ms as long as
+ * all else together. A relay that has done one gets a ticket, and each later
+ * connection quotes it with a number that was never used before. Which numbers
+ * were used is kept as IPsec does (RFC 4303, section 3.4.3): a window behind
+ * the highest, so that connections may overtake each other, but none comes
+ * twice. No clock is needed, and a relay that restarts knows no old ticket.
+ */
+
+#include "relay/ticket.h"
+#include "control/net.h"
+
+#include <linux/bitmap.h>
+#include <linux/slab.h>
+#include <linux/spinlock.h>
+#include <linux/string.h>
+#include <linux/wait.h>
+
+/* Relays that connect to this one, and how far their uses may be mixed up. */
+#define TICKETS_MAX 4096
+#define WINDOW 1024
+
+/**
+ * struct ticket - A ticket
+ * @node: in the list of its namespace
+ * @id: what the other relay quotes
+ * @key: that was proved for it
+ * @highest: use so far
+ * @used: bit n % WINDOW for use n, of the last WINDOW uses
+ */
+struct ticket {
+	struct list_head node;
+	u8 id[KTCP_TICKET_BYTES];
+	u16 key;
+	u64 highest;
+	DECLARE_BITMAP(used, WINDOW);
+};
+
+/**
+ * struct ktcp_tickets - Those that this relay gave to others
+ * @lock: protects all lists
+ * @tickets: the one used last comes first
+ * @count: length of @tickets
+ * @offers: those whose proof is on its way
+ * @settled: woken when an offer was earned or withdrawn
+ */
+struct ktcp_tickets {
+	spinlock_t lock; /* protects all lists */
+	struct list_head tickets;
+	u32 count;
+	struct list_head offers;
+	wait_queue_head_t settled;
+};
+
+/**
+ * ktcp_ticket_init() - No ticket is out yet
+ * @ktcp: the namespace
+ *
+ * Context: may sleep.
+ * Return: 0 or -ENOMEM.
+ */
+int ktcp_ticket_init(struct ktcp_net *ktcp)
+{
+	struct ktcp_tickets *all = kzalloc(sizeof(*all), GFP_KERNEL);
+
+	if (!all)
+		return -ENOMEM;
+	spin_lock_init(&all->lock);
+	INIT_LIST_HEAD(&all->tickets);
+	INIT_LIST_HEAD(&all->offers);
+	init_waitqueue_head(&all->settled);
+	ktcp->tickets = all;
+	return 0;
+}
+
+/**
+ * ktcp_ticket_exit() - Forget all tickets
+ * @ktcp: the namespace, without connections
+ *
+ * Context: may sleep.
+ */
+void ktcp_ticket_exit(struct ktcp_net *ktcp)
+{
+	struct ticket *ticket, *next;
+
+	list_for_each_entry_safe(ticket, next, &ktcp->tickets->tickets, node)
+		kfree(ticket);
+	kfree(ktcp->tickets);
+}
+
+static bool same_id(const u8 *a, const u8 *b)
+{
+	return !memcmp(a, b, KTCP_TICKET_BYTES);
+}
+
+/**
+ * ktcp_ticket_offer() - A ticket is about to be told to another relay
+ * @ktcp: the namespace
+ * @offer: with key and id; stays until ktcp_ticket_settle()
+ *
+ * The other relay may quote the ticket on a second connection before its proof
+ * on the first one has been looked at here. ktcp_ticket_spend() then waits.
+ *
+ * Context: any.
+ */
+void ktcp_ticket_offer(struct ktcp_net *ktcp, struct ktcp_offer *offer)
+{
+	struct ktcp_tickets *all = ktcp->tickets;
+
+	spin_lock_bh(&all->lock);
+	list_add(&offer->node, &all->offers);
+	spin_unlock_bh(&all->lock);
+}
+
+/* The ticket that was not used for longest makes room. */
+static struct ticket *ticket_add(struct ktcp_tickets *all,
+				 struct ticket *ticket)
+{
+	struct ticket *oldest = NULL;
+
+	lockdep_assert_held(&all->lock);
+	if (all->count == TICKETS_MAX) {
+		oldest = list_last_entry(&all->tickets, struct ticket, node);
+		list_del(&oldest->node);
+		all->count--;
+	}
+	list_add(&ticket->node, &all->tickets);
+	all->count++;
+	return oldest;
+}
+
+/**
+ * ktcp_ticket_settle() - An offered ticket was earned, or never will be
+ * @ktcp: the namespace
+ * @offer: the offer, the caller's again
+ * @earned: its key was proved
+ *
+ * Context: may sleep.
+ * Return: 0 or -ENOMEM.
+ */
+int ktcp_ticket_settle(struct ktcp_net *ktcp, struct ktcp_offer *offer,
+		       bool earned)
+{
+	struct ktcp_tickets *all = ktcp->tickets;
+	struct ticket *ticket = NULL, *oldest = NULL;
+
+	if (earned)
+		ticket = kzalloc(sizeof(*ticket), GFP_KERNEL);
+	if (ticket) {
+		memcpy(ticket->id, offer->id, sizeof(ticket->id));
+		ticket->key = offer->key;
+	}
+	spin_lock_bh(&all->lock);
+	list_del(&offer->node);
+	if (ticket)
+		oldest = ticket_add(all, ticket);
+	spin_unlock_bh(&all->lock);
+	wake_up_all(&all->settled);
+	kfree(oldest);
+	return earned && !ticket ? -ENOMEM : 0;
+}
+
+static struct ticket *ticket_find(struct ktcp_tickets *all,
+				  const u8 id[KTCP_TICKET_BYTES])
+{
+	struct ticket *ticket;
+
+	lockdep_assert_held(&all->lock);
+	list_for_each_entry(ticket, &all->tickets, node)
+		if (same_id(ticket->id, id))
+			return ticket;
+	return NULL;
+}
+
+static void window_advance(struct ticket *ticket, u64 use)
+{
+	u64 steps = min_t(u64, use - ticket->highest, WINDOW);
+
+	while (steps)
+		__clear_bit((use - --steps) % WINDOW, ticket->used);
+	ticket->highest = use;
+}
+
+static bool use_is_new(struct ticket *ticket, u64 use)
+{
+	if (use > ticket->highest)
+		window_advance(ticket, use);
+	else if (ticket->highest - use >= WINDOW)
+		return false;
+	return !__test_and_set_bit(use % WINDOW, ticket->used);
+}
+
+static bool is_settled(struct ktcp_tickets *all,
+		       const u8 id[KTCP_TICKET_BYTES])
+{
+	const struct ktcp_offer *offer;
+	bool settled = true;
+
+	spin_lock_bh(&all->lock);
+	list_for_each_entry(offer, &all->offers, node)
+		if (same_id(offer->id, id))
+			settled = false;
+	spin_unlock_bh(&all->lock);
+	return settled;
+}
+
+/**
+ * ktcp_ticket_spend() - Use a ticket, whose proof has been checked
+ * @ktcp: the namespace
+ * @key: number of the key of the proof
+ * @id: quoted by the other relay
+ * @use: quoted by the other relay
+ *
+ * Waits while the ticket is only offered: its handshake has a bound of its own.
+ *
+ * Context: may sleep.
+ * Return: 0, -ENOENT for an unknown ticket, -EALREADY for a use that was.
+ */
+int ktcp_ticket_spend(struct ktcp_net *ktcp, u16 key,
+		      const u8 id[KTCP_TICKET_BYTES], u64 use)
+{
+	struct ktcp_tickets *all = ktcp->tickets;
+	struct ticket *ticket;
+	int err = -ENOENT;
+
+	wait_event(all->settled, is_settled(all, id));
+	spin_lock_bh(&all->lock);
+	ticket = ticket_find(all, id);
+	if (ticket && ticket->key == key) {
+		list_move(&ticket->node, &all->tickets);
+		err = use && use_is_new(ticket, use) ? 0 : -EALREADY;
+	}
+	spin_unlock_bh(&all->lock);
+	return err;
+}

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Another relay's pool may keep hundreds of connections open to this one. All
+ * that they cost here is memory: the first byte, or the end, of a parked
+ * connection gets it a thread.
+ */
+
+#include "session/park.h"
+#include "control/net.h"
+#include "datapath/split.h"
+
+#include <linux/bitops.h>
+#include <linux/net.h>
+#include <net/sock.h>
+#include <net/tcp_states.h>
+
+/* Once only, however many callbacks come. */
+static void wake(struct ktcp_split *split)
+{
+	if (!test_and_set_bit(0, &split->woken))
+		ktcp_thread_pool_post(&split->job);
+}
+
+static void park_data_ready(struct sock *sk)
+{
+	read_lock_bh(&sk->sk_callback_lock);
+	if (sk->sk_user_data)
+		wake(sk->sk_user_data);
+	read_unlock_bh(&sk->sk_callback_lock);
+}
+
+static void park_state_change(struct sock *sk)
+{
+	/* FIN and RST end the waiting as a byte does. */
+	park_data_ready(sk);
+}
+
+/**
+ * ktcp_park() - Wait for a byte, or the end, of the near connection
+ * @split: a reference is kept until @resume runs
+ * @resume: called with @split in a thread; calls ktcp_park_leave() first
+ *
+ * Context: may sleep.
+ */
+void ktcp_park(struct ktcp_split *split, ktcp_thread_fn resume)
+{
+	struct sock *sk = split->sock[KTCP_NEAR]->sk;
+
+	split->job.fn = resume;
+	split->job.arg = split;
+	split->job.pooled = READ_ONCE(split->ktcp->settings.thread_pool);
+	/* After the unlock below, split may be gone: a thread has it. */
+	ktcp_split_get(split);
+
+	write_lock_bh(&sk->sk_callback_lock);
+	split->data_ready = sk->sk_data_ready;
+	split->state_change = sk->sk_state_change;
+	sk->sk_user_data = split;
+	sk->sk_data_ready = park_data_ready;
+	sk->sk_state_change = park_state_change;
+	write_unlock_bh(&sk->sk_callback_lock);
+
+	/* What came before the callbacks were in place. */
+	if (!skb_queue_empty_lockless(&sk->sk_receive_queue) ||
+	    READ_ONCE(sk->sk_state) != TCP_ESTABLISHED)
+		wake(split);
+	ktcp_split_put(split);
+}
+
+/**
+ * ktcp_park_leave() - Make the connection an ordinary one again
+ * @split: that was parked
+ *
+ * Context: the thread of @resume, may sleep.
+ */
+void ktcp_park_leave(struct ktcp_split *split)
+{
+	struct sock *sk = split->sock[KTCP_NEAR]->sk;
+
+	write_lock_bh(&sk->sk_callback_lock);
+	sk->sk_data_ready = split->data_ready;
+	sk->sk_state_change = split->state_change;
+	sk->sk_user_data = NULL;
+	write_unlock_bh(&sk->sk_callback_lock);
+}

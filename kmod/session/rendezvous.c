@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The rendezvous (paper, "multi-core systems"): a red-black tree for each
+ * core, so that cores do not contend for one. Which tree a flow belongs to
+ * follows from the xor of its key. The paper binds the two threads to that
+ * core for the look-up; a lock of the tree does the same without moving them.
+ *
+ * A half in a tree is one reference of its split. Whoever takes it out has it.
+ */
+
+#include "session/rendezvous.h"
+#include "control/net.h"
+#include "control/stats.h"
+#include "datapath/split.h"
+#include "lib/share.h"
+
+#include <linux/cpumask.h>
+#include <linux/percpu.h>
+#include <linux/random.h>
+
+/* A prefix gets this part of early_syn_max. */
+#define PREFIX_SHARE 8
+
+static struct ktcp_rendezvous *tree_of(struct ktcp_net *ktcp,
+				       const struct ktcp_flow *flow)
+{
+	const u32 *word = (const u32 *)&flow->client;
+	const u32 *end = (const u32 *)(&flow->target + 1);
+	unsigned int cpu;
+	u32 key = 0;
+
+	BUILD_BUG_ON(offsetof(struct ktcp_flow, target) !=
+		     sizeof(flow->client));
+	while (word < end)
+		key ^= *word++;
+	/* Fold, so that ports count wherever they stand in their word. */
+	key ^= key >> 16;
+	key ^= key >> 8;
+	cpu = (key & 0xff) % nr_cpu_ids;
+	if (unlikely(!cpu_possible(cpu)))
+		cpu = cpumask_first(cpu_possible_mask);
+	return per_cpu_ptr(ktcp->rendezvous, cpu);
+}
+
+/*
+ * A flood of SYNs must neither fill memory nor become a flood of connections
+ * to others: the halves of a namespace are bounded, and so is the share of
+ * each source prefix.
+ */
+static bool admit(struct ktcp_split *split)
+{
+	struct ktcp_net *ktcp = split->ktcp;
+	int most = READ_ONCE(ktcp->settings.early_syn_max);
+
+	if (atomic_inc_return(&ktcp->halves) > most)
+		goto leave;
+	if (ktcp_share_take(&ktcp->half_share, split->prefix,
+			    max(most / PREFIX_SHARE, 1)))
+		return true;
+leave:
+	atomic_dec(&ktcp->halves);
+	ktcp_count(ktcp, KTCP_EARLY_SYN_LIMITED);
+	return false;
+}
+
+static void leave(struct ktcp_split *split)
+{
+	ktcp_share_give(&split->ktcp->half_share, split->prefix);
+	atomic_dec(&split->ktcp->halves);
+}
+
+static int flow_cmp(const struct ktcp_flow *a, const struct ktcp_flow *b)
+{
+	return ktcp_addr_cmp(&a->client, &b->client) ?:
+	       ktcp_addr_cmp(&a->target, &b->target);
+}
+
+static struct ktcp_split *split_of(const struct rb_node *node)
+{
+	return rb_entry(node, struct ktcp_split, half);
+}
+
+static int node_cmp(struct rb_node *new, const struct rb_node *old)
+{
+	return flow_cmp(&split_of(new)->flow, &split_of(old)->flow);
+}
+
+static int key_cmp(const void *key, const struct rb_node *node)
+{
+	return flow_cmp(key, &split_of(node)->flow);
+}
+
+/**
+ * ktcp_rendezvous_init() - Make the trees of a namespace
+ * @ktcp: the namespace
+ *
+ * Context: may sleep.
+ * Return: 0 or -ENOMEM.
+ */
+int ktcp_rendezvous_init(struct ktcp_net *ktcp)
+{
+	int cpu;
+
+	get_random_bytes(&ktcp->prefix_key, sizeof(ktcp->prefix_key));
+	ktcp->rendezvous = alloc_percpu(struct ktcp_rendezvous);
+	if (!ktcp->rendezvous)
+		return -ENOMEM;
+	for_each_possible_cpu(cpu) {
+		struct ktcp_rendezvous *tree = per_cpu_ptr(ktcp->rendezvous,
+							   cpu);
+
+		spin_lock_init(&tree->lock);
+		tree->halves = RB_ROOT;
+	}
+	return 0;
+}
+
+/**
+ * ktcp_rendezvous_exit() - Free the trees, which are empty
+ * @ktcp: the namespace
+ *
+ * Context: may sleep.
+ */
+void ktcp_rendezvous_exit(struct ktcp_net *ktcp)
+{
+	free_percpu(ktcp->rendezvous);
+}
+
+/**
+ * ktcp_rendezvous_add() - Wait here for the client
+ * @split: with its flow and prefix; a reference goes over on success
+ *
+ * Context: any.
+ * Return: false where a half of the flow waits already, or too many wait.
+ */
+bool ktcp_rendezvous_add(struct ktcp_split *split)
+{
+	struct ktcp_rendezvous *tree = tree_of(split->ktcp, &split->flow);
+	bool added;
+
+	if (!admit(split))
+		return false;
+	spin_lock_bh(&tree->lock);
+	added = !rb_find_add(&split->half, &tree->halves, node_cmp);
+	spin_unlock_bh(&tree->lock);
+	if (!added)
+		leave(split);
+	return added;
+}
+
+static void erase(struct ktcp_rendezvous *tree, struct ktcp_split *split)
+{
+	lockdep_assert_held(&tree->lock);
+	rb_erase(&split->half, &tree->halves);
+	RB_CLEAR_NODE(&split->half);
+	leave(split);
+}
+
+/**
+ * ktcp_rendezvous_remove() - Wait no longer
+ * @split: the half
+ *
+ * Context: any.
+ * Return: true where it still waited; its reference is the caller's.
+ */
+bool ktcp_rendezvous_remove(struct ktcp_split *split)
+{
+	struct ktcp_rendezvous *tree = tree_of(split->ktcp, &split->flow);
+	bool waited;
+
+	spin_lock_bh(&tree->lock);
+	waited = !RB_EMPTY_NODE(&split->half);
+	if (waited)
+		erase(tree, split);
+	spin_unlock_bh(&tree->lock);
+	return waited;
+}
+
+/**
+ * ktcp_rendezvous_take() - The client is here: who waits for it?
+ * @ktcp: the namespace
+ * @flow: the client's flow
+ *
+ * Context: any.
+ * Return: the half with its reference, NULL where none waits.
+ */
+struct ktcp_split *ktcp_rendezvous_take(struct ktcp_net *ktcp,
+					const struct ktcp_flow *flow)
+{
+	struct ktcp_rendezvous *tree = tree_of(ktcp, flow);
+	struct ktcp_split *split = NULL;
+	struct rb_node *node;
+
+	spin_lock_bh(&tree->lock);
+	node = rb_find(flow, &tree->halves, key_cmp);
+	if (node) {
+		split = split_of(node);
+		erase(tree, split);
+	}
+	spin_unlock_bh(&tree->lock);
+	return split;
+}
+
+static struct ktcp_split *expired_of(struct ktcp_rendezvous *tree,
+				     unsigned long before)
+{
+	struct ktcp_split *split;
+	struct rb_node *node;
+
+	lockdep_assert_held(&tree->lock);
+	for (node = rb_first(&tree->halves); node; node = rb_next(node)) {
+		split = split_of(node);
+		if (time_before(READ_ONCE(split->begun), before)) {
+			erase(tree, split);
+			return split;
+		}
+	}
+	return NULL;
+}
+
+/**
+ * ktcp_rendezvous_expired() - A half that waited for too long
+ * @ktcp: the namespace
+ * @before: jiffies; a half that began earlier waits in vain
+ *
+ * Context: any.
+ * Return: the half with its reference, NULL where there is none.
+ */
+struct ktcp_split *ktcp_rendezvous_expired(struct ktcp_net *ktcp,
+					   unsigned long before)
+{
+	struct ktcp_split *split = NULL;
+	int cpu;
+
+	for_each_possible_cpu(cpu) {
+		struct ktcp_rendezvous *tree = per_cpu_ptr(ktcp->rendezvous,
+							   cpu);
+
+		spin_lock_bh(&tree->lock);
+		split = expired_of(tree, before);
+		spin_unlock_bh(&tree->lock);
+		if (split)
+			break;
+	}
+	return split;
+}

@@ -1,0 +1,573 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What happens between accept and the first forwarded byte: whose connection
+ * it is, where it goes, who is asked to carry it there. A session that fails
+ * ends the near side by RST, so that its end knows at once.
+ *
+ * Context, if not said otherwise: a thread of the split, may sleep.
+ */
+
+#include "session/session.h"
+#include "control/command.h"
+#include "control/net.h"
+#include "control/procfs.h"
+#include "control/stats.h"
+#include "datapath/engine.h"
+#include "datapath/refusal.h"
+#include "datapath/split.h"
+#include "datapath/threads.h"
+#include "datapath/trace.h"
+#include "datapath/watch.h"
+#include "lib/dscp.h"
+#include "lib/socket.h"
+#include "lib/thread_pool.h"
+#include "relay/open.h"
+#include "relay/peer.h"
+#include "relay/peer_pool.h"
+#include "relay/route.h"
+#include "session/exit.h"
+#include "session/flow.h"
+#include "session/park.h"
+#include "session/proxy.h"
+#include "session/rendezvous.h"
+#include "session/stranger.h"
+
+#include <linux/seq_file.h>
+#include <linux/slab.h>
+
+static void limit_handshake(struct ktcp_net *ktcp, struct socket *sock)
+{
+	u32 ms = READ_ONCE(ktcp->settings.handshake_timeout_ms);
+
+	ktcp_socket_set_timeout(sock, msecs_to_jiffies(ms));
+}
+
+/* Wait until the far side is connected, @data being the first it gets. */
+static int wait_connected(struct ktcp_split *split, const union ktcp_addr *to,
+			  const void *data, size_t size)
+{
+	struct socket *sock = split->sock[KTCP_FAR];
+	struct ktcp_net *ktcp = split->ktcp;
+	u32 ms = READ_ONCE(ktcp->settings.connect_timeout_ms);
+	int err;
+
+	if (size)
+		err = ktcp_socket_connect_with(sock, to, ms, data, size);
+	else
+		err = ktcp_socket_connect(sock, to, ms);
+	if (err)
+		ktcp_count(ktcp, KTCP_CONNECT_FAILURES);
+	if (err == -EADDRNOTAVAIL)
+		ktcp_count(ktcp, KTCP_PORTS_MISSING);
+	/* An abort just before the connect did not stop it. */
+	return err ?: READ_ONCE(split->dead) ? -ECANCELED : 0;
+}
+
+/* Connect the far side; the split owns the socket before it blocks. */
+static int connect_far(struct ktcp_split *split, const union ktcp_addr *to,
+		       const void *data, size_t size)
+{
+	struct ktcp_net *ktcp = split->ktcp;
+	struct socket *sock;
+	int err;
+
+	err = ktcp_socket_create(ktcp->net, to->sa.sa_family, &sock);
+	if (err)
+		return err;
+	err = ktcp_socket_hold(sock);
+	if (err) {
+		ktcp_socket_release(sock);
+		return err;
+	}
+	if (split->relay[KTCP_FAR])
+		ktcp_socket_turbo_prepare(sock,
+					  ktcp_settings_turbo_bytes(&ktcp->settings));
+	else if (split->flags & KTCP_OPEN_TRANSPARENT)
+		err = ktcp_socket_bind_transparent(sock, &split->flow.client);
+	if (err) {
+		ktcp_socket_release(sock);
+		return err;
+	}
+	ktcp_dscp_set(sock, split->dsfield);
+	return ktcp_split_attach(split, KTCP_FAR, sock) ?:
+	       wait_connected(split, to, data, size);
+}
+
+/**
+ * struct opening - What a leg to a peer begins with
+ * @resume: proves the key by a ticket
+ * @open: struct ktcp_wire_open, hands the stream on
+ * @open_size: of it, bytes
+ *
+ * Both in one piece, to fit into one SYN.
+ */
+struct opening {
+	struct ktcp_wire_resume resume;
+	u8 open[KTCP_OPEN_MAX];
+	size_t open_size;
+};
+
+static void tune_peer(struct ktcp_split *split)
+{
+	struct socket *sock = split->sock[KTCP_FAR];
+	struct ktcp_net *ktcp = split->ktcp;
+
+	ktcp_socket_relay_options(sock);
+	ktcp_socket_turbo(sock, ktcp_settings_turbo_cwnd(&ktcp->settings));
+	limit_handshake(ktcp, sock);
+}
+
+/*
+ * Early SYN, carried on: with a ticket all that the peer has to know goes with
+ * the SYN, and it starts the next leg at once (TCP Fast Open, RFC 7413). The
+ * use of the ticket is good once, so that a SYN that comes twice does no harm.
+ */
+static int connect_early(struct ktcp_split *split, struct opening *opening)
+{
+	struct ktcp_peer_pool *pool = split->peer->pool;
+	int err;
+
+	if (!READ_ONCE(split->ktcp->settings.early_syn))
+		return -ENOENT;
+	err = ktcp_pass_resume(split->ktcp, &pool->passes, split->peer->key,
+			       &split->pass, &opening->resume);
+	if (err)
+		return err;
+	err = connect_far(split, &pool->addr, &opening->resume,
+			  sizeof(opening->resume) + opening->open_size);
+	if (!err)
+		tune_peer(split);
+	return err;
+}
+
+/* A leg to a peer that the pool has none of. */
+static int connect_peer(struct ktcp_split *split, struct opening *opening)
+{
+	struct ktcp_peer_pool *pool = split->peer->pool;
+	int err;
+
+	err = connect_early(split, opening);
+	if (err != -ENOENT)
+		return err;
+	err = connect_far(split, &pool->addr, NULL, 0);
+	if (err)
+		return err;
+	tune_peer(split);
+	return ktcp_pass_prove(split->ktcp, &pool->passes,
+			       split->sock[KTCP_FAR], split->peer->key,
+			       &split->pass) ?:
+	       ktcp_socket_send(split->sock[KTCP_FAR], opening->open,
+				opening->open_size);
+}
+
+/* A leg that waits in the pool. */
+static int use_pooled(struct ktcp_split *split, struct socket *sock,
+		      const struct opening *opening)
+{
+	/* Its window may have shrunk since it was connected. */
+	ktcp_socket_turbo(sock, ktcp_settings_turbo_cwnd(&split->ktcp->settings));
+	ktcp_dscp_set(sock, split->dsfield);
+	limit_handshake(split->ktcp, sock);
+	return ktcp_split_attach(split, KTCP_FAR, sock) ?:
+	       ktcp_socket_send(sock, opening->open, opening->open_size);
+}
+
+static int take_peer(struct ktcp_split *split, struct opening *opening)
+{
+	struct ktcp_peer_pool *pool = split->peer->pool;
+	struct socket *sock = NULL;
+	int err;
+
+	if (READ_ONCE(split->ktcp->settings.conn_pool))
+		sock = ktcp_peer_pool_take(pool, &split->pass);
+	if (sock)
+		return use_pooled(split, sock, opening);
+	err = connect_peer(split, opening);
+	if (err == -EADDRNOTAVAIL)
+		ktcp_peer_pool_portless(pool);
+	else if (err)
+		ktcp_peer_pool_failed(pool);
+	return err;
+}
+
+/* The far side is a relay: path[0], which gets the rest of the path. */
+static int open_relay(struct ktcp_split *split, const union ktcp_addr *path,
+		      u8 hops)
+{
+	struct ktcp_open open = {
+		.target = split->target,
+		.source = split->flow.client,
+		.flags = split->flags,
+		.hops = hops - 1,
+	};
+	struct opening *opening;
+	int err;
+
+	/* Pairs with ktcp_split_abort_unheard(). */
+	WRITE_ONCE(split->peer, ktcp_peer_get(split->ktcp, path));
+	if (!split->peer)
+		return -EHOSTUNREACH;
+	opening = kmalloc(sizeof(*opening), GFP_KERNEL);
+	if (!opening)
+		return -ENOMEM;
+	split->relay[KTCP_FAR] = true;
+	memcpy(open.hop, path + 1, open.hops * sizeof(*path));
+	opening->open_size = ktcp_open_pack(&open, (void *)opening->open);
+	err = take_peer(split, opening);
+	kfree(opening);
+	return err;
+}
+
+/* The target's first bytes say whose connection it is. */
+static int tell_client(struct ktcp_split *split)
+{
+	struct ktcp_proxy_header header;
+	size_t size = ktcp_proxy_pack(&header, &split->flow.client,
+				      &split->target);
+
+	return ktcp_socket_send(split->sock[KTCP_FAR], &header, size);
+}
+
+/* The far side is the target. */
+static int open_target(struct ktcp_split *split)
+{
+	int err;
+
+	if (!ktcp_exit_allows(split->ktcp, &split->target)) {
+		ktcp_count(split->ktcp, KTCP_EXIT_DENIED);
+		return -EACCES;
+	}
+	err = connect_far(split, &split->target, NULL, 0);
+	if (err)
+		ktcp_refusal_note(split, err);
+	else if (split->flags & KTCP_OPEN_PROXY)
+		err = tell_client(split);
+	return err;
+}
+
+/* Where all are down by now, the route's own: the gate took the flow. */
+static const struct ktcp_path *choose(struct ktcp_split *split,
+				      const struct ktcp_route *route)
+{
+	const struct ktcp_path *path = ktcp_route_choose(split->ktcp, route);
+
+	if (path && path != &route->path[0])
+		ktcp_count(split->ktcp, KTCP_FAILOVERS);
+	return path ?: &route->path[0];
+}
+
+static int open_far(struct ktcp_split *split, const union ktcp_addr *path,
+		    u8 hops)
+{
+	return hops ? open_relay(split, path, hops) : open_target(split);
+}
+
+/* The far side of a client's flow, by its route. */
+static int open_route(struct ktcp_split *split)
+{
+	struct ktcp_route *route = ktcp_route_get(split->ktcp,
+						  split->flow.mark);
+	const struct ktcp_path *path;
+	int err;
+
+	if (!route)
+		return -ENOENT;
+	split->target = route->service ? route->target : split->flow.target;
+	split->flags = route->flags;
+	path = choose(split, route);
+	err = open_far(split, path->hop, path->hops);
+	ktcp_route_put(route);
+	return err;
+}
+
+/* Both sides are as far as they will get. */
+static void finish(struct ktcp_split *split, int err)
+{
+	trace_ktcp_session(split, err);
+	if (!err) {
+		if (!ktcp_engine_begin(split))
+			ktcp_threads_run(split);
+		return;
+	}
+	if (split->counted)
+		ktcp_count(split->ktcp, KTCP_SPLITS_FAILED);
+	ktcp_split_abort(split);
+	ktcp_split_put(split);
+}
+
+static void run_threads(void *arg)
+{
+	ktcp_threads_run(arg);
+}
+
+static void run_client(void *arg)
+{
+	struct ktcp_split *split = arg;
+
+	finish(split, open_route(split));
+}
+
+/**
+ * ktcp_session_run_early() - Open the far side while the client still connects
+ * @arg: struct ktcp_split, a reference of it is taken over
+ *
+ * Context: a thread, may sleep.
+ */
+void ktcp_session_run_early(void *arg)
+{
+	struct ktcp_split *split = arg;
+	int err = open_route(split);
+	bool met;
+
+	mutex_lock(&split->lock);
+	met = split->sock[KTCP_NEAR];
+	WRITE_ONCE(split->state, err ? KTCP_SPLIT_FAILED : KTCP_SPLIT_HALF);
+	mutex_unlock(&split->lock);
+	/* Who comes second goes on, see join(). */
+	if (met)
+		finish(split, err);
+	else
+		ktcp_split_put(split);
+}
+
+static void run_in_thread(struct ktcp_split *split, ktcp_thread_fn fn)
+{
+	bool pooled = READ_ONCE(split->ktcp->settings.thread_pool);
+
+	if (!ktcp_thread_pool_run(pooled, fn, split))
+		return;
+	ktcp_count(split->ktcp, KTCP_THREADS_MISSING);
+	finish(split, -ENOMEM);
+}
+
+/* The client of a half is here. */
+static void join(struct ktcp_split *split, struct socket *near)
+{
+	enum ktcp_split_state state;
+	bool dead;
+
+	mutex_lock(&split->lock);
+	dead = split->dead;
+	state = split->state;
+	if (!dead) {
+		split->sock[KTCP_NEAR] = near;
+		ktcp_watch_add(split, KTCP_NEAR);
+	}
+	mutex_unlock(&split->lock);
+	ktcp_count(split->ktcp, KTCP_EARLY_SYN_MET);
+
+	if (dead) {
+		ktcp_socket_abort(near);
+		ktcp_socket_release(near);
+		ktcp_split_put(split);
+	} else if (state == KTCP_SPLIT_OPENING) {
+		/* The thread that opens the far side goes on. */
+		ktcp_split_put(split);
+	} else if (state == KTCP_SPLIT_HALF) {
+		trace_ktcp_session(split, 0);
+		if (!ktcp_engine_begin(split))
+			run_in_thread(split, run_threads);
+	} else {
+		finish(split, -EHOSTUNREACH);
+	}
+}
+
+static void refuse(struct socket *near)
+{
+	ktcp_socket_abort(near);
+	ktcp_socket_release(near);
+}
+
+static void start_client(struct ktcp_net *ktcp, struct socket *near)
+{
+	struct ktcp_split *split;
+	struct ktcp_flow flow;
+	int err;
+
+	if (ktcp_socket_hold(near)) {
+		refuse(near);
+		return;
+	}
+	err = ktcp_flow_of(near, &flow);
+	split = err ? NULL : ktcp_rendezvous_take(ktcp, &flow);
+	if (split) {
+		join(split, near);
+		return;
+	}
+	if (err || !flow.mark) {
+		ktcp_count(ktcp, KTCP_NOT_REDIRECTED);
+		refuse(near);
+		return;
+	}
+	split = ktcp_split_create(ktcp, KTCP_ROLE_CLIENT, GFP_KERNEL);
+	if (!split) {
+		refuse(near);
+		return;
+	}
+	ktcp_split_set_flow(split, &flow);
+	split->state = KTCP_SPLIT_OPENING;
+	split->sock[KTCP_NEAR] = near;
+	split->dsfield = ktcp_dscp_of(near);
+	ktcp_split_count(split);
+	ktcp_watch_add(split, KTCP_NEAR);
+	run_in_thread(split, run_client);
+}
+
+/* OPEN is there, or the end of the connection. */
+static int open_next(struct ktcp_split *split)
+{
+	struct socket *near = split->sock[KTCP_NEAR];
+	struct ktcp_net *ktcp = split->ktcp;
+	struct ktcp_flow flow = {};
+	struct ktcp_open open;
+	int err;
+
+	limit_handshake(ktcp, near);
+	split->dsfield = ktcp_dscp_of(near);
+	err = ktcp_open_recv(ktcp, near, &open);
+	if (err)
+		return err;
+	if (ktcp_split_is_over(ktcp)) {
+		ktcp_count(ktcp, KTCP_LIMIT_REFUSED);
+		return -EUSERS;
+	}
+	err = ktcp_socket_hold(near);
+	if (err)
+		return err;
+	ktcp_socket_turbo(near, ktcp_settings_turbo_cwnd(&ktcp->settings));
+	flow.client = open.source;
+	flow.target = open.target;
+	ktcp_split_set_flow(split, &flow);
+	split->target = open.target;
+	split->flags = open.flags;
+	WRITE_ONCE(split->state, KTCP_SPLIT_OPENING);
+	ktcp_split_count(split);
+	ktcp_watch_add(split, KTCP_NEAR);
+	return open_far(split, open.hop, open.hops);
+}
+
+static void run_opened(void *arg)
+{
+	struct ktcp_split *split = arg;
+
+	ktcp_park_leave(split);
+	finish(split, open_next(split));
+}
+
+static void run_relay(void *arg)
+{
+	struct ktcp_split *split = arg;
+	struct socket *near = split->sock[KTCP_NEAR];
+	struct ktcp_net *ktcp = split->ktcp;
+	int err;
+
+	ktcp_socket_relay_options(near);
+	ktcp_socket_turbo(near, ktcp_settings_turbo_cwnd(&ktcp->settings));
+	limit_handshake(ktcp, near);
+	err = ktcp_handoff_challenge(ktcp, near);
+	ktcp_stranger_leave(ktcp, split->prefix);
+	if (!err)
+		ktcp_stranger_proved(ktcp, near);
+	if (err)
+		finish(split, err);
+	else if (ktcp_socket_has_data(near))
+		finish(split, open_next(split));
+	else
+		ktcp_park(split, run_opened);
+}
+
+static void start_relay(struct ktcp_net *ktcp, struct socket *near)
+{
+	struct ktcp_split *split;
+	unsigned int prefix;
+
+	if (!ktcp_stranger_admit(ktcp, near, &prefix)) {
+		ktcp_count(ktcp, KTCP_HANDSHAKE_FAILURES);
+		refuse(near);
+		return;
+	}
+	split = ktcp_split_create(ktcp, KTCP_ROLE_RELAY, GFP_KERNEL);
+	if (!split) {
+		ktcp_stranger_leave(ktcp, prefix);
+		refuse(near);
+		return;
+	}
+	split->prefix = prefix;
+	split->sock[KTCP_NEAR] = near;
+	split->relay[KTCP_NEAR] = true;
+	if (!ktcp_thread_pool_run(READ_ONCE(ktcp->settings.thread_pool),
+				  run_relay, split))
+		return;
+	ktcp_count(ktcp, KTCP_THREADS_MISSING);
+	ktcp_stranger_leave(ktcp, prefix);
+	finish(split, -ENOMEM);
+}
+
+/**
+ * ktcp_session_start() - Begin with an accepted connection
+ * @ktcp: the namespace
+ * @role: whose listener accepted it
+ * @near: the connection, taken over
+ *
+ * Context: may sleep.
+ */
+void ktcp_session_start(struct ktcp_net *ktcp, enum ktcp_role role,
+			struct socket *near)
+{
+	if (role == KTCP_ROLE_CLIENT)
+		start_client(ktcp, near);
+	else
+		start_relay(ktcp, near);
+}
+
+static int drain_show(struct seq_file *seq, void *unused)
+{
+	struct ktcp_net *ktcp = seq->private;
+
+	seq_printf(seq, "%s\n# splits %d\n",
+		   READ_ONCE(ktcp->draining) ? "on" : "off",
+		   atomic_read(&ktcp->active));
+	return 0;
+}
+
+static void *drain_begin(struct ktcp_net *ktcp)
+{
+	bool *draft = kmalloc(sizeof(*draft), GFP_KERNEL);
+
+	if (draft)
+		*draft = ktcp->draining;
+	return draft;
+}
+
+static int drain_line(struct ktcp_command *cmd, void **draft)
+{
+	static const char *const names[] = { "off", "on" };
+	int choice = ktcp_command_choice(cmd, names, ARRAY_SIZE(names));
+
+	if (choice < 0)
+		return choice;
+	*(bool *)*draft = choice;
+	return ktcp_command_end(cmd);
+}
+
+static int drain_commit(struct ktcp_command *cmd, void *draft)
+{
+	WRITE_ONCE(cmd->ktcp->draining, *(bool *)draft);
+	kfree(draft);
+	return 0;
+}
+
+static void drain_abandon(struct ktcp_net *ktcp, void *draft)
+{
+	kfree(draft);
+}
+
+const struct ktcp_proc_file ktcp_drain_file = {
+	.name = "drain",
+	.mode = 0600,
+	.show = drain_show,
+	.line = drain_line,
+	.begin = drain_begin,
+	.commit = drain_commit,
+	.abandon = drain_abandon,
+};

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* From an accepted connection to a split with two sides. */
+#ifndef KTCP_SESSION_H
+#define KTCP_SESSION_H
+
+#include "datapath/split.h"
+
+struct ktcp_net;
+struct socket;
+
+void ktcp_session_start(struct ktcp_net *ktcp, enum ktcp_role role,
+			struct socket *near);
+void ktcp_session_run_early(void *arg);
+
+extern const struct ktcp_proc_file ktcp_drain_file;
+
+#endif /* KTCP_SESSION_H */
