@@ -53,7 +53,7 @@
  */
 struct ktcp_capture {
 	struct rcu_head rcu;
-	ktcp_capture_listener_t *listener;
+	struct sock *(*listener)(struct ktcp_net *ktcp, unsigned int family);
 	struct dst_entry *dst[2];
 };
 
@@ -111,13 +111,15 @@ static struct sock *find(const struct nf_hook_state *state,
 			 const struct ends *ends)
 {
 	struct inet_hashinfo *hash = state->net->ipv4.tcp_death_row.hashinfo;
+	const __be32 *source = ends->source;
+	const __be32 *target = ends->target;
 	int in = state->in->ifindex;
 
 	if (ends->family == NFPROTO_IPV4)
-		return __inet_lookup_established(
-			state->net, hash, *(const __be32 *)ends->source,
-			ends->source_port, *(const __be32 *)ends->target,
-			ntohs(ends->target_port), in, 0);
+		return __inet_lookup_established(state->net, hash, *source,
+						 ends->source_port, *target,
+						 ntohs(ends->target_port),
+						 in, 0);
 	return __inet6_lookup_established(state->net, hash, ends->source,
 					  ends->source_port, ends->target,
 					  ntohs(ends->target_port), in, 0);
@@ -527,7 +529,8 @@ static void capture_free(struct ktcp_capture *capture)
 
 /* With conntrack, which knows what has passed. */
 static int capture_make(struct ktcp_net *ktcp,
-			ktcp_capture_listener_t *listener)
+			struct sock *(*listener)(struct ktcp_net *ktcp,
+						 unsigned int family))
 {
 	struct ktcp_capture *capture = kzalloc(sizeof(*capture), GFP_KERNEL);
 	bool v6 = ipv6_mod_enabled();
@@ -559,7 +562,9 @@ free:
 /**
  * ktcp_capture_open() - Begin to take flows for the untracked listeners
  * @ktcp: the namespace
- * @listener: says which socket gets new flows
+ * @listener: finds the listening socket that gets new flows, of family 0 (IPv4)
+ * or 1 (IPv6), NULL where there is none; with rcu_read_lock() held, which keeps
+ * it open
  *
  * It stays open until the namespace or the module goes: without it, what has
  * been taken would go to the target, which knows nothing of it.
@@ -568,7 +573,8 @@ free:
  * Return: 0, -ENOMEM or the error of the hook.
  */
 int ktcp_capture_open(struct ktcp_net *ktcp,
-		      ktcp_capture_listener_t *listener)
+		      struct sock *(*listener)(struct ktcp_net *ktcp,
+					       unsigned int family))
 {
 	lockdep_assert_held(&ktcp->config_lock);
 	if (rcu_access_pointer(ktcp->capture))

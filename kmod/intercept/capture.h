@@ -6,15 +6,9 @@
 struct ktcp_net;
 struct sock;
 
-/*
- * The listening socket that gets new flows, of family 0 (IPv4) or 1 (IPv6); NULL
- * where there is none. With rcu_read_lock() held, which keeps it open.
- */
-typedef struct sock *ktcp_capture_listener_t(struct ktcp_net *ktcp,
-					     unsigned int family);
-
 int ktcp_capture_open(struct ktcp_net *ktcp,
-		      ktcp_capture_listener_t *listener);
+		      struct sock *(*listener)(struct ktcp_net *ktcp,
+					       unsigned int family));
 void ktcp_capture_exit(struct ktcp_net *ktcp);
 
 #endif /* KTCP_CAPTURE_H */

@@ -14,6 +14,7 @@
 #include "intercept/capture.h"
 #include "intercept/gate.h"
 #include "lib/socket.h"
+#include "relay/route.h"
 #include "session/session.h"
 
 #include <linux/kref.h>
