@@ -43,8 +43,9 @@ def counting(host: Namespace, family: Family, ports: str) -> Iterator[None]:
 
 
 def counts(host: Namespace, family: Family) -> list[int]:
-    """Packets so far marked as bulk, as voice, and not at all."""
-    listing = host.run([family.iptables, "-nvxL", "INPUT", "-Z"]).stdout.splitlines()
+    """Packets marked as bulk, as voice, and not at all since this was asked last."""
+    listing = host.run([family.iptables, "-nvxL", "INPUT"]).stdout.splitlines()
+    host.run([family.iptables, "-Z", "INPUT"])
     return [int(line.split()[0]) for line in listing if " DSCP match " in line]
 
 

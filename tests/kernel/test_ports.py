@@ -38,9 +38,9 @@ def few_ports(host: Namespace) -> Iterator[None]:
 def use_up(mesh: Mesh, family: Family, stack: ExitStack, address: str, port: int) -> None:
     """Keep flows open until there is no port for another, which is refused."""
     for _ in range(PORTS):
-        sock = connect(mesh.c, family, address, port)
-        stack.callback(reset, sock)
         try:
+            sock = connect(mesh.c, family, address, port)
+            stack.callback(reset, sock)
             send(sock, Payload(1))
             receive(sock, Payload(1))
         except (ConnectionResetError, BrokenPipeError):
