@@ -211,13 +211,15 @@ def test_answers_of_what_is_taken_ahead_of_conntrack_leave_the_host(
         return run(tmp_path, monkeypatch, text, what="steered", steering=steering)
 
     known = [match(STATE, ["established", "related", "new"], "in"), ACCEPT]
-    assert judge(known) == 6
+    usual = [[match({"meta": {"key": "oifname"}}, "lo"), ACCEPT], [dport(443), ACCEPT]]
+    assert judge(known, *usual) == 6
     assert capsys.readouterr().out == (
         "nftables: inet filter out drops answers of what is taken ahead of conntrack: nft insert"
         " rule inet filter out meta l4proto tcp ct state untracked accept, and the same in"
         " /etc/nftables.conf\n"
     )
     assert judge([match(STATE, "untracked", "in"), ACCEPT], known) == 0
+    assert judge(known, [dport({"range": [1024, 65535]}), ACCEPT]) == 0
     assert judge(known, steering=STEERING) == 0
 
 
