@@ -14,7 +14,7 @@ from ktcp_ops.errors import ExitCode, worst
 from ktcp_ops.mesh import rollout, status
 from ktcp_ops.mesh.model import Mesh
 from ktcp_ops.mesh.plan import Node, plan
-from ktcp_ops.mesh.procfs import State
+from ktcp_ops.mesh.procfs import State, listener_line
 from ktcp_ops.mesh.status import RelayStatus
 from ktcp_ops.run.engine import Engine
 from ktcp_ops.run.reporter import Reporter
@@ -193,7 +193,9 @@ def lines(state: State) -> dict[str, list[str]]:
     return {
         "settings": [f"{name} {value}" for name, value in state.settings.items()],
         "thread_pool": [f"{name} {value}" for name, value in state.thread_pool.items()],
-        "listeners": [f"add {kind} {port}" for kind, port in state.listeners.items()],
+        "listeners": [
+            listener_line(kind, port, state.interception) for kind, port in state.listeners.items()
+        ],
         "peers": [
             f"add {peer.endpoint} low {peer.low} high {peer.high} key {peer.key}"
             for peer in state.peers

@@ -13,6 +13,7 @@ RELAY_VARIABLES = (
     "ktcp_address",
     "ktcp_address6",
     "ktcp_inside_interface",
+    "ktcp_interception",
     "ktcp_memory_mib",
     "ktcp_tunnel_address",
     "ansible_port",

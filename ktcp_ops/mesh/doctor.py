@@ -34,6 +34,7 @@ CHECKS: tuple[Callable[[Patient], Iterator[Finding]], ...] = (
     host_checks.drift,
     host_checks.forwarding,
     host_checks.fast_open,
+    host_checks.syn_cookies,
     host_checks.return_route,
     host_checks.conntrack,
     host_checks.clock,

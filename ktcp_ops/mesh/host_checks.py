@@ -20,6 +20,7 @@ CONNTRACK_PER_SPLIT = 2
 """A split's two connections, each with an entry of its own."""
 SKEW_S = 2.0
 STRICT = 1
+COOKIES_ALWAYS = 2
 
 
 def kernels(patient: Patient) -> Iterator[Finding]:
@@ -188,6 +189,20 @@ def fast_open(patient: Patient) -> Iterator[Finding]:
             seen=f"net.ipv4.tcp_fastopen is {value}",
             meaning="where the pool is empty, early SYN waits for a handshake between relays",
             fix=f"{ROLLOUT} with ktcp_tunables_fast_open, which sets it to 3",
+        )
+
+
+def syn_cookies(patient: Patient) -> Iterator[Finding]:
+    """TCP remembers the SYN of what is taken ahead of conntrack; nobody else does."""
+    state = patient.status.state
+    always = patient.facts.sysctls.get("net.ipv4.tcp_syncookies") == COOKIES_ALWAYS
+    if always and state and state.interception == "untracked":
+        yield Finding(
+            check="syn cookies",
+            severity=Severity.ERROR,
+            seen=f"net.ipv4.tcp_syncookies is {COOKIES_ALWAYS}",
+            meaning="all flows are routed, none is split: a cookie forgets what was taken",
+            fix="set it to 1 in ktcp_tunables_extra, or ktcp_interception to redirect",
         )
 
 

@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import TypedDict
 
 from ktcp_ops.mesh.model import RETURN_MARK, Mesh, Path, Relay, Settings, Way
-from ktcp_ops.mesh.procfs import Route
+from ktcp_ops.mesh.procfs import Route, listener_line
 from ktcp_ops.mesh.steering import AddressSet, Chain, Sets, address_set, chains, collapsed
 from ktcp_ops.mesh.tunnel import over
 from ktcp_ops.mesh.values import Endpoint, Network
@@ -64,7 +64,8 @@ def node(mesh: Mesh, name: str, paths: Sequence[Path], neighbours: "Neighbours")
     peers, addresses = neighbours.of(name)
     listeners = [f"add relay {mesh.ports.relay}"] if peers else []
     if paths:
-        listeners.insert(0, f"add client {mesh.ports.client}")
+        way = mesh.relays[name].ktcp_interception
+        listeners.insert(0, listener_line("client", mesh.ports.client, way))
     return {
         "name": name,
         "conf": {

@@ -8,6 +8,7 @@ have its form, else it is an error: half-understood state is worse than none.
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from ktcp_ops.errors import KtcpError
 
@@ -27,6 +28,10 @@ FILES = (
     "last_error",
 )
 """The files that can be read. ``keys`` can only be written."""
+
+
+Interception = Literal["redirect", "tproxy", "untracked"]
+"""How flows come to a client listener."""
 
 
 class ProcfsError(KtcpError):
@@ -105,6 +110,7 @@ class State:
     settings: Mapping[str, str] = field(default_factory=dict)
     thread_pool: Mapping[str, int] = field(default_factory=dict)
     listeners: Mapping[str, int] = field(default_factory=dict)
+    interception: Interception = "redirect"
     peers: tuple[Peer, ...] = ()
     routes: tuple[Route, ...] = ()
     exits: tuple[Exit, ...] = ()
@@ -124,7 +130,10 @@ def parse(texts: Mapping[str, str]) -> State:
         version=dict(pairs("version", texts)),
         settings=dict(pairs("settings", texts)),
         thread_pool=numbers("thread_pool", texts, comments=True),
-        listeners=parse_listeners(texts),
+        listeners={kind: port for kind, port, _ in parse_listeners(texts)},
+        interception=next(
+            (way for kind, _, way in parse_listeners(texts) if kind == "client"), "redirect"
+        ),
         peers=parse_peers(texts),
         routes=tuple(parse_routes(texts)),
         exits=parse_exits(texts),
@@ -174,15 +183,22 @@ def numbers(name: str, texts: Mapping[str, str], *, comments: bool = False) -> d
     return found
 
 
-def parse_listeners(texts: Mapping[str, str]) -> dict[str, int]:
+def parse_listeners(texts: Mapping[str, str]) -> Iterator[tuple[str, int, Interception]]:
     """Read ``add client PORT [tproxy|untracked]`` and ``add relay PORT``."""
-    found = {}
     for line in lines("listeners", texts):
-        match = re.fullmatch(r"add (\w+) (\d+)(?: tproxy| untracked)?", line)
-        if not match:
-            raise misunderstood("listeners", line)
-        found[match[1]] = int(match[2])
-    return found
+        match line.split():
+            case ["add", "client", port, ("tproxy" | "untracked") as way] if port.isdigit():
+                yield "client", int(port), way
+            case ["add", kind, port] if port.isdigit():
+                yield kind, int(port), "redirect"
+            case _:
+                raise misunderstood("listeners", line)
+
+
+def listener_line(kind: str, port: int, interception: Interception) -> str:
+    """Write the line of a listener; what is redirected comes without a word."""
+    way = "" if kind == "relay" or interception == "redirect" else f" {interception}"
+    return f"add {kind} {port}{way}"
 
 
 def parse_peers(texts: Mapping[str, str]) -> tuple[Peer, ...]:

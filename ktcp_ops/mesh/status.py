@@ -275,6 +275,7 @@ def to_data(status: RelayStatus) -> dict[str, Any]:
             "settings": dict(state.settings),
             "thread_pool": dict(state.thread_pool),
             "listeners": dict(state.listeners),
+            "interception": state.interception if "client" in state.listeners else None,
             "peers": [vars(peer) for peer in state.peers],
             "routes": [vars(route) for route in state.routes],
             "exits": [vars(rule) for rule in state.exits],

@@ -217,6 +217,9 @@ def setup_faults(mesh: Mesh, path: Path, evidence: Evidence) -> Iterator[Blame]:
         kind, port = ("relay", mesh.ports.relay) if place else ("client", mesh.ports.client)
         if state.listeners.get(kind) != port:
             yield Blame(name, f"the {kind} listener on port {port} is not up")
+        elif not place and state.interception != mesh.relays[name].ktcp_interception:
+            wanted = mesh.relays[name].ktcp_interception
+            yield Blame(name, f"its client listener is for {state.interception}, not {wanted}")
         if state.draining:
             yield Blame(name, "it is draining and takes no new split")
         if not place:

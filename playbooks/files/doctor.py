@@ -31,6 +31,7 @@ SYSCTLS = (
     "net.ipv6.conf.all.forwarding",
     "net.ipv4.conf.all.rp_filter",
     "net.ipv4.tcp_fastopen",
+    "net.ipv4.tcp_syncookies",
     "net.netfilter.nf_conntrack_max",
     "net.netfilter.nf_conntrack_count",
 )

@@ -38,9 +38,9 @@ name: ktcp_mesh
 short_description: Computes what each KTCP relay of a mesh has to hold
 description:
   - Reads the variables C(ktcp_mesh) and C(ktcp_keys) and the relays' C(ktcp_address),
-    C(ktcp_address6), C(ktcp_inside_interface), C(ktcp_memory_mib), C(ktcp_tunnel_address),
-    C(ansible_port) and C(ansible_host) from the inventory sources before it, checks them as a
-    whole, and sets C(ktcp_node) on each relay.
+    C(ktcp_address6), C(ktcp_inside_interface), C(ktcp_interception), C(ktcp_memory_mib),
+    C(ktcp_tunnel_address), C(ansible_port) and C(ansible_host) from the inventory sources before
+    it, checks them as a whole, and sets C(ktcp_node) on each relay.
   - Where the mesh has tunnels or edges, sets C(ktcp_wireguard_interface) and C(ktcp_edge_routes)
     on their hosts. The mesh's edges are in group C(ktcp_edges).
   - Its file is the last one of an inventory and its name ends in C(ktcp.yml).

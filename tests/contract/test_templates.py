@@ -40,6 +40,9 @@ TEMPLATES = [
     ("ktcp_wireguard", "ktcp-wireguard.service.j2", "", "ktcp-wireguard.service"),
 ]
 RELAYS = ("rc", "rs")
+# The same ingress where the module takes flows ahead of conntrack, and what differs there.
+UNTRACKED = "rc-untracked"
+OTHERWISE = ("listeners.conf", "steering.v4", "steering.v6")
 
 Rendered = dict[str, dict[str, str]]
 """Relay -> name -> text."""
@@ -86,7 +89,9 @@ def nodes() -> dict[str, Node]:
 
     relays = copy.deepcopy(RELAY_HOSTS)
     relays["rs"]["ktcp_inside_interface"] = "eth1"
-    return plan(read(make_description(more, relays=relays)))
+    found = plan(read(make_description(more, relays=relays)))
+    relays["rc"]["ktcp_interception"] = "untracked"
+    return {**found, UNTRACKED: plan(read(make_description(more, relays=relays)))["rc"]}
 
 
 def task(role: str) -> dict[str, Any]:
@@ -141,15 +146,20 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> Rendered:
     )
     result = LocalEngine().run(job, Silent())
     assert int(result.exit_code) == 0, result
-    texts: Rendered = {relay: {} for relay in RELAYS}
+    texts: Rendered = {relay: {} for relay in hosts}
     for name in names:
         for relay, output in result.outputs[name].items():
             texts[relay] |= output["msg"]
     return texts
 
 
-@pytest.mark.parametrize("relay", RELAYS)
-@pytest.mark.parametrize("name", [name for *_, name in TEMPLATES])
+@pytest.mark.parametrize(
+    ("relay", "name"),
+    [
+        *[(relay, name) for relay in RELAYS for *_, name in TEMPLATES],
+        *[(UNTRACKED, name) for name in OTHERWISE],
+    ],
+)
 def test_a_template_gives_the_expected_text(relay: str, name: str, rendered: Rendered) -> None:
     found = rendered[relay][name]
     expected = EXPECTED / relay / name
@@ -157,6 +167,12 @@ def test_a_template_gives_the_expected_text(relay: str, name: str, rendered: Ren
         expected.parent.mkdir(parents=True, exist_ok=True)
         expected.write_text(found)
     assert found == expected.read_text()
+
+
+def test_only_listener_and_chains_differ_ahead_of_conntrack(rendered: Rendered) -> None:
+    other = rendered[UNTRACKED]
+    differ = {name for name, found in rendered["rc"].items() if found != other[name]}
+    assert differ == set(OTHERWISE)
 
 
 @pytest.mark.parametrize("name", PROCFS_FILES)

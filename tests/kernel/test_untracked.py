@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.kernel import module, packet
-from tests.kernel.mesh import CLIENT_PORT, MODES, NO_STEERING, Mesh, mark, steer
+from tests.kernel.mesh import CLIENT_PORT, MODES, NO_STEERING, RELAY_PORT, Mesh, mark, steer
 from tests.kernel.namespace import Namespace
 from tests.kernel.packet import Segment, checksum
 from tests.kernel.topology import V4, Family
@@ -82,11 +82,11 @@ def full_table() -> Iterator[None]:
         TABLE_SIZE.write_text(old, encoding="ascii")
 
 
-def is_tracked(mesh: Mesh, family: Family, at: Server) -> bool:
-    """Whether rc's conntrack knows a connection with the server's port, of either direction."""
+def is_tracked(mesh: Mesh, family: Family, port: int) -> bool:
+    """Whether rc's conntrack knows a connection with the target's port, of either direction."""
     version = "ipv4" if family is V4 else "ipv6"
     listing = mesh.rc.run(["conntrack", "-L", "-f", version, "-p", "tcp"]).stdout
-    return f"port={at.port} " in listing
+    return f"port={port} " in listing
 
 
 @pytest.mark.parametrize("mode", MODES, indirect=True)
@@ -101,10 +101,10 @@ def test_split(mesh: Mesh, family: Family) -> None:
 def test_nothing_is_tracked(mesh: Mesh, family: Family) -> None:
     with serving(mesh.s, family, echo) as at, connect(mesh.c, family, at.address, at.port) as sock:
         exchange(sock)
-        assert not is_tracked(mesh, family, at)
+        assert not is_tracked(mesh, family, at.port)
         mesh.rc.write("drain", "on")
         assert fetch(mesh.c, family, at) == family.client
-        assert is_tracked(mesh, family, at)
+        assert is_tracked(mesh, family, at.port)
 
 
 def test_flushed(mesh: Mesh, family: Family) -> None:
@@ -268,6 +268,21 @@ def test_stranger_at_the_listener(mesh: Mesh, family: Family) -> None:
     assert mesh.rc.stat("not_redirected_total") == counted + 1
 
 
+def test_service_of_the_relay(mesh: Mesh, family: Family) -> None:
+    """A port of its own address leads to its route's target, and is tracked no more than others."""
+    port = CLIENT_PORT + 100
+    marked = ["-p", "tcp", "-d", family.rc, "--dport", str(port), "-j", "MARK"]
+    rule = ["-A", "KTCP", *marked, "--set-mark", f"{mark(family):#x}"]
+    mesh.rc.run([family.iptables, "-t", "raw", *rule])
+    with serving(mesh.s, family, echo) as at:
+        relay, target = family.at(family.rs, RELAY_PORT), family.at(at.address, at.port)
+        mesh.route(family, f"via {relay} target {target}")
+        with connect(mesh.c, family, family.rc, port) as sock:
+            exchange(sock)
+            assert not is_tracked(mesh, family, port)
+        assert at.peers == [family.rs_inside]
+
+
 def forged(family: Family, at: Server, host: int) -> Segment:
     """A SYN whose answer finds nobody."""
     return Segment(
@@ -350,4 +365,4 @@ def test_redirect_beside_it(mesh: Mesh, family: Family) -> None:
     )
     with mesh.steered(family, rules), serving(mesh.s, family, echo) as at:
         assert fetch(mesh.c, family, at) == family.rs_inside
-        assert is_tracked(mesh, family, at)
+        assert is_tracked(mesh, family, at.port)

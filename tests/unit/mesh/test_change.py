@@ -43,6 +43,11 @@ def test_what_is_as_planned_does_not_change(node: Node) -> None:
         ("thread_pool", "low 32\nhigh 64\n# ready 3\n", ["+ high 256"]),
         ("listeners", "add relay 5565\n", ["+ add client 5557"]),
         (
+            "listeners",
+            "add client 5557 untracked\nadd relay 5565\n",
+            ["- add client 5557 untracked", "+ add client 5557"],
+        ),
+        (
             "peers",
             "add 10.9.9.9:5565 low 16 high 64 key 1\n# 10.9.9.9:5565 ready 16\n",
             [

@@ -22,7 +22,7 @@ from ktcp_ops.mesh.steering import (
     multiports,
 )
 from ktcp_ops.mesh.values import PortRange, ports
-from tests.unit.mesh.conftest import KEY, Describe
+from tests.unit.mesh.conftest import KEY, RELAYS, Describe
 from tests.unit.roles.programs import ROOT
 
 
@@ -93,6 +93,14 @@ def test_nothing_is_said_that_the_mesh_does_not_say(describe: Describe) -> None:
 
     conf = plan(read(describe(spoil)))["rc"]["conf"]
     assert conf["settings"] == conf["thread_pool"] == []
+
+
+def test_an_ingress_takes_flows_as_its_variable_says(describe: Describe) -> None:
+    for way, line in (("redirect", "add client 5557"), ("untracked", "add client 5557 untracked")):
+        relays = {name: {**relay, "ktcp_interception": way} for name, relay in RELAYS.items()}
+        nodes = plan(read(describe(relays=relays)))
+        assert nodes["rc"]["conf"]["listeners"] == [line, "add relay 5565"]
+        assert nodes["rs"]["conf"]["listeners"] == ["add relay 5565"]
 
 
 THREE = {

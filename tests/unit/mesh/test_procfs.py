@@ -83,6 +83,20 @@ def test_nothing_configured() -> None:
     assert state == procfs.State()
 
 
+@pytest.mark.parametrize(
+    ("text", "interception"),
+    [
+        ("add relay 5565\nadd client 5557 untracked\n", "untracked"),
+        ("add client 5557 tproxy\n", "tproxy"),
+        ("add client 5557\nadd relay 5565\n", "redirect"),
+    ],
+)
+def test_how_flows_come_to_the_client_listener(text: str, interception: str) -> None:
+    state = procfs.parse({"listeners": text})
+    assert state.interception == interception
+    assert state.listeners["client"] == 5557
+
+
 def test_draining() -> None:
     assert procfs.parse({"drain": "on\n# splits 0\n"}).draining
 
@@ -95,6 +109,8 @@ def test_draining() -> None:
         ("thread_pool", "low many"),
         ("thread_pool", "# ready"),
         ("listeners", "client 5557"),
+        ("listeners", "add client 5557 other"),
+        ("listeners", "add relay 5565 untracked"),
         ("peers", "add 10.0.0.1:5565 low 16"),
         ("peers", "add 10.0.0.1:5565 low x high 2 key 1"),
         ("peers", "# 10.0.0.1:5565 ready"),

@@ -610,6 +610,12 @@ HOSTS: list[tuple[str, dict[str, dict[str, Any]], str, str]] = [
         "like eth1",
     ),
     (
+        "interception",
+        {"rc": {"ktcp_address": "10.0.0.1", "ktcp_interception": "tproxy"}},
+        f"{INVENTORY}: hostvars.rc.ktcp_interception",
+        "redirect",
+    ),
+    (
         "strangers",
         {"rc": {"ktcp_address": "10.0.0.1"}, "rs": {"ktcp_address6": "fd77::1"}},
         f"{INVENTORY}: hostvars.rs.ktcp_address",

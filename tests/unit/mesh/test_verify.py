@@ -167,6 +167,12 @@ SCENARIOS: list[tuple[str, Callable[[Relays], None], str, str]] = [
         "client listener on port 5557",
     ),
     (
+        "other way in",
+        edit("rc", "listeners", "add client 5557 untracked\nadd relay 5565\n"),
+        "rc",
+        "its client listener is for untracked, not redirect",
+    ),
+    (
         "other port",
         edit("rs", "listeners", "add relay 5566\n"),
         "rs",

@@ -325,6 +325,15 @@ def test_fast_open_is_for_early_syn(word: str, found: int) -> None:
     assert [finding.check for finding in seen] == ["fast open"] * found
 
 
+def test_cookies_for_all_are_not_for_untracked_flows() -> None:
+    always = setting("sysctls", "net.ipv4.tcp_syncookies", value=2)
+    relays = copy.deepcopy(RELAYS)
+    relays["rc"]["ktcp_interception"] = "untracked"
+    (finding,) = findings(always, mesh=read(make_description(relays=relays)))
+    assert (finding.severity, finding.check) == ("error", "syn cookies")
+    assert findings(always) == ()
+
+
 def test_each_relay_is_asked_for_routes_to_its_own_targets() -> None:
     targets = ["10.77.3.1", "fd77:0:0:3::1"]
     assert doctor.targets(mesh_of()) == {"rc": targets, "rs": targets}

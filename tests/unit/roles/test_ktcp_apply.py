@@ -221,6 +221,44 @@ def test_a_route_is_replaced_in_one_write(relay: Relay, run: Command) -> None:
     assert relay.procfs.writes == [("routes", ["del mark 0x101", "add mark 257 direct"])]
 
 
+def test_a_listener_changes_its_way_in_two_writes(relay: Relay, run: Command) -> None:
+    """The kernel does not let two have one port, and frees it when the write is done."""
+    run()
+    relay.procfs.writes.clear()
+    for line in ("add client 5557 untracked", "add client 5557 tproxy", "add client 5557"):
+        relay.configure(listeners=f"{line}\nadd relay 5565\n")
+        assert run("--check") == 6
+        assert run() == 0
+        assert relay.procfs.writes == [
+            ("listeners", ["del client 5557"]),
+            ("listeners", [line]),
+        ]
+        assert run("--check") == 0
+        relay.procfs.writes.clear()
+
+
+def test_a_listener_is_what_it_was_when_its_new_way_is_refused(relay: Relay, run: Command) -> None:
+    run()
+    before = (relay.root / "proc" / "listeners").read_text()
+    relay.configure(listeners="add client 5557 untracked\nadd relay 5565\n")
+    relay.procfs.refuse = "add client 5557 untracked"
+    assert run() == 1
+    after = (relay.root / "proc" / "listeners").read_text()
+    assert sorted(after.splitlines()) == sorted(before.splitlines())
+
+
+@pytest.mark.parametrize(
+    "line", ["add relay 5565 untracked", "add client 5557 other", "add client 5557 tproxy tproxy"]
+)
+def test_a_listener_has_a_way_that_the_module_knows(
+    relay: Relay, run: Command, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    relay.configure(listeners=f"{line}\n")
+    assert run() == 1
+    assert "expected: add client PORT [tproxy|untracked]" in capsys.readouterr().err
+    assert relay.procfs.writes == []
+
+
 def test_exits_keep_their_common_head_and_their_order(relay: Relay, run: Command) -> None:
     run()
     relay.procfs.writes.clear()

@@ -23,6 +23,19 @@ COMMIT
 -A KTCP-rc-rs -p tcp -m set --match-set KTCP-rc-rs.v4.1 dst -j MARK --set-xmark 0x101/0xffffffff
 COMMIT
 """
+UNTRACKED = """\
+*filter
+-A KTCP-INPUT -s 10.77.2.2 -p tcp -m tcp --dport 5565 -j ACCEPT
+COMMIT
+*mangle
+-A KTCP -i eth1 -p tcp -m socket --transparent -j MARK --set-xmark 0x6b74/0xffffffff
+COMMIT
+*raw
+-A KTCP -p tcp -m tcp --dport 8443 -m addrtype --dst-type LOCAL -j MARK --set-xmark 0x102/0xffffffff
+-A KTCP-rc-rs -p tcp -m multiport --dports 22,8000:8100 -m set --match-set KTCP-rc-rs.v4.1 dst \
+-j MARK --set-xmark 0x101/0xffffffff
+COMMIT
+"""
 OPEN = ":FORWARD ACCEPT [0:0]\n"
 
 Rule = list[dict[str, Any]]
@@ -72,6 +85,7 @@ def run(
     *,
     what: str = "check",
     saved: str = OPEN,
+    steering: str = STEERING,
 ) -> int:
     """Run it for IPv4 over what nft and iptables-save print."""
 
@@ -79,7 +93,7 @@ def run(
         said = {"nft": ruleset, "iptables-save": saved}[argv[0]]
         return subprocess.CompletedProcess(argv, 0, said, "")
 
-    (tmp_path / "steering.v4").write_text(STEERING)
+    (tmp_path / "steering.v4").write_text(steering)
     monkeypatch.setattr(firewall.subprocess, "run", done)
     monkeypatch.setattr(firewall.shutil, "which", lambda name: f"/usr/sbin/{name}")
     monkeypatch.setattr(firewall, "FAMILIES", {"v4": firewall.FAMILIES["v4"]})
@@ -153,6 +167,86 @@ def test_firewalld_lets_in_what_is_redirected_and_no_relay(
         "nftables: inet firewalld input drops relays' connections to port 5565: "
         "firewall-cmd --permanent --add-port=5565/tcp && firewall-cmd --reload\n"
     )
+
+
+MARK = {"&": [{"meta": {"key": "mark"}}, 0x80000000]}
+TAKEN = [match(MARK, 0x80000000), ACCEPT]
+USUAL: list[Rule] = [[STATES], LOOPBACK, DNAT, [dport({"set": [22, 5557, 8443]}), ACCEPT]]
+
+
+def test_what_is_taken_ahead_of_conntrack_has_its_own_port_and_no_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def judge(*rules: Rule, name: str = "filter") -> int:
+        text = listed(*rules).replace('"table": "filter"', f'"table": "{name}"')
+        return run(tmp_path, monkeypatch, text, what="steered", steering=UNTRACKED)
+
+    assert judge(*USUAL) == 6
+    assert capsys.readouterr().out == (
+        "nftables: inet filter input drops what is taken ahead of conntrack: nft insert rule"
+        " inet filter input meta mark & 0x80000000 == 0x80000000 accept, and the same in"
+        " /etc/nftables.conf\n"
+    )
+    assert judge(TAKEN, *USUAL) == 0
+    assert judge([match(MARK, 0, "!="), ACCEPT], *USUAL) == 0
+    assert judge([match(STATE, "untracked", "in"), ACCEPT], *USUAL) == 0
+    assert judge(*USUAL, [dport({"range": [8000, 8100]}), ACCEPT]) == 0
+    assert judge(*USUAL, name="firewalld") == 6
+    assert "set ktcp_interception of this relay to redirect" in capsys.readouterr().out
+
+
+def test_a_path_of_all_ports_is_more_than_a_firewall_lets_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    everything = UNTRACKED.replace(" -m multiport --dports 22,8000:8100", "")
+    text = listed([dport({"set": [80, 443, 8443]}), ACCEPT])
+    assert run(tmp_path, monkeypatch, text, what="steered", steering=everything) == 6
+
+
+def test_answers_of_what_is_taken_ahead_of_conntrack_leave_the_host(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def judge(*rules: Rule, steering: str = UNTRACKED) -> int:
+        text = listed(*rules, hook="output", name="out")
+        return run(tmp_path, monkeypatch, text, what="steered", steering=steering)
+
+    known = [match(STATE, ["established", "related", "new"], "in"), ACCEPT]
+    usual = [[match({"meta": {"key": "oifname"}}, "lo"), ACCEPT], [dport(443), ACCEPT]]
+    assert judge(known, *usual) == 6
+    assert capsys.readouterr().out == (
+        "nftables: inet filter out drops answers of what is taken ahead of conntrack: nft insert"
+        " rule inet filter out meta l4proto tcp ct state untracked accept, and the same in"
+        " /etc/nftables.conf\n"
+    )
+    assert judge([match(STATE, "untracked", "in"), ACCEPT], known) == 0
+    assert judge(known, [dport({"range": [1024, 65535]}), ACCEPT]) == 0
+    assert judge(known, steering=STEERING) == 0
+
+
+@pytest.mark.parametrize(
+    ("rule", "code"),
+    [
+        ("-m conntrack --ctstate NEW,ESTABLISHED", 6),
+        ("-o lo", 6),
+        ("-p udp -m udp --dport 53", 6),
+        ("-p tcp -m conntrack --ctstate UNTRACKED", 0),
+        ("-p tcp", 0),
+    ],
+)
+def test_iptables_lets_these_answers_out(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    rule: str,
+    code: int,
+) -> None:
+    nothing = json.dumps({"nftables": []})
+    saved = f":OUTPUT DROP [0:0]\n-A OUTPUT {rule} -j ACCEPT\n"
+    options = {"what": "steered", "saved": saved}
+    assert run(tmp_path, monkeypatch, nothing, steering=UNTRACKED, **options) == code
+    told = "-I OUTPUT -p tcp -m conntrack --ctstate UNTRACKED -j ACCEPT\n"
+    assert capsys.readouterr().out.endswith(told) == bool(code)
+    assert run(tmp_path, monkeypatch, nothing, steering=STEERING, **options) == 0
 
 
 def test_flows_that_pass_unsplit_are_let_through(

@@ -67,13 +67,22 @@ def test_rules_of_others_are_not_touched() -> None:
 
 
 def test_limits_come_first_and_marks_go_first() -> None:
-    tables = {name: steering.Table(chains=["KTCP"]) for name in ("mangle", "nat", "filter")}
+    names = ("raw", "mangle", "nat", "filter")
+    tables = {name: steering.Table(chains=["KTCP"]) for name in names}
 
     def order(text: str) -> list[str]:
         return [line[1:] for line in text.splitlines() if line.startswith("*")]
 
-    assert order(steering.replacement({}, tables)) == ["filter", "nat", "mangle"]
-    assert order(steering.replacement(tables, {})) == ["mangle", "nat", "filter"]
+    assert order(steering.replacement({}, tables)) == ["filter", "nat", "mangle", "raw"]
+    assert order(steering.replacement(tables, {})) == ["raw", "mangle", "nat", "filter"]
+
+    # One table of marks has gone before the other comes.
+    redirected = {name: tables[name] for name in ("filter", "nat", "mangle")}
+    untracked = {name: tables[name] for name in ("filter", "raw")}
+    there = order(steering.replacement(redirected, untracked))
+    assert there == ["mangle", "nat", "filter", "raw"]
+    back = order(steering.replacement(untracked, redirected))
+    assert back == ["raw", "filter", "nat", "mangle"]
 
 
 def test_nothing_there_and_nothing_wanted_is_nothing_to_do() -> None:
@@ -115,7 +124,7 @@ class Iptables:
                 table = verb[1:]
             elif verb.startswith(":"):
                 self.chains[table, verb[1:]] = []
-            elif verb == "-A":
+            elif verb in {"-A", "-I"}:
                 self.chains.setdefault((table, words[0]), []).append(" ".join(words[1:]))
             elif verb == "-D":
                 self.chains[table, words[0]].remove(" ".join(words[1:]))
@@ -232,6 +241,42 @@ def test_up_check_down(
     capsys.readouterr()
     assert run(tmp_path, monkeypatch, "down") == 0
     assert capsys.readouterr().out == ""
+
+
+UNTRACKED = """\
+*filter
+:KTCP-INPUT - [0:0]
+-I INPUT -m mark --mark 0x80000000/0x80000000 -j KTCP-INPUT
+-A KTCP-INPUT -m mark --mark 0x80000000/0x80000000 -j ACCEPT
+COMMIT
+*raw
+:KTCP - [0:0]
+:KTCP-rc-rs - [0:0]
+-A PREROUTING -p tcp -j KTCP
+-A KTCP -j KTCP-rc-rs
+-A KTCP-rc-rs -p tcp -j MARK --set-xmark 0x101/0xffffffff
+COMMIT
+"""
+
+
+def test_a_host_changes_from_one_way_to_the_other_and_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, iptables: Iptables
+) -> None:
+    file = tmp_path / "steering.v4"
+    for text, ours in ((NEW, {"nat", "mangle"}), (UNTRACKED, {"filter", "raw"})) * 2:
+        file.write_text(text)
+        assert run(tmp_path, monkeypatch, "check") == 6
+        assert run(tmp_path, monkeypatch, "up") == 0
+        assert run(tmp_path, monkeypatch, "check") == 0
+        assert {table for table, chain in iptables.chains if "KTCP" in chain} == ours
+
+    iptables.chains["raw", "KTCP-rc-rs"].clear()
+    assert run(tmp_path, monkeypatch, "check") == 6
+    assert run(tmp_path, monkeypatch, "up") == 0
+    assert "-A KTCP-rc-rs -p tcp -j MARK" in iptables.save()
+
+    assert run(tmp_path, monkeypatch, "down") == 0
+    assert "KTCP" not in iptables.save()
 
 
 KEEPING = """\

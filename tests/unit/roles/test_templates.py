@@ -85,7 +85,13 @@ def render(role: str, template: str, **values: object) -> str:
     return environment.get_template(template).render(ansible_managed="managed", **values)
 
 
-def chains(family: str, *, guard: bool = True, node: dict[str, Any] | None = None) -> str:
+def chains(
+    family: str,
+    *,
+    guard: bool = True,
+    untracked: bool = False,
+    node: dict[str, Any] | None = None,
+) -> str:
     return render(
         "ktcp_steering",
         "steering.j2",
@@ -93,6 +99,7 @@ def chains(family: str, *, guard: bool = True, node: dict[str, Any] | None = Non
         ktcp_node=node or NODE,
         ktcp_steering_client_ports=["5557"],
         ktcp_steering_guard=guard,
+        ktcp_steering_untracked=untracked,
         ktcp_steering_taken=variables("ktcp_steering", "vars")["ktcp_steering_taken"],
         ktcp_steering_return=variables("ktcp_steering", "vars")["ktcp_steering_return"],
     )
@@ -178,6 +185,43 @@ def test_only_the_modules_own_mark_is_redirected() -> None:
         int(found[1], 16) | 0x101,
         int(found[1], 16) | 0x102,
     ]
+
+
+@pytest.mark.parametrize("family", ["v4", "v6"])
+def test_ahead_of_conntrack_the_same_flows_are_marked_in_raw(family: str) -> None:
+    redirected = steering.parse(chains(family))
+    tables = steering.parse(chains(family, untracked=True))
+    assert set(tables) == {"filter", "raw"}
+    assert tables["raw"] == redirected["mangle"]
+    assert not [rule for table in tables.values() for rule in table.rules if "REDIRECT" in rule]
+
+
+def test_what_was_taken_ahead_of_conntrack_is_let_in_first() -> None:
+    tables = steering.parse(chains("v4", untracked=True))
+    bit = variables("ktcp_steering", "vars")["ktcp_steering_taken"]
+    taken = f"-m mark --mark {bit:#x}/{bit:#x} -j"
+    assert f"-I INPUT {taken} KTCP-INPUT" in tables["filter"].jumps
+    own = [rule for rule in tables["filter"].rules if rule.startswith("-A KTCP-INPUT ")]
+    assert own[0] == f"-A KTCP-INPUT {taken} ACCEPT"
+    # The limits of the ports of KTCP stay, and so do streams that were redirected before.
+    assert own[1:] == [
+        rule for rule in steering.parse(chains("v4"))["filter"].rules if "-A KTCP-INPUT" in rule
+    ]
+    assert set(steering.parse(chains("v4", untracked=True, guard=False))) == {"raw"}
+
+
+def test_a_transparent_exit_leaves_alone_what_was_taken_ahead_of_conntrack() -> None:
+    node = {**NODE, "inside4": "eth1"}
+    tables = steering.parse(chains("v4", untracked=True, node=node))
+    assert set(tables) == {"filter", "mangle", "raw"}
+    mark = hex(steering.RETURN_MARK)
+    assert tables["mangle"].rules == [
+        "-A PREROUTING -p tcp -j KTCP",
+        "-A KTCP -m mark --mark 0x80000000/0x80000000 -j RETURN",
+        f"-A KTCP -i eth1 -p tcp -m socket --transparent -j MARK --set-xmark {mark}/0xffffffff",
+    ]
+    assert steering.KEEPS_ANSWERS.search(chains("v4", untracked=True, node=node))
+    assert not [rule for rule in tables["raw"].rules if "transparent" in rule]
 
 
 @pytest.mark.parametrize(("family", "peer"), [("v4", "10.77.2.2"), ("v6", "fd77:0:0:2::2")])
