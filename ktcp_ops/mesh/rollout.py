@@ -21,6 +21,7 @@ from ktcp_ops.run.result import RunResult
 
 PLAYBOOKS = {
     "rollout": "site.yml",
+    "keys rotate": "site.yml",
     "upgrade": "upgrade.yml",
     "rollback": "rollback.yml",
     "gate": "gate.yml",
