@@ -16,11 +16,6 @@ from ktcp_ops.run.environment import ansible_environment
 HEADER = "$ANSIBLE_VAULT;"
 
 
-def is_vaulted(path: Path) -> bool:
-    """Tell whether a whole file is encrypted."""
-    return raw(path).startswith(HEADER)
-
-
 def raw(path: Path) -> str:
     """Read a file as it is, line ends too."""
     return path.read_bytes().decode("utf-8")
