@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from ktcp_ops import __version__
-from ktcp_ops.cli import answer, bench, bundle, doctor, init, lab, mesh, observe, probe, waves
+from ktcp_ops.cli import answer, bench, bundle, doctor, init, keys, lab, mesh, observe, probe, waves
 from ktcp_ops.cli.ansible import with_options
 from ktcp_ops.errors import ExitCode, InterruptedByUserError, KtcpError
 
@@ -43,6 +43,7 @@ mesh.app.command(name="dashboard")(observe.show_dashboard)
 mesh.app.command(name="alerts")(observe.show_alerts)
 mesh.with_ansible("probe")(probe.measure)
 waves.register(mesh.app)
+keys.register(mesh.app)
 app.add_typer(mesh.app, name="mesh")
 app.command(name="doctor")(with_options("doctor", doctor.examine))
 app.add_typer(lab.app, name="lab")

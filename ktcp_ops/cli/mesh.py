@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """``ktcp-ops mesh``: the commands about a mesh of relays."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Annotated, Any
@@ -213,6 +214,12 @@ def print_node(name: str, node: dict[str, Any]) -> None:
 def remove(
     inventory_names: Inventories,
     limit: Limit = None,
+    host: Annotated[
+        str | None,
+        typer.Option(
+            "--host", metavar="NAME", help="Only this host, also one that left the inventory."
+        ),
+    ] = None,
     check: Check = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask first.")] = False,
     output: OutputOption = Output.TEXT,
@@ -222,19 +229,40 @@ def remove(
     Runs playbooks/teardown.yml. Traffic goes on by plain routing; open splits are reset. It
     asks first, unless --yes or --check is given; where there is no terminal to ask on, it is
     refused without one of them (exit code 2).
+
+    --host is for a relay that has left the inventory: it is reached by the name or address that
+    you give, with the variables of group_vars/all, and no other host is touched. Where more is
+    needed to reach it, give the inventory that still had it by -i, or variables by -e. Roll the
+    mesh out first, so that no other relay sends it anything.
     """
+    if host is not None and limit is not None:
+        raise UsageError("--host is one host and --limit chooses some; leave one of them out")
+    if host is not None and not re.fullmatch(r"[\w.:-]+", host, re.ASCII):
+        raise UsageError(f"--host {host}: is not the name or the address of one host")
     if not (yes or check):
-        confirm_removal(load(inventory_names), limit)
-    run_action("remove", inventory_names, limit=limit, check=check, output=output)
+        confirm_removal(load(inventory_names), limit, host)
+    if host is None:
+        run_action("remove", inventory_names, limit=limit, check=check, output=output)
+        return
+    result = rollout.remove_host(
+        host,
+        engine=make_engine(),
+        reporter=console.Progress(),
+        mesh=load(inventory_names),
+        inventories=inventory_names,
+        check=check,
+    )
+    report_action("remove", result, check=check, output=output)
 
 
-def confirm_removal(mesh: Mesh, limit: str | None) -> None:
+def confirm_removal(mesh: Mesh, limit: str | None, host: str | None = None) -> None:
     """Ask whether KTCP is to be removed.
 
     Raises:
         UsageError: when the answer is no, or nobody can be asked.
     """
     whom = f"the hosts of --limit {limit}" if limit else f"all {len(mesh.relays)} relays"
+    whom = host or whom
     question = f"Remove KTCP from {whom}, which resets the splits that live there?"
     if not console.confirm(question):
         raise UsageError("nothing was removed; --yes removes without a question")
@@ -308,6 +336,11 @@ def run_action(
         check=check,
         options=options,
     )
+    report_action(action, result, check=check, output=output)
+
+
+def report_action(action: str, result: RunResult, *, check: bool, output: Output) -> None:
+    """Print what came of an action, and end with its exit code."""
     data = {"command": action, "check": check, **result.to_data()}
     show = partial(print_run, result, check=check)
     give(output, result.exit_code, data, show, remarks=result.remarks)
@@ -373,7 +406,8 @@ def show_status(
     A line for each relay, a verdict first: ok, degraded (a peer is not up), draining, no module,
     or unknown (it could not be asked). Then the module's version, peers that are up, splits now,
     splits opened and failed since the module was loaded, bytes towards the targets and back.
-    Exit code 1 if a relay has no module, 4 if one is unreachable.
+    Exit code 1 if a relay has no module, 4 if one is unreachable. A peer that a relay still has
+    and that is no relay of the inventory is named.
 
     With -o wide: listeners, connections to peers that are ready and connecting, legs that the
     pool had ready and splits whose far leg began at the SYN (both in percent), and whole bytes.

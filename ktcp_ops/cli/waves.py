@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """``ktcp-ops mesh rollout|upgrade|rollback|history``: what goes through a mesh in waves."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Annotated, Any
 
@@ -69,7 +69,7 @@ Deadline = Annotated[
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What the user asked for."""
+    """What the user asked for; the journal has ``more`` too."""
 
     action: str
     inventories: list[str]
@@ -79,6 +79,7 @@ class Request:
     canary: str | None
     limit: str | None
     deadline: int
+    more: Mapping[str, str | int] = field(default_factory=dict)
 
     @property
     def variables(self) -> dict[str, Any]:
@@ -211,6 +212,11 @@ def carry_out(request: Request, *, resume: bool) -> None:
     run = resumed(request, journal, mesh) if resume else planned(request, mesh, steps)
     if run is None:
         raise KtcpError("no host was selected; see --limit and the inventory")
+    finish(go_through(request, journal, mesh, run), request.output)
+
+
+def go_through(request: Request, journal: Journal, mesh: Mesh, run: Run) -> Run:
+    """Bring a run through the waves that it has left."""
     gated = bool(run.options["gated"])
     rules = request.rules if gated else Rules(budget=len(mesh.relays), gated=False, undo=False)
     campaign = Campaign(
@@ -224,7 +230,7 @@ def carry_out(request: Request, *, resume: bool) -> None:
         rules=rules,
         variables=request.variables,
     )
-    finish(campaign.carry_out(), request.output)
+    return campaign.carry_out()
 
 
 def planned(request: Request, mesh: Mesh, steps: tuple[waves.Step, ...]) -> Run | None:
@@ -241,7 +247,12 @@ def planned(request: Request, mesh: Mesh, steps: tuple[waves.Step, ...]) -> Run 
         inventories=request.inventories,
         limit=request.limit,
         waves=found,
-        options={"waves": request.steps, "gated": bool(steps), "deadline": request.deadline},
+        options={
+            "waves": request.steps,
+            "gated": bool(steps),
+            "deadline": request.deadline,
+            **request.more,
+        },
     )
 
 

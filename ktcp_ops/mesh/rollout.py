@@ -10,7 +10,7 @@ from typing import Any
 from ktcp_ops.errors import UsageError
 from ktcp_ops.mesh.journal import Journal, Run
 from ktcp_ops.mesh.model import Mesh
-from ktcp_ops.mesh.selection import about
+from ktcp_ops.mesh.selection import about, about_one
 from ktcp_ops.mesh.status import variables
 from ktcp_ops.run.engine import Engine
 from ktcp_ops.run.environment import playbook
@@ -21,6 +21,7 @@ from ktcp_ops.run.result import RunResult
 
 PLAYBOOKS = {
     "rollout": "site.yml",
+    "keys rotate": "site.yml",
     "upgrade": "upgrade.yml",
     "rollback": "rollback.yml",
     "gate": "gate.yml",
@@ -59,6 +60,35 @@ def run(
         return engine.run(chosen, reporter)
     run = Run.begin(action, mesh=mesh, inventories=inventories, limit=limit, options=options)
     return Journal.of(inventories).recorded(run, lambda: engine.run(chosen, reporter))
+
+
+def remove_host(
+    host: str,
+    *,
+    engine: Engine,
+    reporter: Reporter,
+    mesh: Mesh,
+    inventories: Sequence[str],
+    check: bool = False,
+) -> RunResult:
+    """Take KTCP off one host, which the inventories need not know any more.
+
+    One that they do not know is reached by its name or address, with the variables of group
+    ``all``.
+
+    Raises:
+        UsageError: for an inventory that does not exist, or what is not one host.
+    """
+    known = host in mesh.relays or host in mesh.edges
+    places = inventories if known else [*inventories, f"{host},"]
+    # The playbook is about a group: here it is one of this host only.
+    options = {} if known else {"ktcp_relays_group": host}
+    wanted = job("remove", mesh, places, limit=host, check=check, options=options)
+    wanted = about_one(wanted, host)
+    if check:
+        return engine.run(wanted, reporter)
+    run = Run.begin("remove", mesh=mesh, inventories=inventories, limit=host)
+    return Journal.of(inventories).recorded(run, lambda: engine.run(wanted, reporter))
 
 
 def hosts_of(action: str, mesh: Mesh, inventories: Sequence[str], limit: str) -> list[str]:

@@ -3,6 +3,7 @@
 
 from dataclasses import replace
 
+from ktcp_ops.errors import UsageError
 from ktcp_ops.mesh.model import Mesh
 from ktcp_ops.run import hosts
 from ktcp_ops.run.job import Job
@@ -18,3 +19,17 @@ def about(mesh: Mesh, job: Job) -> Job:
     if job.limit is None:
         return replace(job, hosts=tuple(sorted(mesh.relays)))
     return hosts.selected(job)
+
+
+def about_one(job: Job, host: str) -> Job:
+    """Give a job that is about one host, which its limit names.
+
+    Raises:
+        UsageError: when Ansible takes the name for something else, such as a group.
+        KtcpError: with Ansible's words, when it cannot read inventory or playbook.
+    """
+    found = hosts.hosts_of(job)
+    if found != [host]:
+        said = ", ".join(found) or "no host"
+        raise UsageError(f"{host}: stands for {said} to Ansible; give the host's own name")
+    return replace(job, hosts=(host,))

@@ -1,21 +1,25 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What the relays say of themselves, fetched in one run and summed up a line a relay."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any
 
 from ktcp_ops.errors import ExitCode, worst
 from ktcp_ops.mesh import procfs
 from ktcp_ops.mesh.model import Mesh
 from ktcp_ops.mesh.selection import about
+from ktcp_ops.mesh.tunnel import over
 from ktcp_ops.run.engine import Engine
 from ktcp_ops.run.environment import playbook
 from ktcp_ops.run.inventory import resolve
 from ktcp_ops.run.job import Job
 from ktcp_ops.run.reporter import Reporter
 from ktcp_ops.run.result import HostState, RunResult
+
+Address = IPv4Address | IPv6Address
 
 READ_TASK = "Read /proc/net/ktcp"
 """The task of ``playbooks/tasks/procfs.yml`` whose output is the state; a moment follows."""
@@ -31,6 +35,7 @@ class RelayStatus:
     Attributes:
         taken: when it said so, by its own clock.
         absent: it was asked, and has no module.
+        strangers: endpoints of its peers that the inventory does not know.
     """
 
     relay: str
@@ -38,6 +43,7 @@ class RelayStatus:
     reason: str = ""
     taken: datetime | None = None
     absent: bool = False
+    strangers: tuple[str, ...] = ()
 
     @property
     def ready(self) -> int:
@@ -91,10 +97,29 @@ def variables(mesh: Mesh) -> dict[str, Any]:
 def statuses(mesh: Mesh, result: RunResult, moment: str) -> tuple[RelayStatus, ...]:
     """Take the states at a moment out of a run; a relay that took no part is left out."""
     outputs = result.outputs.get(f"{READ_TASK} {moment}", {})
-    return tuple(
+    known = addresses(mesh)
+    told = (
         relay_status(host.host, host.state, host.message, outputs.get(host.host))
         for host in result.hosts
         if host.host in mesh.relays
+    )
+    return tuple(replace(status, strangers=strangers(status, known)) for status in told)
+
+
+def addresses(mesh: Mesh) -> frozenset[Address]:
+    """Give where relays reach each other, with and without a tunnel."""
+    relays = [relay for some in (mesh, over(mesh)) for relay in some.relays.values()]
+    own = (address for relay in relays for address in (relay.ktcp_address, relay.ktcp_address6))
+    return frozenset(address for address in own if address)
+
+
+def strangers(status: RelayStatus, known: Collection[Address]) -> tuple[str, ...]:
+    """Name a relay's peers that no relay of the inventory is: it may have left, or been typed."""
+    peers = status.state.peers if status.state else ()
+    return tuple(
+        peer.endpoint
+        for peer in peers
+        if ip_address(peer.endpoint.rpartition(":")[0].strip("[]")) not in known
     )
 
 
@@ -169,13 +194,14 @@ def row(status: RelayStatus) -> list[str]:
         f"{count('splits_failed_total', 0)}",
         human(count("bytes_up_total", 0)),
         human(count("bytes_down_total", 0)),
-        "; ".join(notes(state)),
+        "; ".join(notes(status, state)),
     ]
 
 
-def notes(state: procfs.State) -> list[str]:
+def notes(status: RelayStatus, state: procfs.State) -> list[str]:
     """Say what is not as usual on a relay."""
     found = ["draining"] if state.draining else []
+    found += [f"{endpoint} is not in the inventory" for endpoint in status.strangers]
     found += [f"{peer.endpoint} is {peer.state}" for peer in state.peers if peer.state != "up"]
     return found + ([state.last_error] if state.last_error else [])
 
@@ -220,7 +246,7 @@ def wide_row(status: RelayStatus) -> list[str]:
         share(count("early_syn_met_total", 0), opened),
         str(count("bytes_up_total", 0)),
         str(count("bytes_down_total", 0)),
-        "; ".join(notes(state)),
+        "; ".join(notes(status, state)),
     ]
 
 
@@ -285,5 +311,6 @@ def to_data(status: RelayStatus) -> dict[str, Any]:
         },
         "ready": status.ready,
         "connecting": status.connecting,
+        "strangers": list(status.strangers),
         "reason": None,
     }

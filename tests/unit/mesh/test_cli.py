@@ -14,8 +14,10 @@ from ktcp_ops.cli import main, workers
 from ktcp_ops.cli import mesh as commands
 from ktcp_ops.errors import InvalidMeshError, KtcpError
 from ktcp_ops.mesh import inventory, probe, procfs, rollout, status, verify
+from ktcp_ops.mesh.journal import Journal
 from ktcp_ops.mesh.model import Mesh
 from ktcp_ops.mesh.reader import read
+from ktcp_ops.mesh.tunnel import over
 from ktcp_ops.run import hosts
 from ktcp_ops.run.job import Job
 from ktcp_ops.run.reporter import Reporter
@@ -187,6 +189,63 @@ def test_remove_gives_a_line_a_host(
     assert "timed out" in lines[2]
 
 
+@pytest.mark.parametrize("host", ["old.example", "192.0.2.9", "2001:db8::9"])
+def test_a_host_that_left_the_inventory_is_reached_by_its_name(
+    host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = FakeEngine(HostResult(host=host, state=HostState.CHANGED))
+    use(monkeypatch, engine)
+    assert main.run(["mesh", "remove", "-i", "inv", "--host", host, "--yes"]) == 0
+    (job,) = engine.jobs
+    assert (job.playbook.name, job.inventories) == ("teardown.yml", ("inv", f"{host},"))
+    assert (job.limit, job.hosts) == (host, (host,))
+    assert job.variables["ktcp_relays_group"] == host
+    (run,) = Journal.of(["inv"]).runs()[0]
+    assert (run.action, run.limit, list(run.hosts)) == ("remove", host, [host])
+
+
+def test_a_host_of_the_inventory_is_reached_as_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = FakeEngine(OK)
+    use(monkeypatch, engine)
+    assert main.run(["mesh", "remove", "-i", "old", "--host", "rc", "--check"]) == 0
+    (job,) = engine.jobs
+    assert (job.inventories, job.limit, job.check) == (("old",), "rc", True)
+    assert job.variables["ktcp_relays_group"] == "relays"
+
+
+def test_a_groups_name_is_no_host(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    engine = FakeEngine(OK)
+    use(monkeypatch, engine)
+    monkeypatch.setattr(hosts, "hosts_of", lambda _job: ["rc", "rs"])
+    assert main.run(["mesh", "remove", "-i", "inv", "--host", "relays", "--yes"]) == 2
+    assert "relays: stands for rc, rs to Ansible" in capsys.readouterr().err
+    assert engine.jobs == []
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--host", "rc", "--limit", "rs"], "leave one of them out"),
+        (["--host", "a,b"], "not the name or the address of one host"),
+        (["--host", "*"], "not the name or the address of one host"),
+        (["--host", "old"], "nothing was removed"),
+    ],
+)
+def test_a_host_is_one_and_is_asked_about(
+    options: list[str],
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    engine = FakeEngine(OK)
+    use(monkeypatch, engine)
+    assert main.run(["mesh", "remove", "-i", "inv", *options]) == 2
+    assert said in capsys.readouterr().err
+    assert engine.jobs == []
+
+
 @pytest.mark.parametrize(
     ("engine", "code", "said"),
     [
@@ -261,6 +320,34 @@ def test_status_is_a_table_of_what_the_relays_say(
     data = json.loads(capsys.readouterr().out)
     assert data["relays"]["rc"]["state"]["stats"]["splits_active"] == 7
     assert data["relays"]["rs"]["reason"] == "the module is not loaded"
+
+
+def test_status_names_peers_that_the_inventory_does_not_know(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lost = (
+        "/proc/net/ktcp/peers:add 192.0.2.9:5565 low 1 high 2 key 1\n"
+        "/proc/net/ktcp/peers:add [2001:db8::9]:5565 low 1 high 2 key 1\n"
+    )
+    outputs = {f"{status.READ_TASK} now": {"rc": {"stdout": PROCFS + lost}}}
+    use(monkeypatch, FakeEngine(HostResult(host="rc", state=HostState.OK), outputs=outputs))
+    strangers = ["192.0.2.9:5565", "[2001:db8::9]:5565"]
+    assert main.run(["mesh", "status", "-i", "inv", "-o", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["relays"]["rc"]["strangers"] == strangers
+    for options in ([], ["-o", "wide"]):
+        assert main.run(["mesh", "status", "-i", "inv", *options]) == 0
+        out = capsys.readouterr().out
+        assert all(f"{stranger} is not in the inventory" in out for stranger in strangers)
+        assert "10.77.2.1:5565 is not" not in out
+
+
+def test_a_tunnels_addresses_are_no_strangers() -> None:
+    mesh = read(make_description(lambda mesh: mesh.update(encryption="wireguard")))
+    inside = {relay.ktcp_address or relay.ktcp_address6 for relay in over(mesh).relays.values()}
+    outside = {relay.ktcp_address for relay in mesh.relays.values()}
+    assert not inside & outside
+    # Both: a relay may not have gone over yet.
+    assert status.addresses(mesh) == inside | outside
 
 
 def test_verify_within_a_limit_tries_the_paths_that_begin_there(

@@ -14,8 +14,10 @@ import yaml
 from ktcp_ops.errors import InvalidMeshError, UsageError
 from ktcp_ops.mesh.inventory import load
 from ktcp_ops.mesh.plan import plan
-from ktcp_ops.run.environment import ansible_environment
+from ktcp_ops.mesh.selection import about_one
+from ktcp_ops.run.environment import ansible_environment, playbook
 from ktcp_ops.run.inventory import broken_files, complaints, doubled_keys
+from ktcp_ops.run.job import Job
 from tests.unit.mesh.conftest import KEY, MESH, RELAYS
 
 HOSTS = {
@@ -281,3 +283,28 @@ def test_the_inventories_of_the_project_are_valid(
     mesh = load([str(root / "inventories" / name)])
     assert mesh.paths
     assert plan(mesh)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "192.0.2.9",
+        "2001:db8::9",
+        # A group has that name: a host wins, else KTCP would go from all hosts of the group.
+        "relays",
+    ],
+)
+def test_ansible_takes_a_host_that_no_inventory_knows_for_one(host: str, tmp_path: Path) -> None:
+    inventory = write(
+        tmp_path,
+        hosts=HOSTS,
+        group_vars__all__mesh={"ktcp_mesh": MESH, "ktcp_keys": {1: KEY}},
+    )
+    removal = Job(
+        title="remove",
+        playbook=playbook("teardown.yml"),
+        inventories=(inventory, f"{host},"),
+        limit=host,
+        variables={"ktcp_relays_group": host},
+    )
+    assert about_one(removal, host).hosts == (host,)
