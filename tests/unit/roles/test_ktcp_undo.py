@@ -109,9 +109,14 @@ def test_only_the_latest_run_is_remembered_and_only_for_root(root: Path) -> None
     assert look(root, "two") == {"known": True, "fresh": False, "module": "ABC"}
 
 
-def test_a_fresh_host_is_known_as_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize("other", ["", "etc/systemd/system/ktcp-exporter.service"])
+def test_a_fresh_host_is_known_as_one(tmp_path: Path, other: str) -> None:
+    """Also where somebody else has a file whose name begins like ours."""
     root = tmp_path / "root"
     root.mkdir()
+    if other:
+        (root / other).parent.mkdir(parents=True)
+        (root / other).touch()
     call(root, "remember", "one")
     assert look(root, "one") == {"known": True, "fresh": True, "module": ""}
 
