@@ -97,12 +97,14 @@ def test_a_refused_target_stays_refused(lab: Lab) -> None:
 
 @pytest.fixture
 def no_exit(lab: Lab) -> Iterator[None]:
-    """The far relay lets nobody out."""
+    """The far relay lets nobody out; the near one sends it flows, whatever was refused before."""
+    lab.rc.check_output("echo refused_hold_s 0 > /proc/net/ktcp/settings")
     lab.rs.check_output(
         "sed 's/^allow/del allow/; /^#/d' /etc/ktcp/exits.conf > /proc/net/ktcp/exits"
     )
     yield
-    lab.rs.check_output("systemctl reload ktcp")
+    for relay in (lab.rs, lab.rc):
+        relay.check_output("systemctl reload ktcp")
 
 
 @pytest.mark.usefixtures("no_exit")
