@@ -9,14 +9,11 @@ rule that matches decides, and what no rule matches is denied.
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address
 from typing import Self
 
 from ktcp_ops.mesh.model import ExitRule
 from ktcp_ops.mesh.steering import place
 from ktcp_ops.mesh.values import ALL_PORTS, Network, PortRange
-
-Address = IPv4Address | IPv6Address
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,9 @@ from urllib.parse import urlsplit
 from ktcp_ops.mesh import acl, memory
 from ktcp_ops.mesh.description import key_path
 from ktcp_ops.mesh.model import MAX_BACKUPS, MAX_HOPS, RETURN_MARK, Mesh, Path, Relay, Way
-from ktcp_ops.mesh.steering import encloses
+from ktcp_ops.mesh.steering import encloses, nest
 from ktcp_ops.mesh.steering import place as place_of
+from ktcp_ops.mesh.tunnel import Address
 from ktcp_ops.mesh.values import ALL_PORTS, Endpoint, Network, PortRange
 
 NEVER_A_TARGET = {
@@ -542,7 +543,7 @@ def exits_allow_paths(subject: Subject) -> Iterator[Problem]:
             )
 
 
-def relay_addresses(mesh: Mesh) -> Iterator[tuple[str, acl.Address]]:
+def relay_addresses(mesh: Mesh) -> Iterator[tuple[str, Address]]:
     """Give the addresses of all relays, each with the relay's name."""
     for name, relay in sorted(mesh.relays.items()):
         for address in (relay.ktcp_address, relay.ktcp_address6):
@@ -562,14 +563,11 @@ def lost_to_others(paths: Iterable[tuple[int, Path]]) -> Lost:
         entries = by_ingress.setdefault(path.ingress, [])
         entries += [(network, number, path) for network in path.destinations]
     for entries in by_ingress.values():
-        enclosing: list[tuple[Network, int, Path]] = []
-        for network, number, path in sorted(entries, key=lambda entry: place_of(entry[0])):
-            while enclosing and not encloses(enclosing[-1][0], network):
-                enclosing.pop()
+        entries.sort(key=lambda entry: place_of(entry[0]))
+        for (network, number, path), enclosing in nest(entries, lambda entry: entry[0]):
             for outer, other, owner in enclosing:
                 if other != number and outer != network and takes_ports(path.ports, owner.ports):
                     lost.setdefault((other, outer), []).append(network)
-            enclosing.append((network, number, path))
     return lost
 
 

@@ -8,10 +8,10 @@ touched.
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 
-from ktcp_ops.mesh.acl import Address
 from ktcp_ops.mesh.check import Check, Problem, Subject, at, never_a_target, relay_addresses
 from ktcp_ops.mesh.description import key_path
 from ktcp_ops.mesh.model import ExitRule, Mesh
+from ktcp_ops.mesh.tunnel import Address
 
 SSH = 22
 NAMED = 3

@@ -12,14 +12,16 @@ import hashlib
 import re
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
-from typing import TypedDict
+from typing import TypedDict, TypeVar
 
 from ktcp_ops.mesh.model import Path, Way
 from ktcp_ops.mesh.values import ALL_PORTS, Network, PortRange
+
+T = TypeVar("T")
 
 CHAIN_LENGTH = 28
 """The longest name of a chain that iptables takes."""
@@ -153,6 +155,19 @@ def encloses(outer: Network, inner: Network) -> bool:
     )
 
 
+def nest(entries: Iterable[T], network: Callable[[T], Network]) -> Iterator[tuple[T, Sequence[T]]]:
+    """Give each of sorted entries with those that enclose it, the widest first.
+
+    The latter are one list, which changes when the next entry is asked for.
+    """
+    enclosing: list[T] = []
+    for entry in entries:
+        while enclosing and not encloses(network(enclosing[-1]), network(entry)):
+            enclosing.pop()
+        yield entry, enclosing
+        enclosing.append(entry)
+
+
 def entries_of(network: Network) -> list[str]:
     """Write a network as ipset does; it knows none without bits, but both halves."""
     halves = network.subnets() if network.prefixlen == 0 else (network,)
@@ -275,12 +290,8 @@ def nested(claimed: Iterable[Claim]) -> Iterator[tuple[Owner, tuple[str, ...]]]:
     What lies inside of an exception needs none of its own.
     """
     held: dict[Owner, list[str]] = {}
-    enclosing: list[Claim] = []
-    for claim in claimed:
-        while enclosing and not encloses(enclosing[-1].network, claim.network):
-            enclosing.pop()
+    for claim, enclosing in nest(claimed, lambda claim: claim.network):
         outer = enclosing[-1].owner if enclosing else None
-        enclosing.append(claim)
         if outer == claim.owner:
             continue
         written = entries_of(claim.network)

@@ -184,7 +184,7 @@ class InventoryModule(BaseInventoryPlugin):  # type: ignore[misc]  # Ansible shi
             raise AnsibleParserError(f"{where}: {key}: cannot be evaluated: {error}") from error
 
 
-def is_template(value: Any) -> bool:  # noqa: ANN401
+def is_template(value: object) -> bool:
     """Tell whether only a play may know what a variable is."""
     return isinstance(value, str) and "{{" in value
 

@@ -9,6 +9,7 @@ from tests.kernel.mesh import CLIENT_PORT, RELAY_PORT, Mesh, mark
 from tests.kernel.topology import V4, Family
 from tests.kernel.traffic import (
     Payload,
+    Server,
     connect,
     echo,
     fetch,
@@ -43,14 +44,20 @@ def test_draining_routes_new_flows_and_keeps_old_ones(mesh: Mesh, family: Family
         assert fetch(mesh.c, family, at) == family.rs_inside
 
 
+def opened(mesh: Mesh, family: Family, at: Server, stack: ExitStack) -> socket.socket:
+    """A flow that stays, and has carried a byte there and back."""
+    sock = stack.enter_context(connect(mesh.c, family, at.address, at.port))
+    send(sock, Payload(1))
+    receive(sock, Payload(1))
+    return sock
+
+
 def test_more_flows_than_max_splits(mesh: Mesh, family: Family) -> None:
     mesh.rc.write("settings", "max_splits 3", "prefix_percent 100")
     passed = mesh.rc.stat("limit_passed_total")
     with serving(mesh.s, family, echo) as at, ExitStack() as stack:
         for number in range(5):
-            sock = stack.enter_context(connect(mesh.c, family, at.address, at.port))
-            send(sock, Payload(1))
-            receive(sock, Payload(1))
+            opened(mesh, family, at, stack)
             assert at.peers[-1] == (family.rs_inside if number < 3 else family.client)
         assert mesh.rc.stat("limit_passed_total") == passed + 2
         assert len(mesh.rc.splits()) == 3
@@ -66,10 +73,7 @@ def test_full_relay_takes_flows_again_below_95_percent(mesh: Mesh, family: Famil
     with serving(mesh.s, family, echo) as at, ExitStack() as stack:
 
         def begin() -> str:
-            sock = stack.enter_context(connect(mesh.c, family, at.address, at.port))
-            send(sock, Payload(1))
-            receive(sock, Payload(1))
-            splits.append(sock)
+            splits.append(opened(mesh, family, at, stack))
             return at.peers[-1]
 
         def end(left: int) -> None:
@@ -91,9 +95,7 @@ def test_prefix_has_its_share(mesh: Mesh, family: Family) -> None:
     passed = mesh.rc.stat("prefix_passed_total")
     with serving(mesh.s, family, echo) as at, ExitStack() as stack:
         for number in range(5):
-            sock = stack.enter_context(connect(mesh.c, family, at.address, at.port))
-            send(sock, Payload(1))
-            receive(sock, Payload(1))
+            opened(mesh, family, at, stack)
             assert at.peers[-1] == (family.rs_inside if number < 3 else family.client)
         assert mesh.rc.stat("prefix_passed_total") == passed + 2
         with elsewhere(mesh, family) as address, mesh.c.socket(family.number) as sock:

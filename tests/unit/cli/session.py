@@ -11,6 +11,7 @@ import shlex
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import patch
 
 from ktcp_ops.cli import main
 
@@ -53,17 +54,8 @@ def replayed(text: str, answers: dict[str, list[str]]) -> Iterator[str]:
 def record(text: str, directory: Path) -> str:
     """Run a document's commands in an empty directory; the document with what they said."""
     environment = {"KTCP_STATE_DIR": str(directory / "state"), "COLUMNS": "100"}
-    before = {name: os.environ.get(name) for name in environment}
-    os.environ.update(environment)
-    try:
-        with contextlib.chdir(directory):
-            answers = {command: run(command) for command in commands(text)}
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+    with patch.dict(os.environ, environment), contextlib.chdir(directory):
+        answers = {command: run(command) for command in commands(text)}
     return "\n".join(replayed(text, answers)) + "\n"
 
 

@@ -2,12 +2,13 @@
 """Which systems and kernels the roles take, and whose headers they install."""
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.unit.roles.playbook import played
 
 ROLES = Path(__file__).resolve().parents[3] / "roles"
 DEBIAN = {"os_family": "Debian", "distribution": "Debian", "distribution_major_version": "13"}
@@ -71,16 +72,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]
         "roles": ["ktcp_inventory", "ktcp_module"],
     }
     hosts = {name: {"case": case(*about)} for name, about in HOSTS.items()}
-    (place / "hosts.json").write_text(json.dumps({"all": {"hosts": hosts}}))
-    (place / "play.yml").write_text(json.dumps([play]))
-    done = subprocess.run(
-        [Path(sys.executable).with_name("ansible-playbook"), "-i", "hosts.json", "play.yml"],
-        cwd=place,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    played(place, play, hosts=hosts)
     return {name: json.loads((place / f"{name}.json").read_text()) for name in HOSTS}
 
 

@@ -3,12 +3,12 @@
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
+
+from tests.unit.roles.playbook import played
 
 ROOT = Path(__file__).resolve().parents[3]
 PHASES = {
@@ -39,16 +39,7 @@ def phases(place: Path, roles: list[dict[str, object]]) -> list[str]:
             register = {"register": "ktcp_module_build"} if name == "build" else {}
             (tasks / f"{name}.yml").write_text(json.dumps([{**said, **register}]))
     play = {"hosts": "localhost", "gather_facts": False, "roles": roles}
-    (place / "play.yml").write_text(json.dumps([play]))
-    done = subprocess.run(
-        [Path(sys.executable).with_name("ansible-playbook"), "play.yml"],
-        cwd=place,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return re.findall(r"TASK \[.*PHASE (\w+)\]", done.stdout)
+    return re.findall(r"TASK \[.*PHASE (\w+)\]", played(place, play))
 
 
 def test_a_rollout_loads_the_module_after_the_configuration_is_written(tmp_path: Path) -> None:

@@ -4,11 +4,11 @@
 import json
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests.unit.roles.playbook import played
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files to root")
 
@@ -52,16 +52,7 @@ def share(place: Path, first: str) -> list[list[str]]:
         },
         "tasks": [{"ansible.builtin.import_tasks": "share.yml"}],
     }
-    (place / "play.yml").write_text(json.dumps([play, play]))
-    done = subprocess.run(
-        [Path(sys.executable).with_name("ansible-playbook"), "play.yml"],
-        cwd=place,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    first_play, second_play = done.stdout.split("PLAY [")[1:]
+    first_play, second_play = played(place, play, play).split("PLAY [")[1:]
     return [re.findall(r"TASK \[(.*)\].*\nchanged:", said) for said in (first_play, second_play)]
 
 
