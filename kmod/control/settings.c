@@ -17,12 +17,14 @@
  * @min: smallest number
  * @max: largest number
  * @words: the values are these words, not a number
+ * @family: the value is an address of it, in network order, all 0 for any
  */
 struct setting {
 	const char *name;
 	size_t offset;
 	u32 initial, min, max;
 	const char *const *words;
+	sa_family_t family;
 };
 
 static void (*changed)(struct ktcp_net *ktcp);
@@ -34,6 +36,9 @@ static const char *const datapaths[] = { "copy", "zerocopy", NULL };
 #define WORDS(field, list, value)					\
 	{ .name = #field, .offset = offsetof(struct ktcp_settings, field), \
 	  .initial = value, .words = list }
+#define ADDRESS(field, af)						\
+	{ .name = #field, .offset = offsetof(struct ktcp_settings, field), \
+	  .family = af }
 #define NUMBER(field, value, low, high)					\
 	{ .name = #field, .offset = offsetof(struct ktcp_settings, field), \
 	  .initial = value, .min = low, .max = high }
@@ -59,12 +64,20 @@ static const struct setting settings[] = {
 	NUMBER(prefix_percent, 50, 1, 100),
 	NUMBER(refused_hold_s, 5, 0, 3600),
 	NUMBER(mark_mask, 0x7fffffff, 1, 0x7fffffff),
+	ADDRESS(source4, AF_INET),
+	ADDRESS(source6, AF_INET6),
 };
 
 static u32 *setting_value(const struct setting *setting,
 			  struct ktcp_settings *values)
 {
 	return (u32 *)((u8 *)values + setting->offset);
+}
+
+/* Of a value: an IPv6 address has four. */
+static unsigned int setting_words(const struct setting *setting)
+{
+	return setting->family == AF_INET6 ? 4 : 1;
 }
 
 /**
@@ -75,8 +88,37 @@ void ktcp_settings_init(struct ktcp_settings *values)
 {
 	unsigned int i;
 
+	memset(values, 0, sizeof(*values));
 	for (i = 0; i < ARRAY_SIZE(settings); i++)
 		*setting_value(&settings[i], values) = settings[i].initial;
+}
+
+/**
+ * ktcp_settings_source() - Where connections to peers are to come from
+ * @settings: the values in force
+ * @family: AF_INET or AF_INET6
+ * @source: set to the address, port 0
+ *
+ * While the setting changes, @source may be half the old address and half the
+ * new one, which is an address of nobody.
+ *
+ * Context: any.
+ * Return: false where any address will do.
+ */
+bool ktcp_settings_source(const struct ktcp_settings *settings,
+			  sa_family_t family, union ktcp_addr *source)
+{
+	bool v6 = family == AF_INET6;
+	const u32 *value = v6 ? settings->source6 : settings->source4;
+	unsigned int i, words = v6 ? 4 : 1;
+	u32 ip[4], set = 0;
+
+	for (i = 0; i < words; i++) {
+		ip[i] = READ_ONCE(value[i]);
+		set |= ip[i];
+	}
+	ktcp_addr_set(source, family, ip, 0);
+	return set;
 }
 
 /**
@@ -90,6 +132,24 @@ void ktcp_settings_on_change(void (*fn)(struct ktcp_net *ktcp))
 	changed = fn;
 }
 
+static void setting_print(struct seq_file *seq, const struct setting *setting,
+			  const u32 *value)
+{
+	static const u32 any[4];
+
+	if (setting->words)
+		seq_printf(seq, "%s %s\n", setting->name,
+			   setting->words[*value]);
+	else if (!setting->family)
+		seq_printf(seq, "%s %u\n", setting->name, *value);
+	else if (!memcmp(value, any, setting_words(setting) * sizeof(*value)))
+		seq_printf(seq, "%s any\n", setting->name);
+	else if (setting->family == AF_INET6)
+		seq_printf(seq, "%s %pI6c\n", setting->name, value);
+	else
+		seq_printf(seq, "%s %pI4\n", setting->name, value);
+}
+
 static int settings_show(struct seq_file *seq, void *unused)
 {
 	struct ktcp_net *ktcp = seq->private;
@@ -97,16 +157,9 @@ static int settings_show(struct seq_file *seq, void *unused)
 
 	/* No commit in between: all are of one. */
 	mutex_lock(&ktcp->config_lock);
-	for (i = 0; i < ARRAY_SIZE(settings); i++) {
-		const struct setting *setting = &settings[i];
-		u32 value = READ_ONCE(*setting_value(setting, &ktcp->settings));
-
-		if (setting->words)
-			seq_printf(seq, "%s %s\n", setting->name,
-				   setting->words[value]);
-		else
-			seq_printf(seq, "%s %u\n", setting->name, value);
-	}
+	for (i = 0; i < ARRAY_SIZE(settings); i++)
+		setting_print(seq, &settings[i],
+			      setting_value(&settings[i], &ktcp->settings));
 	mutex_unlock(&ktcp->config_lock);
 	return 0;
 }
@@ -132,6 +185,36 @@ static int take_word(struct ktcp_command *cmd, const struct setting *setting,
 	return 0;
 }
 
+static int take_address(struct ktcp_command *cmd, const struct setting *setting,
+			u32 *value)
+{
+	bool v6 = setting->family == AF_INET6;
+	size_t size = setting_words(setting) * sizeof(*value);
+	struct ktcp_prefix host;
+	const char *word;
+	int err;
+
+	err = ktcp_command_text(cmd, "ADDRESS or any", &word);
+	if (err)
+		return err;
+	if (!strcmp(word, "any")) {
+		memset(value, 0, size);
+		return 0;
+	}
+	if (ktcp_prefix_parse(word, &host) ||
+	    host.addr.sa.sa_family != setting->family ||
+	    host.bits != size * BITS_PER_BYTE ||
+	    !ktcp_addr_is_unicast(&host.addr))
+		return ktcp_command_fail(cmd, word, -EINVAL,
+					 "not an address of a host; write any, or one like %s",
+					 v6 ? "2001:db8::1" : "192.0.2.1");
+	if (v6)
+		memcpy(value, &host.addr.in6.sin6_addr, size);
+	else
+		memcpy(value, &host.addr.in.sin_addr, size);
+	return 0;
+}
+
 static int settings_line(struct ktcp_command *cmd, void **draft)
 {
 	const struct setting *setting;
@@ -149,6 +232,8 @@ static int settings_line(struct ktcp_command *cmd, void **draft)
 	value = setting_value(setting, *draft);
 	if (setting->words)
 		err = take_word(cmd, setting, value);
+	else if (setting->family)
+		err = take_address(cmd, setting, value);
 	else
 		err = ktcp_command_u32(cmd, setting->name, setting->min,
 				       setting->max, value);
@@ -160,14 +245,24 @@ static void *settings_begin(struct ktcp_net *ktcp)
 	return kmemdup(&ktcp->settings, sizeof(ktcp->settings), GFP_KERNEL);
 }
 
+static void setting_publish(const struct setting *setting,
+			    struct ktcp_net *ktcp, struct ktcp_settings *draft)
+{
+	u32 *to = setting_value(setting, &ktcp->settings);
+	const u32 *from = setting_value(setting, draft);
+	unsigned int i;
+
+	for (i = 0; i < setting_words(setting); i++)
+		WRITE_ONCE(to[i], from[i]);
+}
+
 static int settings_commit(struct ktcp_command *cmd, void *draft)
 {
 	struct ktcp_net *ktcp = cmd->ktcp;
 	unsigned int i;
 
 	for (i = 0; i < ARRAY_SIZE(settings); i++)
-		WRITE_ONCE(*setting_value(&settings[i], &ktcp->settings),
-			   *setting_value(&settings[i], draft));
+		setting_publish(&settings[i], ktcp, draft);
 	kfree(draft);
 	changed(ktcp);
 	return 0;

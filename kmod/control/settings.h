@@ -3,6 +3,8 @@
 #ifndef KTCP_SETTINGS_H
 #define KTCP_SETTINGS_H
 
+#include "lib/address.h"
+
 #include <linux/compiler.h>
 #include <linux/types.h>
 
@@ -42,6 +44,8 @@ enum ktcp_datapath {
  * @prefix_percent: of them, what one client prefix may have
  * @refused_hold_s: for how long flows to a target that refused pass, 0: never
  * @mark_mask: bits of marks that name routes; the others are not ours
+ * @source4: where connections to IPv4 peers come from, in network order; 0: any
+ * @source6: the same for IPv6
  */
 struct ktcp_settings {
 	u32 early_syn;
@@ -64,6 +68,8 @@ struct ktcp_settings {
 	u32 prefix_percent;
 	u32 refused_hold_s;
 	u32 mark_mask;
+	u32 source4[1];
+	u32 source6[4];
 };
 
 /* For ktcp_socket_turbo(). */
@@ -80,6 +86,8 @@ static inline u32 ktcp_settings_turbo_bytes(const struct ktcp_settings *settings
 }
 
 void ktcp_settings_init(struct ktcp_settings *settings);
+bool ktcp_settings_source(const struct ktcp_settings *settings,
+			  sa_family_t family, union ktcp_addr *source);
 void ktcp_settings_on_change(void (*fn)(struct ktcp_net *ktcp));
 
 extern const struct ktcp_proc_file ktcp_settings_file;

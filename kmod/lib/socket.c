@@ -141,6 +141,27 @@ int ktcp_socket_bind_transparent(struct socket *sock,
 }
 
 /**
+ * ktcp_socket_bind_source() - Connect from one of this host's addresses
+ * @sock: a socket that is not connected yet
+ * @source: the address, port 0
+ *
+ * The port is chosen when it connects, so that a port serves as many
+ * connections as there are other ends.
+ *
+ * Return: 0, -EADDRNOTAVAIL for an address that is not this host's, or the
+ * error of the bind.
+ */
+int ktcp_socket_bind_source(struct socket *sock, const union ktcp_addr *source)
+{
+	union ktcp_addr from = *source;
+	int yes = 1;
+
+	return sock->ops->setsockopt(sock, SOL_IP, IP_BIND_ADDRESS_NO_PORT,
+				     KERNEL_SOCKPTR(&yes), sizeof(yes)) ?:
+	       bind_to(sock, &from);
+}
+
+/**
  * ktcp_socket_listen() - A listener on all addresses of a family
  * @net: its namespace
  * @family: AF_INET or AF_INET6; one of the latter takes IPv6 only

@@ -26,6 +26,8 @@ int ktcp_socket_transparent(struct socket *sock);
 void ktcp_socket_mark(struct socket *sock, u32 mark);
 int ktcp_socket_bind_transparent(struct socket *sock,
 				 const union ktcp_addr *addr);
+int ktcp_socket_bind_source(struct socket *sock,
+			    const union ktcp_addr *source);
 int ktcp_socket_listen(struct net *net, sa_family_t family, u16 port,
 		       struct socket **out);
 int ktcp_socket_accept(struct socket *listener, struct socket **out);

@@ -13,6 +13,7 @@
 #include "control/stats.h"
 #include "lib/socket.h"
 #include "relay/handoff.h"
+#include "relay/leg.h"
 #include "relay/peer_pool.h"
 #include "relay/trace.h"
 
@@ -253,8 +254,7 @@ static void begin(struct ktcp_health *health)
 
 	health->retry_at = jiffies + ktcp_health_jitter(PAUSE_MIN_MS);
 	WRITE_ONCE(health->doubted, false);
-	err = ktcp_socket_create(pool->ktcp->net, pool->addr.sa.sa_family,
-				 &sock);
+	err = ktcp_leg_create(pool->ktcp, &pool->addr, &sock);
 	if (!err)
 		err = start_connect(health, sock);
 	if (err)

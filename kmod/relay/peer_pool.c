@@ -11,6 +11,7 @@
 #include "control/stats.h"
 #include "lib/socket.h"
 #include "lib/thread_pool.h"
+#include "relay/leg.h"
 #include "relay/trace.h"
 
 #include <linux/jiffies.h>
@@ -308,7 +309,7 @@ static struct socket *pooled_socket(struct ktcp_peer_pool *pool)
 {
 	struct socket *sock;
 
-	if (ktcp_socket_create(pool->ktcp->net, pool->addr.sa.sa_family, &sock))
+	if (ktcp_leg_create(pool->ktcp, &pool->addr, &sock))
 		return NULL;
 	ktcp_socket_turbo_prepare(sock, ktcp_settings_turbo_bytes(&pool->ktcp->settings));
 	return sock;

@@ -21,6 +21,7 @@
 #include "lib/dscp.h"
 #include "lib/socket.h"
 #include "lib/thread_pool.h"
+#include "relay/leg.h"
 #include "relay/open.h"
 #include "relay/peer.h"
 #include "relay/peer_pool.h"
@@ -71,7 +72,9 @@ static int connect_far(struct ktcp_split *split, const union ktcp_addr *to,
 	struct socket *sock;
 	int err;
 
-	err = ktcp_socket_create(ktcp->net, to->sa.sa_family, &sock);
+	err = split->relay[KTCP_FAR] ?
+		      ktcp_leg_create(ktcp, to, &sock) :
+		      ktcp_socket_create(ktcp->net, to->sa.sa_family, &sock);
 	if (err)
 		return err;
 	err = ktcp_socket_hold(sock);

@@ -69,7 +69,6 @@ class Facts(Part):
     secure_boot: bool | None
     sysctls: dict[str, int]
     interfaces: dict[str, Interface]
-    addresses: list[str]
     default6: str
     counters: dict[str, int]
     synchronized: str | None

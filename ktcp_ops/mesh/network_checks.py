@@ -6,9 +6,7 @@ Each check is a function from what is known of one relay to its findings.
 
 import re
 from collections.abc import Iterator
-from ipaddress import ip_address
 
-from ktcp_ops.mesh import tunnel
 from ktcp_ops.mesh.facts import Peer
 from ktcp_ops.mesh.finding import ROLLOUT, Finding, Patient, Severity
 
@@ -34,24 +32,7 @@ def peers(patient: Patient) -> Iterator[Finding]:
                 fix="is KTCP running there, this relay its peer, and its relay port open in every"
                 " firewall and security group on the way?",
             )
-        yield from source(patient, address, peer.route.src)
         yield from path_mtu(address, peer)
-
-
-def source(patient: Patient, address: str, source: str) -> Iterator[Finding]:
-    """Connections to a peer come from the address that it knows."""
-    relay = tunnel.over(patient.mesh).relays[patient.name]
-    over4 = ip_address(address).version == 4
-    own = str(relay.ktcp_address if over4 else relay.ktcp_address6)
-    # Behind a translation the address is on no interface, and nothing can be said here.
-    if source and own in patient.facts.addresses and source != own:
-        yield Finding(
-            check="route",
-            severity=Severity.WARNING,
-            seen=f"connections to the peer {address} leave from {source}, not from {own}",
-            meaning="the peer's firewall takes the relay port from ktcp_address only",
-            fix="set src in the route to the peer, or ktcp_address to the address that is used",
-        )
 
 
 def path_mtu(address: str, peer: Peer) -> Iterator[Finding]:

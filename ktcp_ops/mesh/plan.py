@@ -69,7 +69,7 @@ def node(mesh: Mesh, name: str, paths: Sequence[Path], neighbours: "Neighbours")
     return {
         "name": name,
         "conf": {
-            "settings": settings_lines(mesh.settings),
+            "settings": [*settings_lines(mesh.settings), *source_lines(mesh.relays[name])],
             "thread_pool": thread_pool_lines(mesh),
             "listeners": listeners,
             "peers": peers,
@@ -193,6 +193,12 @@ def settings_lines(settings: Settings) -> list[str]:
         for name, value in settings
         if value is not None
     ]
+
+
+def source_lines(relay: Relay) -> list[str]:
+    """Write where a relay's legs come from: the addresses that its peers admit it by."""
+    addresses = {"source4": relay.ktcp_address, "source6": relay.ktcp_address6}
+    return [f"{name} {address}" for name, address in addresses.items() if address]
 
 
 def thread_pool_lines(mesh: Mesh) -> list[str]:

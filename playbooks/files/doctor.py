@@ -226,10 +226,25 @@ def answered(raw: socket.socket, kind: int, mark: bytes) -> bool:
     return False
 
 
+def addresses() -> list[str]:
+    """All addresses of this host."""
+    return re.findall(r"inet6? ([0-9a-f.:]+)", "\n".join(run("ip", "-o", "addr")[1]))
+
+
+def source(address: str) -> str:
+    """Where the module's legs to a peer come from, if it was told; empty: the route decides."""
+    name = "source6" if ":" in address else "source4"
+    told = re.search(rf"^{name} (\S+)$", read("proc/net/ktcp/settings") or "", re.MULTILINE)
+    return told[1] if told and told[1] != "any" else ""
+
+
 def connects(address: str, port: int) -> str:
     """Nothing where the relay port takes a connection, else why not."""
+    own = source(address)
+    # Behind a translation no interface has the address; the module then leaves it aside too.
+    bound = (own, 0) if own in addresses() else None
     try:
-        socket.create_connection((address, port), timeout=4 * PATIENCE_S).close()
+        socket.create_connection((address, port), 4 * PATIENCE_S, bound).close()
     except OSError as error:
         return str(error)
     return ""
@@ -276,7 +291,6 @@ def facts(questions: dict[str, Any]) -> dict[str, Any]:
         "secure_boot": secure_boot(),
         "sysctls": sysctls(),
         "interfaces": links,
-        "addresses": re.findall(r"inet6? ([0-9a-f.:]+)", "\n".join(run("ip", "-o", "addr")[1])),
         "default6": "\n".join(run("ip", "-6", "route", "show", "default")[1]),
         "counters": counters(),
         "synchronized": first("timedatectl", "show", "--property=NTPSynchronized", "--value"),

@@ -102,6 +102,12 @@ SETTINGS = [
     wrong("settings", "early_syn ON", errno.EINVAL, "ON"),
     wrong("settings", "engine fibres", errno.EINVAL, "fibres"),
     wrong("settings", "datapath", errno.EINVAL),
+    wrong("settings", "source4", errno.EINVAL),
+    wrong("settings", "source4 2001:db8::1", errno.EINVAL, "2001:db8::1"),
+    wrong("settings", "source4 127.0.0.1", errno.EINVAL, "127.0.0.1"),
+    wrong("settings", "source4 10.0.0.0/8", errno.EINVAL, "10.0.0.0/8"),
+    wrong("settings", "source6 192.0.2.1", errno.EINVAL, "192.0.2.1"),
+    wrong("settings", "source6 ::ffff:192.0.2.1", errno.EINVAL, "::ffff:192.0.2.1"),
 ]
 THREAD_POOL = [
     wrong("thread_pool", "middle 3", errno.EINVAL, "middle"),

@@ -39,7 +39,7 @@ def test_what_is_as_planned_does_not_change(node: Node) -> None:
 @pytest.mark.parametrize(
     ("file", "now", "lines"),
     [
-        ("settings", "early_syn on\nengine threads\n", ["+ early_syn off"]),
+        ("settings", "early_syn on\nengine threads\nsource4 10.77.2.1\n", ["+ early_syn off"]),
         ("thread_pool", "low 32\nhigh 64\n# ready 3\n", ["+ high 256"]),
         ("listeners", "add relay 5565\n", ["+ add client 5557"]),
         (

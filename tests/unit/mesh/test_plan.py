@@ -32,7 +32,7 @@ def test_the_small_mesh(mesh: Mesh) -> None:
         "rc": {
             "name": "rc",
             "conf": {
-                "settings": ["early_syn off", "engine threads"],
+                "settings": ["early_syn off", "engine threads", "source4 10.77.2.1"],
                 "thread_pool": ["low 32", "high 256"],
                 "listeners": ["add client 5557", "add relay 5565"],
                 "peers": ["add 10.77.2.2:5565 low 16 high 64 key 1"],
@@ -66,7 +66,7 @@ def test_the_small_mesh(mesh: Mesh) -> None:
         "rs": {
             "name": "rs",
             "conf": {
-                "settings": ["early_syn off", "engine threads"],
+                "settings": ["early_syn off", "engine threads", "source4 10.77.2.2"],
                 "thread_pool": ["low 32", "high 256"],
                 "listeners": ["add relay 5565"],
                 "peers": ["add 10.77.2.1:5565 low 16 high 64 key 1"],
@@ -92,7 +92,15 @@ def test_nothing_is_said_that_the_mesh_does_not_say(describe: Describe) -> None:
         del mesh["settings"], mesh["thread_pool"]
 
     conf = plan(read(describe(spoil)))["rc"]["conf"]
-    assert conf["settings"] == conf["thread_pool"] == []
+    assert conf["settings"] == ["source4 10.77.2.1"]
+    assert conf["thread_pool"] == []
+
+
+def test_legs_come_from_the_addresses_by_which_peers_admit_a_relay(describe: Describe) -> None:
+    nodes = plan(read(describe(three, relays=THREE)))
+    sources = {name: node["conf"]["settings"][-2:] for name, node in nodes.items()}
+    assert sources["ra"] == ["source4 10.0.0.1", "source6 fd77::1"]
+    assert sources["rc"] == ["engine threads", "source6 fd77::3"]
 
 
 def test_an_ingress_takes_flows_as_its_variable_says(describe: Describe) -> None:

@@ -106,7 +106,6 @@ def test_all_of_a_host(facts: Facts) -> None:
             "net.netfilter.nf_conntrack_max": 65536,
         },
         "interfaces": {"eth0": {"mtu": 1500, "rp_filter": 2, "accept_ra": 1}},
-        "addresses": ["127.0.0.1", "fd77::1"],
         "default6": "default via fe80::1 dev eth0 proto ra",
         "counters": {"rp_filter_drops": 41, "conntrack_drops": 26},
         "synchronized": "yes",
@@ -243,6 +242,25 @@ def test_a_port_that_listens_and_one_that_does_not() -> None:
         port = server.getsockname()[1]
         assert program.connects("127.0.0.1", port) == ""
     assert "refused" in program.connects("127.0.0.1", port)
+
+
+@pytest.mark.parametrize(
+    ("told", "from_"),
+    [("127.0.0.9", "127.0.0.9"), ("192.0.2.1", "127.0.0.1"), ("any", "127.0.0.1")],
+)
+def test_a_peer_is_asked_from_the_address_of_the_legs(
+    told: str, from_: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = tmp_path / "proc/net/ktcp/settings"
+    settings.parent.mkdir(parents=True)
+    settings.write_text(f"source4 {told}\nsource6 any\n")
+    monkeypatch.setattr(program, "ROOT", tmp_path)
+    monkeypatch.setattr(program, "addresses", lambda: ["127.0.0.1", "127.0.0.9"])
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        assert program.connects("127.0.0.1", server.getsockname()[1]) == ""
+        connection, (address, _) = server.accept()
+        connection.close()
+    assert address == from_
 
 
 def test_addresses_are_asked_about_in_their_order() -> None:
