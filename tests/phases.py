@@ -137,7 +137,7 @@ def scenario_phase(scenario: str) -> Phase:
         f"molecule {scenario}",
         "molecule",
         *([] if scenario in SCENARIOS else [EXTENDED]),
-        minutes=30,
+        minutes=60,
         commands=[("molecule", "test", "--scenario-name", scenario)],
         lane=BESIDE if scenario == SCENARIO_BESIDE else 0,
     )

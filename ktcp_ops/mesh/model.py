@@ -299,8 +299,8 @@ class Relay(Frozen):
     Attributes:
         ktcp_address: where other relays reach it; ``ktcp_address6`` the same over IPv6.
         ktcp_inside_interface: where the targets' packets come in, if it is a transparent exit.
-        ktcp_interception: how it takes the flows of its paths: they are redirected to it by the
-            packet filter, or taken by the module ahead of conntrack.
+        ktcp_interception: how it takes the flows of its paths: the module takes them ahead of
+            conntrack, or the packet filter redirects them to it.
         ktcp_memory_mib: its memory; None means that nobody asks whether it is enough.
         ktcp_tunnel_address: its address in the tunnel; None means the one that its name gives.
         ansible_port: where its ssh listens, or a port that leads there; None means 22.
@@ -311,7 +311,7 @@ class Relay(Frozen):
     ktcp_address: Address4 | None = None
     ktcp_address6: Address6 | None = None
     ktcp_inside_interface: Interface | None = None
-    ktcp_interception: Literal["redirect", "untracked"] = "redirect"
+    ktcp_interception: Literal["untracked", "redirect"] = "untracked"
     ktcp_memory_mib: Annotated[int | None, Whole(1, 1 << 30)] = None
     ktcp_tunnel_address: Address | None = None
     ansible_port: Port | None = None

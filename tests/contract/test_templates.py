@@ -89,6 +89,7 @@ def nodes() -> dict[str, Node]:
 
     relays = copy.deepcopy(RELAY_HOSTS)
     relays["rs"]["ktcp_inside_interface"] = "eth1"
+    relays["rc"]["ktcp_interception"] = "redirect"
     found = plan(read(make_description(more, relays=relays)))
     relays["rc"]["ktcp_interception"] = "untracked"
     return {**found, UNTRACKED: plan(read(make_description(more, relays=relays)))["rc"]}
