@@ -41,11 +41,11 @@ def test_what_is_as_planned_does_not_change(node: Node) -> None:
     [
         ("settings", "early_syn on\nengine threads\nsource4 10.77.2.1\n", ["+ early_syn off"]),
         ("thread_pool", "low 32\nhigh 64\n# ready 3\n", ["+ high 256"]),
-        ("listeners", "add relay 5565\n", ["+ add client 5557"]),
+        ("listeners", "add relay 5565\n", ["+ add client 5557 untracked"]),
         (
             "listeners",
-            "add client 5557 untracked\nadd relay 5565\n",
-            ["- add client 5557 untracked", "+ add client 5557"],
+            "add client 5557\nadd relay 5565\n",
+            ["- add client 5557", "+ add client 5557 untracked"],
         ),
         (
             "peers",

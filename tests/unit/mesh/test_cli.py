@@ -467,7 +467,7 @@ def test_a_plan_of_changes_asks_the_relays_and_changes_nothing(
     ]
     text = capsys.readouterr().out.splitlines()
     assert text[0] == "rc: the 7 live splits go on"
-    assert "  listeners    + add client 5557" in text
+    assert "  listeners    + add client 5557 untracked" in text
     assert text[-1] == "  task         Load"
     drift = ["--live", "--drift", "--relay", "rc", "-o", "json"]
     assert main.run(["mesh", "plan", "-i", "inv", *drift]) == 6

@@ -34,7 +34,7 @@ def test_the_small_mesh(mesh: Mesh) -> None:
             "conf": {
                 "settings": ["early_syn off", "engine threads", "source4 10.77.2.1"],
                 "thread_pool": ["low 32", "high 256"],
-                "listeners": ["add client 5557", "add relay 5565"],
+                "listeners": ["add client 5557 untracked", "add relay 5565"],
                 "peers": ["add 10.77.2.2:5565 low 16 high 64 key 1"],
                 "routes": ["add mark 0x101 via 10.77.2.2:5565"],
                 "exits": [],

@@ -168,9 +168,9 @@ SCENARIOS: list[tuple[str, Callable[[Relays], None], str, str]] = [
     ),
     (
         "other way in",
-        edit("rc", "listeners", "add client 5557 untracked\nadd relay 5565\n"),
+        edit("rc", "listeners", "add client 5557\nadd relay 5565\n"),
         "rc",
-        "its client listener is for untracked, not redirect",
+        "its client listener is for redirect, not untracked",
     ),
     (
         "other port",

@@ -298,7 +298,7 @@ def test_what_the_clouds_inventory_knows(
 def test_what_differs_from_the_mesh_is_drift() -> None:
     (finding,) = findings(listeners="add relay 5565\n")
     assert (finding.severity, finding.check) == ("drift", "mesh")
-    assert finding.seen == "listeners: + add client 5557"
+    assert finding.seen == "listeners: + add client 5557 untracked"
     (finding,) = findings(version="module 0.0.1\n")
     assert (finding.severity, finding.check) == ("drift", "module")
 
@@ -317,10 +317,10 @@ def test_fast_open_is_for_early_syn(word: str, found: int) -> None:
 def test_cookies_for_all_are_not_for_untracked_flows() -> None:
     always = setting("sysctls", "net.ipv4.tcp_syncookies", value=2)
     relays = copy.deepcopy(RELAYS)
-    relays["rc"]["ktcp_interception"] = "untracked"
-    (finding,) = findings(always, mesh=read(make_description(relays=relays)))
+    relays["rc"]["ktcp_interception"] = "redirect"
+    (finding,) = findings(always)
     assert (finding.severity, finding.check) == ("error", "syn cookies")
-    assert findings(always) == ()
+    assert findings(always, mesh=read(make_description(relays=relays))) == ()
 
 
 def test_each_relay_is_asked_for_routes_to_its_own_targets() -> None:
