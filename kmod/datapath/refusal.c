@@ -73,7 +73,7 @@ static bool brought_nothing(const struct ktcp_split *split)
 {
 	const struct tcp_sock *tp = tcp_sk(split->sock[KTCP_FAR]->sk);
 	u32 unread = READ_ONCE(tp->rcv_nxt) - READ_ONCE(tp->copied_seq);
-	u32 proof = READ_ONCE(split->pass.owed) ?
+	u32 proof = READ_ONCE(split->ticket.owed) ?
 			    sizeof(struct ktcp_wire_confirm) : 0;
 
 	return !READ_ONCE(split->bytes[KTCP_FAR]) && unread <= proof;

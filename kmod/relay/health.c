@@ -196,7 +196,7 @@ static void prove(struct ktcp_health *health)
 {
 	u32 ms = READ_ONCE(settings_of(health)->peer_timeout_ms);
 	struct ktcp_peer_pool *pool = pool_of(health);
-	struct ktcp_pass pass;
+	struct ktcp_ticket ticket;
 	int err;
 
 	/* Who closes may have come too early to end the connection. */
@@ -205,7 +205,7 @@ static void prove(struct ktcp_health *health)
 	ktcp_socket_set_timeout(health->sock, msecs_to_jiffies(ms));
 	/* Not by a ticket: the peer has to answer. */
 	err = ktcp_handoff_prove(pool->ktcp, health->sock,
-				 READ_ONCE(pool->key), &pass);
+				 READ_ONCE(pool->key), &ticket);
 	if (err) {
 		strike(health, err);
 		return;

@@ -43,7 +43,7 @@ enum pooled_state {
  * @node: in busy of the pool, later in a list of those to free
  * @pool: the pool
  * @sock: the connection
- * @pass: how the key was proved
+ * @ticket: how the key was proved
  * @state_change: the socket's own callback
  * @round: of the abort that it was told last
  */
@@ -52,7 +52,7 @@ struct pooled {
 	struct list_head node;
 	struct ktcp_peer_pool *pool;
 	struct socket *sock;
-	struct ktcp_pass pass;
+	struct ktcp_ticket ticket;
 	void (*state_change)(struct sock *sk);
 	unsigned int round;
 };
@@ -173,7 +173,7 @@ static void pooled_state_change(struct sock *sk)
 	if (pooled_claim(pooled, POOLED_DEAD)) {
 		atomic_inc(&pool->nr_dead);
 		/* The peer may have forgotten all about us. */
-		ktcp_pass_forget(&pool->passes);
+		ktcp_ticket_cache_forget(&pool->tickets);
 		ktcp_peer_pool_kick(pool);
 	}
 unlock:
@@ -255,7 +255,7 @@ static void release_dead(struct ktcp_peer_pool *pool)
 
 static bool is_of_key(const struct pooled *pooled)
 {
-	return pooled->pass.key == READ_ONCE(pooled->pool->key);
+	return pooled->ticket.key == READ_ONCE(pooled->pool->key);
 }
 
 static bool reject_other_key(void *object, void *list)
@@ -300,8 +300,8 @@ static int pooled_connect(struct pooled *pooled)
 	ktcp_socket_relay_options(sock);
 	ktcp_socket_turbo(sock, ktcp_settings_turbo_cwnd(settings));
 	ktcp_socket_set_timeout(sock, msecs_to_jiffies(READ_ONCE(settings->handshake_timeout_ms)));
-	return ktcp_pass_prove(pool->ktcp, &pool->passes, sock,
-			       READ_ONCE(pool->key), &pooled->pass);
+	return ktcp_ticket_cache_prove(pool->ktcp, &pool->tickets, sock,
+				       READ_ONCE(pool->key), &pooled->ticket);
 }
 
 static struct socket *pooled_socket(struct ktcp_peer_pool *pool)
@@ -366,7 +366,7 @@ static void connect_failed(struct pooled *pooled)
 	struct ktcp_peer_pool *pool = pooled->pool;
 
 	ktcp_peer_pool_failed(pool);
-	ktcp_pass_forget(&pool->passes);
+	ktcp_ticket_cache_forget(&pool->tickets);
 	spin_lock_bh(&pool->lock);
 	list_del_init(&pooled->node);
 	pool->backoff_ms = clamp_t(u32, pool->backoff_ms * 2, BACKOFF_MIN_MS,
@@ -517,13 +517,13 @@ static void pool_refill(struct work_struct *work)
 /**
  * ktcp_peer_pool_take() - Take a connection that is ready for OPEN
  * @pool: the pool
- * @pass: set: how the key was proved on it
+ * @ticket: set: how the key was proved on it
  *
  * Context: may sleep.
  * Return: the connection, the caller's from now on; NULL where there is none.
  */
 struct socket *ktcp_peer_pool_take(struct ktcp_peer_pool *pool,
-				   struct ktcp_pass *pass)
+				   struct ktcp_ticket *ticket)
 {
 	struct pooled *pooled;
 	struct socket *sock;
@@ -533,14 +533,14 @@ struct socket *ktcp_peer_pool_take(struct ktcp_peer_pool *pool,
 		ktcp_peer_pool_kick(pool);
 		pooled_unwatch(pooled);
 		sock = pooled->sock;
-		*pass = pooled->pass;
+		*ticket = pooled->ticket;
 		alive = is_of_key(pooled) &&
 			READ_ONCE(sock->sk->sk_state) == TCP_ESTABLISHED &&
 			!ktcp_socket_hold(sock);
 		kfree(pooled);
 		if (alive) {
 			/* It lived until now, so the peer knows us. */
-			ktcp_pass_trust(&pool->passes);
+			ktcp_ticket_cache_trust(&pool->tickets);
 			atomic64_inc(&pool->hits);
 			ktcp_count(pool->ktcp, KTCP_POOL_HITS);
 			trace_ktcp_pool_take(pool, true);
@@ -625,7 +625,7 @@ struct ktcp_peer_pool *ktcp_peer_pool_create(struct ktcp_net *ktcp,
 	pool->addr = *addr;
 	spin_lock_init(&pool->lock);
 	ewma_rtt_init(&pool->rtt);
-	ktcp_pass_init(&pool->passes);
+	ktcp_ticket_cache_init(&pool->tickets);
 	pool->portless = jiffies;
 	INIT_LIST_HEAD(&pool->busy);
 	INIT_DELAYED_WORK(&pool->refill, pool_refill);

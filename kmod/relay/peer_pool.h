@@ -6,7 +6,7 @@
 #include "lib/address.h"
 #include "lib/magazine.h"
 #include "relay/health.h"
-#include "relay/pass.h"
+#include "relay/ticket_cache.h"
 
 #include <linux/atomic.h>
 #include <linux/average.h>
@@ -40,7 +40,7 @@ DECLARE_EWMA(rtt, 4, 8)
  * @backoff_ms: pause after the next failure, 0 after a success
  * @retry_at: jiffies before which nothing is tried after a failure
  * @rtt: round-trip time of its connections when they were made, in us
- * @passes: ticket of the peer
+ * @tickets: what is known of the ticket that the peer gave
  * @portless: jiffies until which no port is tried for towards the peer
  * @refill: makes and releases connections
  * @health: whether the peer can be used
@@ -69,7 +69,7 @@ struct ktcp_peer_pool {
 	u32 backoff_ms;
 	unsigned long retry_at;
 	struct ewma_rtt rtt;
-	struct ktcp_passbook passes;
+	struct ktcp_ticket_cache tickets;
 	unsigned long portless;
 	struct delayed_work refill;
 	struct ktcp_health health;
@@ -92,6 +92,6 @@ void ktcp_peer_pool_failed(struct ktcp_peer_pool *pool);
 void ktcp_peer_pool_portless(struct ktcp_peer_pool *pool);
 bool ktcp_peer_pool_has_port(const struct ktcp_peer_pool *pool);
 struct socket *ktcp_peer_pool_take(struct ktcp_peer_pool *pool,
-				   struct ktcp_pass *pass);
+				   struct ktcp_ticket *ticket);
 
 #endif /* KTCP_PEER_POOL_H */

@@ -129,8 +129,9 @@ static int connect_early(struct ktcp_split *split, struct opening *opening)
 
 	if (!READ_ONCE(split->ktcp->settings.early_syn))
 		return -ENOENT;
-	err = ktcp_pass_resume(split->ktcp, &pool->passes, split->peer->key,
-			       &split->pass, &opening->resume);
+	err = ktcp_ticket_cache_resume(split->ktcp, &pool->tickets,
+				       split->peer->key, &split->ticket,
+				       &opening->resume);
 	if (err)
 		return err;
 	err = connect_far(split, &pool->addr, &opening->resume,
@@ -153,9 +154,9 @@ static int connect_peer(struct ktcp_split *split, struct opening *opening)
 	if (err)
 		return err;
 	tune_peer(split);
-	return ktcp_pass_prove(split->ktcp, &pool->passes,
-			       split->sock[KTCP_FAR], split->peer->key,
-			       &split->pass) ?:
+	return ktcp_ticket_cache_prove(split->ktcp, &pool->tickets,
+				       split->sock[KTCP_FAR], split->peer->key,
+				       &split->ticket) ?:
 	       ktcp_socket_send(split->sock[KTCP_FAR], opening->open,
 				opening->open_size);
 }
@@ -179,7 +180,7 @@ static int take_peer(struct ktcp_split *split, struct opening *opening)
 	int err;
 
 	if (READ_ONCE(split->ktcp->settings.conn_pool))
-		sock = ktcp_peer_pool_take(pool, &split->pass);
+		sock = ktcp_peer_pool_take(pool, &split->ticket);
 	if (sock)
 		return use_pooled(split, sock, opening);
 	err = connect_peer(split, opening);

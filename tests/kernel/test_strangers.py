@@ -214,7 +214,7 @@ def test_use_of_a_ticket_is_good_once(mesh: Mesh, first: int, second: int) -> No
 
 
 def test_ticket_without_the_key(mesh: Mesh, family: Family) -> None:
-    """A ticket is seen on the wire; quoting it takes the key, and so does the next use."""
+    """A ticket is seen on the wire; using it takes the key, and so does the next use."""
     earned = ticket(mesh, family)
     with serving(mesh.s, family, echo) as at:
         with dial(mesh, family) as sock:

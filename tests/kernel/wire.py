@@ -85,7 +85,7 @@ def prove(sock: socket.socket) -> bytes:
 
 
 def resume(ticket: bytes, use: int, *, key: int = 1, secret: str = KEY) -> bytes:
-    """The one record of a connection that quotes a ticket."""
+    """The one record of a connection that uses a ticket."""
     quoted = head(RESUME, RESUME_BYTES, key=key) + ticket + struct.pack("!Q", use)
     return quoted + mac("resume", quoted, secret)
 

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A handshake with nonces costs a round trip, on a leg of 215 ms as long as
- * all else together. A relay that has done one gets a ticket, and each later
- * connection quotes it with a number that was never used before. Which numbers
- * were used is kept as IPsec does (RFC 4303, section 3.4.3): a window behind
- * the highest, so that connections may overtake each other, but none comes
- * twice. No clock is needed, and a relay that restarts knows no old ticket.
+ * The acceptor's side of tickets. A handshake with nonces costs a round trip,
+ * on a leg of 215 ms as long as all else together. A relay that has done one
+ * gets a ticket, and each later connection uses it, with a number that was
+ * never used before. Which numbers were used is kept as IPsec does (RFC 4303,
+ * section 3.4.3): a window behind the highest, so that connections may overtake
+ * each other, but none comes twice. No clock is needed, and a relay that
+ * restarts knows no old ticket.
  */
 
-#include "relay/ticket.h"
+#include "relay/ticket_issuer.h"
 #include "control/net.h"
 
 #include <linux/bitmap.h>
@@ -22,9 +23,9 @@
 #define WINDOW 1024
 
 /**
- * struct ticket - A ticket
+ * struct ticket - A ticket whose key was proved
  * @node: in the list of its namespace
- * @id: what the other relay quotes
+ * @id: by which the other relay names it
  * @key: that was proved for it
  * @highest: use so far
  * @used: bit n % WINDOW for use n, of the last WINDOW uses
@@ -38,49 +39,49 @@ struct ticket {
 };
 
 /**
- * struct ktcp_tickets - Those that this relay gave to others
+ * struct ktcp_ticket_issuer - The tickets that this relay gave to others
  * @lock: protects all lists
  * @tickets: the one used last comes first
  * @count: length of @tickets
- * @offers: those whose proof is on its way
- * @settled: woken when an offer was earned or withdrawn
+ * @unproved: those whose proof is on its way
+ * @settled: woken when one of these is proved or withdrawn
  */
-struct ktcp_tickets {
+struct ktcp_ticket_issuer {
 	spinlock_t lock; /* protects all lists */
 	struct list_head tickets;
 	u32 count;
-	struct list_head offers;
+	struct list_head unproved;
 	wait_queue_head_t settled;
 };
 
 /**
- * ktcp_ticket_init() - No ticket is out yet
+ * ktcp_ticket_issuer_init() - No ticket is out yet
  * @ktcp: the namespace
  *
  * Context: may sleep.
  * Return: 0 or -ENOMEM.
  */
-int ktcp_ticket_init(struct ktcp_net *ktcp)
+int ktcp_ticket_issuer_init(struct ktcp_net *ktcp)
 {
-	struct ktcp_tickets *all = kzalloc(sizeof(*all), GFP_KERNEL);
+	struct ktcp_ticket_issuer *all = kzalloc(sizeof(*all), GFP_KERNEL);
 
 	if (!all)
 		return -ENOMEM;
 	spin_lock_init(&all->lock);
 	INIT_LIST_HEAD(&all->tickets);
-	INIT_LIST_HEAD(&all->offers);
+	INIT_LIST_HEAD(&all->unproved);
 	init_waitqueue_head(&all->settled);
 	ktcp->tickets = all;
 	return 0;
 }
 
 /**
- * ktcp_ticket_exit() - Forget all tickets
+ * ktcp_ticket_issuer_exit() - Forget all tickets
  * @ktcp: the namespace, without connections
  *
  * Context: may sleep.
  */
-void ktcp_ticket_exit(struct ktcp_net *ktcp)
+void ktcp_ticket_issuer_exit(struct ktcp_net *ktcp)
 {
 	struct ticket *ticket, *next;
 
@@ -95,26 +96,27 @@ static bool same_id(const u8 *a, const u8 *b)
 }
 
 /**
- * ktcp_ticket_offer() - A ticket is about to be told to another relay
+ * ktcp_ticket_issuer_add() - A ticket is about to be told to another relay
  * @ktcp: the namespace
- * @offer: with key and id; stays until ktcp_ticket_settle()
+ * @unproved: with key and id; stays until ktcp_ticket_issuer_settle()
  *
- * The other relay may quote the ticket on a second connection before its proof
- * on the first one has been looked at here. ktcp_ticket_spend() then waits.
+ * The other relay may use the ticket on a second connection before its proof on
+ * the first one has been looked at here. ktcp_ticket_issuer_redeem() then waits.
  *
  * Context: any.
  */
-void ktcp_ticket_offer(struct ktcp_net *ktcp, struct ktcp_offer *offer)
+void ktcp_ticket_issuer_add(struct ktcp_net *ktcp,
+			    struct ktcp_unproved_ticket *unproved)
 {
-	struct ktcp_tickets *all = ktcp->tickets;
+	struct ktcp_ticket_issuer *all = ktcp->tickets;
 
 	spin_lock_bh(&all->lock);
-	list_add(&offer->node, &all->offers);
+	list_add(&unproved->node, &all->unproved);
 	spin_unlock_bh(&all->lock);
 }
 
 /* The ticket that was not used for longest makes room. */
-static struct ticket *ticket_add(struct ktcp_tickets *all,
+static struct ticket *ticket_add(struct ktcp_ticket_issuer *all,
 				 struct ticket *ticket)
 {
 	struct ticket *oldest = NULL;
@@ -131,37 +133,38 @@ static struct ticket *ticket_add(struct ktcp_tickets *all,
 }
 
 /**
- * ktcp_ticket_settle() - An offered ticket was earned, or never will be
+ * ktcp_ticket_issuer_settle() - A ticket can be used from now on, or never
  * @ktcp: the namespace
- * @offer: the offer, the caller's again
- * @earned: its key was proved
+ * @unproved: the ticket as it was added, the caller's again
+ * @proved: its key was proved
  *
  * Context: may sleep.
  * Return: 0 or -ENOMEM.
  */
-int ktcp_ticket_settle(struct ktcp_net *ktcp, struct ktcp_offer *offer,
-		       bool earned)
+int ktcp_ticket_issuer_settle(struct ktcp_net *ktcp,
+			      struct ktcp_unproved_ticket *unproved,
+			      bool proved)
 {
-	struct ktcp_tickets *all = ktcp->tickets;
+	struct ktcp_ticket_issuer *all = ktcp->tickets;
 	struct ticket *ticket = NULL, *oldest = NULL;
 
-	if (earned)
+	if (proved)
 		ticket = kzalloc(sizeof(*ticket), GFP_KERNEL);
 	if (ticket) {
-		memcpy(ticket->id, offer->id, sizeof(ticket->id));
-		ticket->key = offer->key;
+		memcpy(ticket->id, unproved->id, sizeof(ticket->id));
+		ticket->key = unproved->key;
 	}
 	spin_lock_bh(&all->lock);
-	list_del(&offer->node);
+	list_del(&unproved->node);
 	if (ticket)
 		oldest = ticket_add(all, ticket);
 	spin_unlock_bh(&all->lock);
 	wake_up_all(&all->settled);
 	kfree(oldest);
-	return earned && !ticket ? -ENOMEM : 0;
+	return proved && !ticket ? -ENOMEM : 0;
 }
 
-static struct ticket *ticket_find(struct ktcp_tickets *all,
+static struct ticket *ticket_find(struct ktcp_ticket_issuer *all,
 				  const u8 id[KTCP_TICKET_BYTES])
 {
 	struct ticket *ticket;
@@ -191,36 +194,36 @@ static bool use_is_new(struct ticket *ticket, u64 use)
 	return !__test_and_set_bit(use % WINDOW, ticket->used);
 }
 
-static bool is_settled(struct ktcp_tickets *all,
+static bool is_settled(struct ktcp_ticket_issuer *all,
 		       const u8 id[KTCP_TICKET_BYTES])
 {
-	const struct ktcp_offer *offer;
+	const struct ktcp_unproved_ticket *unproved;
 	bool settled = true;
 
 	spin_lock_bh(&all->lock);
-	list_for_each_entry(offer, &all->offers, node)
-		if (same_id(offer->id, id))
+	list_for_each_entry(unproved, &all->unproved, node)
+		if (same_id(unproved->id, id))
 			settled = false;
 	spin_unlock_bh(&all->lock);
 	return settled;
 }
 
 /**
- * ktcp_ticket_spend() - Use a ticket, whose proof has been checked
+ * ktcp_ticket_issuer_redeem() - Another relay uses a ticket
  * @ktcp: the namespace
- * @key: number of the key of the proof
- * @id: quoted by the other relay
- * @use: quoted by the other relay
+ * @key: number of the key by which the other relay proved that it may
+ * @id: the ticket, as the other relay says
+ * @use: number of the use, as the other relay says
  *
- * Waits while the ticket is only offered: its handshake has a bound of its own.
+ * Waits while the ticket is unproved: its handshake has a bound of its own.
  *
  * Context: may sleep.
  * Return: 0, -ENOENT for an unknown ticket, -EALREADY for a use that was.
  */
-int ktcp_ticket_spend(struct ktcp_net *ktcp, u16 key,
-		      const u8 id[KTCP_TICKET_BYTES], u64 use)
+int ktcp_ticket_issuer_redeem(struct ktcp_net *ktcp, u16 key,
+			      const u8 id[KTCP_TICKET_BYTES], u64 use)
 {
-	struct ktcp_tickets *all = ktcp->tickets;
+	struct ktcp_ticket_issuer *all = ktcp->tickets;
 	struct ticket *ticket;
 	int err = -ENOENT;
 
