@@ -168,8 +168,7 @@ int ktcp_forward_confirm(struct ktcp_split *split, long wait)
 		return 0;
 	ktcp_socket_set_recv_timeout(far, wait);
 	err = ktcp_handoff_confirm(split->ktcp, far, &split->ticket);
-	if (!err)
-		ktcp_ticket_cache_trust(&split->peer->pool->tickets);
+	ktcp_peer_pool_confirmed(split->peer->pool, &split->ticket, err);
 	ktcp_socket_set_recv_timeout(far, MAX_SCHEDULE_TIMEOUT);
 	return err;
 }

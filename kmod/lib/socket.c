@@ -514,6 +514,19 @@ bool ktcp_socket_has_data(const struct socket *sock)
 }
 
 /**
+ * ktcp_socket_unread() - How many bytes are there to receive?
+ * @sock: the socket
+ *
+ * Context: any.
+ */
+u32 ktcp_socket_unread(const struct socket *sock)
+{
+	const struct tcp_sock *tp = tcp_sk(sock->sk);
+
+	return READ_ONCE(tp->rcv_nxt) - READ_ONCE(tp->copied_seq);
+}
+
+/**
  * ktcp_socket_has_bytes() - Are so many bytes, or the end, there to receive?
  * @sock: the socket
  * @count: how many
@@ -523,10 +536,9 @@ bool ktcp_socket_has_data(const struct socket *sock)
 bool ktcp_socket_has_bytes(const struct socket *sock, u32 count)
 {
 	const struct sock *sk = sock->sk;
-	const struct tcp_sock *tp = tcp_sk(sk);
 
-	return READ_ONCE(tp->rcv_nxt) - READ_ONCE(tp->copied_seq) >= count ||
-	       READ_ONCE(sk->sk_err) || READ_ONCE(sk->sk_shutdown) ||
+	return ktcp_socket_unread(sock) >= count || READ_ONCE(sk->sk_err) ||
+	       READ_ONCE(sk->sk_shutdown) ||
 	       READ_ONCE(sk->sk_state) == TCP_CLOSE;
 }
 

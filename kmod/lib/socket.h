@@ -50,6 +50,7 @@ int ktcp_socket_remote(struct socket *sock, union ktcp_addr *addr);
 
 u32 ktcp_socket_rtt_us(const struct socket *sock);
 bool ktcp_socket_has_data(const struct socket *sock);
+u32 ktcp_socket_unread(const struct socket *sock);
 bool ktcp_socket_has_bytes(const struct socket *sock, u32 count);
 int ktcp_socket_recv(struct socket *sock, void *buffer, size_t size);
 int ktcp_socket_recv_all(struct socket *sock, void *buffer, size_t size);

@@ -124,6 +124,47 @@ void ktcp_peer_pool_failed(struct ktcp_peer_pool *pool)
 }
 
 /**
+ * ktcp_peer_pool_refused() - A leg to the peer was reset before it carried anything
+ * @pool: the pool
+ * @sock: the leg
+ * @ticket: how the key was proved on it
+ *
+ * The peer owes its proof before all else. So where that is missing, it was not
+ * the target that refused.
+ *
+ * Context: any.
+ * Return: whether it was the peer that refused the leg.
+ */
+bool ktcp_peer_pool_refused(struct ktcp_peer_pool *pool,
+			    const struct socket *sock,
+			    const struct ktcp_ticket *ticket)
+{
+	if (!READ_ONCE(ticket->owed) ||
+	    ktcp_socket_unread(sock) >= sizeof(struct ktcp_wire_confirm))
+		return false;
+	ktcp_ticket_cache_refused(&pool->tickets, ticket);
+	return true;
+}
+
+/**
+ * ktcp_peer_pool_confirmed() - How the peer took a ticket
+ * @pool: the pool
+ * @ticket: as it was used
+ * @err: of ktcp_handoff_confirm()
+ *
+ * Context: any.
+ */
+void ktcp_peer_pool_confirmed(struct ktcp_peer_pool *pool,
+			      const struct ktcp_ticket *ticket, int err)
+{
+	if (!err)
+		ktcp_ticket_cache_trust(&pool->tickets);
+	/* A reset may be the client's; if not, ktcp_peer_pool_refused() is told. */
+	else if (err != -ECONNRESET && err != -ECONNABORTED)
+		ktcp_ticket_cache_refused(&pool->tickets, ticket);
+}
+
+/**
  * ktcp_peer_pool_portless() - All ports of this relay towards the peer are used
  * @pool: the pool
  *

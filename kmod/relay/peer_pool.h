@@ -89,6 +89,11 @@ void ktcp_peer_pool_set(struct ktcp_peer_pool *pool, u32 low, u32 high,
 void ktcp_peer_pool_kick(struct ktcp_peer_pool *pool);
 unsigned long ktcp_peer_pool_rtt_us(struct ktcp_peer_pool *pool);
 void ktcp_peer_pool_failed(struct ktcp_peer_pool *pool);
+bool ktcp_peer_pool_refused(struct ktcp_peer_pool *pool,
+			    const struct socket *sock,
+			    const struct ktcp_ticket *ticket);
+void ktcp_peer_pool_confirmed(struct ktcp_peer_pool *pool,
+			      const struct ktcp_ticket *ticket, int err);
 void ktcp_peer_pool_portless(struct ktcp_peer_pool *pool);
 bool ktcp_peer_pool_has_port(const struct ktcp_peer_pool *pool);
 struct socket *ktcp_peer_pool_take(struct ktcp_peer_pool *pool,

@@ -3,13 +3,14 @@
  * The initiator's side of tickets: which one is good, and that no use of it is
  * made twice. A peer that was reloaded knows its old tickets no more, and
  * closes every connection by one. So a ticket is trusted only while there are
- * signs of life of the peer that gave it.
+ * signs of life of the peer that gave it, and no longer than the peer takes it.
  */
 
 #include "relay/ticket_cache.h"
 #include "lib/socket.h"
 
 #include <linux/jiffies.h>
+#include <linux/string.h>
 
 /* How long a sign of life is good for. */
 #define TRUST (60 * HZ)
@@ -115,6 +116,23 @@ void ktcp_ticket_cache_trust(struct ktcp_ticket_cache *cache)
 {
 	spin_lock_bh(&cache->lock);
 	cache->fresh = jiffies;
+	spin_unlock_bh(&cache->lock);
+}
+
+/**
+ * ktcp_ticket_cache_refused() - The peer did not take a use of its ticket
+ * @cache: of the peer
+ * @ticket: as it was used
+ *
+ * Context: any.
+ */
+void ktcp_ticket_cache_refused(struct ktcp_ticket_cache *cache,
+			       const struct ktcp_ticket *ticket)
+{
+	spin_lock_bh(&cache->lock);
+	/* A handshake may have earned another one meanwhile. */
+	if (!memcmp(cache->last.id, ticket->id, sizeof(ticket->id)))
+		cache->known = false;
 	spin_unlock_bh(&cache->lock);
 }
 

@@ -33,6 +33,8 @@ int ktcp_ticket_cache_prove(struct ktcp_net *ktcp,
 			    struct socket *sock, u16 key,
 			    struct ktcp_ticket *ticket);
 void ktcp_ticket_cache_trust(struct ktcp_ticket_cache *cache);
+void ktcp_ticket_cache_refused(struct ktcp_ticket_cache *cache,
+			       const struct ktcp_ticket *ticket);
 void ktcp_ticket_cache_forget(struct ktcp_ticket_cache *cache);
 
 #endif /* KTCP_TICKET_CACHE_H */

@@ -188,6 +188,8 @@ static int take_peer(struct ktcp_split *split, struct opening *opening)
 		ktcp_peer_pool_portless(pool);
 	else if (err)
 		ktcp_peer_pool_failed(pool);
+	if (err == -ECONNRESET && split->ticket.owed)
+		ktcp_ticket_cache_refused(&pool->tickets, &split->ticket);
 	return err;
 }
 
