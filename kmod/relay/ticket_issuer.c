@@ -3,39 +3,36 @@
  * The acceptor's side of tickets. A handshake with nonces costs a round trip,
  * on a leg of 215 ms as long as all else together. A relay that has done one
  * gets a ticket, and each later connection uses it, with a number that was
- * never used before. Which numbers were used is kept as IPsec does (RFC 4303,
- * section 3.4.3): a window behind the highest, so that connections may overtake
- * each other, but none comes twice. No clock is needed, and a relay that
- * restarts knows no old ticket.
+ * never used before. No clock is needed, and a relay that restarts knows no old
+ * ticket.
  */
 
 #include "relay/ticket_issuer.h"
 #include "control/net.h"
+#include "relay/use_window.h"
 
-#include <linux/bitmap.h>
 #include <linux/slab.h>
 #include <linux/spinlock.h>
 #include <linux/string.h>
 #include <linux/wait.h>
 
-/* Relays that connect to this one, and how far their uses may be mixed up. */
+/* Relays that connect to this one. */
 #define TICKETS_MAX 4096
-#define WINDOW 1024
+/* Bits of all windows beyond the least that each has: 4 MiB. */
+#define GROWN_MAX (256 * KTCP_USE_WINDOW_MAX)
 
 /**
  * struct ticket - A ticket whose key was proved
  * @node: in the list of its namespace
  * @id: by which the other relay names it
  * @key: that was proved for it
- * @highest: use so far
- * @used: bit n % WINDOW for use n, of the last WINDOW uses
+ * @window: which uses of it were
  */
 struct ticket {
 	struct list_head node;
 	u8 id[KTCP_TICKET_BYTES];
 	u16 key;
-	u64 highest;
-	DECLARE_BITMAP(used, WINDOW);
+	struct ktcp_use_window window;
 };
 
 /**
@@ -43,6 +40,7 @@ struct ticket {
  * @lock: protects all lists
  * @tickets: the one used last comes first
  * @count: length of @tickets
+ * @grown: bits of their windows beyond the least
  * @unproved: those whose proof is on its way
  * @settled: woken when one of these is proved or withdrawn
  */
@@ -50,6 +48,7 @@ struct ktcp_ticket_issuer {
 	spinlock_t lock; /* protects all lists */
 	struct list_head tickets;
 	u32 count;
+	u32 grown;
 	struct list_head unproved;
 	wait_queue_head_t settled;
 };
@@ -75,6 +74,12 @@ int ktcp_ticket_issuer_init(struct ktcp_net *ktcp)
 	return 0;
 }
 
+static void ticket_free(struct ticket *ticket)
+{
+	ktcp_use_window_exit(&ticket->window);
+	kfree(ticket);
+}
+
 /**
  * ktcp_ticket_issuer_exit() - Forget all tickets
  * @ktcp: the namespace, without connections
@@ -86,7 +91,7 @@ void ktcp_ticket_issuer_exit(struct ktcp_net *ktcp)
 	struct ticket *ticket, *next;
 
 	list_for_each_entry_safe(ticket, next, &ktcp->tickets->tickets, node)
-		kfree(ticket);
+		ticket_free(ticket);
 	kfree(ktcp->tickets);
 }
 
@@ -126,10 +131,27 @@ static struct ticket *ticket_add(struct ktcp_ticket_issuer *all,
 		oldest = list_last_entry(&all->tickets, struct ticket, node);
 		list_del(&oldest->node);
 		all->count--;
+		all->grown -= oldest->window.size - KTCP_USE_WINDOW_MIN;
 	}
 	list_add(&ticket->node, &all->tickets);
 	all->count++;
 	return oldest;
+}
+
+static struct ticket *
+ticket_create(const struct ktcp_unproved_ticket *unproved)
+{
+	struct ticket *ticket = kzalloc(sizeof(*ticket), GFP_KERNEL);
+
+	if (!ticket)
+		return NULL;
+	if (ktcp_use_window_init(&ticket->window)) {
+		kfree(ticket);
+		return NULL;
+	}
+	memcpy(ticket->id, unproved->id, sizeof(ticket->id));
+	ticket->key = unproved->key;
+	return ticket;
 }
 
 /**
@@ -149,18 +171,15 @@ int ktcp_ticket_issuer_settle(struct ktcp_net *ktcp,
 	struct ticket *ticket = NULL, *oldest = NULL;
 
 	if (proved)
-		ticket = kzalloc(sizeof(*ticket), GFP_KERNEL);
-	if (ticket) {
-		memcpy(ticket->id, unproved->id, sizeof(ticket->id));
-		ticket->key = unproved->key;
-	}
+		ticket = ticket_create(unproved);
 	spin_lock_bh(&all->lock);
 	list_del(&unproved->node);
 	if (ticket)
 		oldest = ticket_add(all, ticket);
 	spin_unlock_bh(&all->lock);
 	wake_up_all(&all->settled);
-	kfree(oldest);
+	if (oldest)
+		ticket_free(oldest);
 	return proved && !ticket ? -ENOMEM : 0;
 }
 
@@ -176,22 +195,25 @@ static struct ticket *ticket_find(struct ktcp_ticket_issuer *all,
 	return NULL;
 }
 
-static void window_advance(struct ticket *ticket, u64 use)
+static void grow(struct ktcp_ticket_issuer *all,
+		 struct ktcp_use_window *window, u64 use)
 {
-	u64 steps = min_t(u64, use - ticket->highest, WINDOW);
+	u32 size = ktcp_use_window_wants(window, use);
+	u32 more = size - window->size;
 
-	while (steps)
-		__clear_bit((use - --steps) % WINDOW, ticket->used);
-	ticket->highest = use;
+	lockdep_assert_held(&all->lock);
+	if (more && all->grown + more <= GROWN_MAX &&
+	    !ktcp_use_window_grow(window, size))
+		all->grown += more;
 }
 
-static bool use_is_new(struct ticket *ticket, u64 use)
+static bool use_is_new(struct ktcp_ticket_issuer *all, struct ticket *ticket,
+		       u64 use)
 {
-	if (use > ticket->highest)
-		window_advance(ticket, use);
-	else if (ticket->highest - use >= WINDOW)
+	if (!use)
 		return false;
-	return !__test_and_set_bit(use % WINDOW, ticket->used);
+	grow(all, &ticket->window, use);
+	return ktcp_use_window_take(&ticket->window, use);
 }
 
 static bool is_settled(struct ktcp_ticket_issuer *all,
@@ -232,7 +254,7 @@ int ktcp_ticket_issuer_redeem(struct ktcp_net *ktcp, u16 key,
 	ticket = ticket_find(all, id);
 	if (ticket && ticket->key == key) {
 		list_move(&ticket->node, &all->tickets);
-		err = use && use_is_new(ticket, use) ? 0 : -EALREADY;
+		err = use_is_new(all, ticket, use) ? 0 : -EALREADY;
 	}
 	spin_unlock_bh(&all->lock);
 	return err;

@@ -154,8 +154,8 @@ DEFENCES = (
     ),
     Defence(
         name="a use of a ticket is good once",
-        file="relay/ticket_issuer.c",
-        line="return !__test_and_set_bit(use % WINDOW, ticket->used);",
+        file="relay/use_window.c",
+        line="return !__test_and_set_bit(place_of(use, window->size), window->used);",
         without="return true;",
         tests="test_use_of_a_ticket_is_good_once",
     ),
