@@ -709,6 +709,23 @@ bool ktcp_socket_is_broken(const struct socket *sock, bool fin)
 }
 
 /**
+ * ktcp_socket_is_unknown() - Was it reset by who does not know the connection?
+ * @sock: the socket, of which an RST was the last that came
+ *
+ * A connection that is aborted says so with a timestamp, as with all that it
+ * sends where both ends agreed on them (RFC 7323, section 3.2). A host without
+ * such a connection, or a firewall, answers without.
+ *
+ * Context: any.
+ */
+bool ktcp_socket_is_unknown(const struct socket *sock)
+{
+	const struct tcp_sock *tp = tcp_sk(sock->sk);
+
+	return tp->rx_opt.tstamp_ok && !tp->rx_opt.saw_tstamp;
+}
+
+/**
  * ktcp_socket_stalled() - How long has the other end acknowledged nothing?
  * @sock: the socket
  * @flush: what was seen before, zeroed at first; updated

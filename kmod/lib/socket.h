@@ -63,6 +63,7 @@ bool ktcp_socket_is_out(const struct socket *sock);
 unsigned long ktcp_socket_silence(const struct socket *sock);
 bool ktcp_socket_is_shut(const struct socket *sock);
 bool ktcp_socket_is_broken(const struct socket *sock, bool fin);
+bool ktcp_socket_is_unknown(const struct socket *sock);
 unsigned long ktcp_socket_stalled(const struct socket *sock,
 				  struct ktcp_flush *flush);
 void ktcp_socket_abort(struct socket *sock);

@@ -264,12 +264,14 @@ static void begin(struct ktcp_health *health)
 /* The connection that is kept: is it there, and is it good enough? */
 static void look(struct ktcp_health *health)
 {
-	if (READ_ONCE(health->sock->sk->sk_state) != TCP_ESTABLISHED)
+	if (READ_ONCE(health->sock->sk->sk_state) != TCP_ESTABLISHED) {
+		health->ended(health);
 		strike(health, -ETIMEDOUT);
-	else if (READ_ONCE(health->doubted))
+	} else if (READ_ONCE(health->doubted)) {
 		drop(health);
-	else
+	} else {
 		ktcp_socket_watch(health->sock, READ_ONCE(settings_of(health)->peer_timeout_ms));
+	}
 }
 
 static void health_work(struct work_struct *work)
@@ -294,11 +296,14 @@ static void health_work(struct work_struct *work)
  * ktcp_health_init() - A peer that counts as up until it is tried
  * @health: filled; nothing is tried before ktcp_health_kick()
  * @changed: called after each change of state; may not sleep
+ * @ended: called when the watched connection has ended; may not sleep
  */
 void ktcp_health_init(struct ktcp_health *health,
-		      void (*changed)(struct ktcp_health *health))
+		      void (*changed)(struct ktcp_health *health),
+		      void (*ended)(struct ktcp_health *health))
 {
 	health->changed = changed;
+	health->ended = ended;
 	spin_lock_init(&health->lock);
 	health->pause_ms = PAUSE_MIN_MS;
 	health->retry_at = jiffies;

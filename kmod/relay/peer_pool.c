@@ -44,6 +44,7 @@ enum pooled_state {
  * @pool: the pool
  * @sock: the connection
  * @ticket: how the key was proved
+ * @epoch: of the pool when it came there
  * @state_change: the socket's own callback
  * @round: of the abort that it was told last
  */
@@ -53,6 +54,7 @@ struct pooled {
 	struct ktcp_peer_pool *pool;
 	struct socket *sock;
 	struct ktcp_ticket ticket;
+	unsigned int epoch;
 	void (*state_change)(struct sock *sk);
 	unsigned int round;
 };
@@ -123,14 +125,35 @@ void ktcp_peer_pool_failed(struct ktcp_peer_pool *pool)
 	ktcp_health_doubt(&pool->health);
 }
 
+/*
+ * The peer was restarted, or a firewall on the way was. Connections that wait
+ * notice nothing, and each would fail its user. None of them is taken any more.
+ */
+static void distrust(struct ktcp_peer_pool *pool)
+{
+	ktcp_ticket_cache_forget(&pool->tickets);
+	spin_lock_bh(&pool->lock);
+	WRITE_ONCE(pool->epoch, pool->epoch + 1);
+	pool->outdated = true;
+	pool_kick(pool);
+	spin_unlock_bh(&pool->lock);
+}
+
+/* What ended the watched connection ended those that wait, or will. */
+static void watched_ended(struct ktcp_health *health)
+{
+	distrust(container_of(health, struct ktcp_peer_pool, health));
+}
+
 /**
  * ktcp_peer_pool_refused() - A leg to the peer was reset before it carried anything
  * @pool: the pool
  * @sock: the leg
  * @ticket: how the key was proved on it
  *
- * The peer owes its proof before all else. So where that is missing, it was not
- * the target that refused.
+ * Either it was not known there any more, and neither are those that wait. Or
+ * the peer did not take the ticket: its proof is owed before all else. Where it
+ * is not missing, the target refused.
  *
  * Context: any.
  * Return: whether it was the peer that refused the leg.
@@ -139,6 +162,10 @@ bool ktcp_peer_pool_refused(struct ktcp_peer_pool *pool,
 			    const struct socket *sock,
 			    const struct ktcp_ticket *ticket)
 {
+	if (ktcp_socket_is_unknown(sock)) {
+		distrust(pool);
+		return true;
+	}
 	if (!READ_ONCE(ticket->owed) ||
 	    ktcp_socket_unread(sock) >= sizeof(struct ktcp_wire_confirm))
 		return false;
@@ -294,35 +321,38 @@ static void release_dead(struct ktcp_peer_pool *pool)
 		pool_retry(pool, BACKOFF_MIN_MS);
 }
 
-static bool is_of_key(const struct pooled *pooled)
+/* False: of a key that is going to go, or as good as dead. */
+static bool is_current(const struct pooled *pooled)
 {
-	return pooled->ticket.key == READ_ONCE(pooled->pool->key);
+	const struct ktcp_peer_pool *pool = pooled->pool;
+
+	return pooled->ticket.key == READ_ONCE(pool->key) &&
+	       pooled->epoch == READ_ONCE(pool->epoch);
 }
 
-static bool reject_other_key(void *object, void *list)
+static bool reject_outdated(void *object, void *list)
 {
 	struct pooled *pooled = object;
 
-	if (is_of_key(pooled) || !pooled_claim(pooled, POOLED_TAKEN))
+	if (is_current(pooled) || !pooled_claim(pooled, POOLED_TAKEN))
 		return false;
 	list_add(&pooled->node, list);
 	return true;
 }
 
-/* Of a key that is going to go. The other relay may owe its proof by it. */
-static void release_other_key(struct ktcp_peer_pool *pool)
+static void release_outdated(struct ktcp_peer_pool *pool)
 {
 	struct pooled *pooled, *next;
-	bool rekeyed;
+	bool outdated;
 	LIST_HEAD(old);
 
 	spin_lock_bh(&pool->lock);
-	rekeyed = pool->rekeyed;
-	pool->rekeyed = false;
+	outdated = pool->outdated;
+	pool->outdated = false;
 	spin_unlock_bh(&pool->lock);
-	if (!rekeyed)
+	if (!outdated)
 		return;
-	ktcp_depot_sift(&pool->ready, reject_other_key, &old);
+	ktcp_depot_sift(&pool->ready, reject_outdated, &old);
 	list_for_each_entry_safe(pooled, next, &old, node)
 		pooled_free(pooled);
 }
@@ -386,6 +416,7 @@ static bool pool_add(struct pooled *pooled)
 	pooled_watch(pooled);
 	spin_lock_bh(&pool->lock);
 	list_del_init(&pooled->node);
+	pooled->epoch = pool->epoch;
 	if (!pool->closing) {
 		added = pooled_ready(pooled) &&
 			!ktcp_depot_put(&pool->ready, pooled);
@@ -539,7 +570,7 @@ static void pool_refill(struct work_struct *work)
 	int wants;
 
 	release_dead(pool);
-	release_other_key(pool);
+	release_outdated(pool);
 	wants = pool_wants(pool);
 	pool_shrink(pool, -wants);
 	if (wants > 0)
@@ -575,7 +606,7 @@ struct socket *ktcp_peer_pool_take(struct ktcp_peer_pool *pool,
 		pooled_unwatch(pooled);
 		sock = pooled->sock;
 		*ticket = pooled->ticket;
-		alive = is_of_key(pooled) &&
+		alive = is_current(pooled) &&
 			READ_ONCE(sock->sk->sk_state) == TCP_ESTABLISHED &&
 			!ktcp_socket_hold(sock);
 		kfree(pooled);
@@ -615,7 +646,7 @@ void ktcp_peer_pool_set(struct ktcp_peer_pool *pool, u32 low, u32 high,
 	WRITE_ONCE(pool->low, low);
 	pool->high = high;
 	WRITE_ONCE(pool->key, key);
-	pool->rekeyed = pool->rekeyed || other_key;
+	pool->outdated = pool->outdated || other_key;
 	spin_unlock_bh(&pool->lock);
 	ktcp_peer_pool_kick(pool);
 	if (other_key)
@@ -670,7 +701,7 @@ struct ktcp_peer_pool *ktcp_peer_pool_create(struct ktcp_net *ktcp,
 	pool->portless = jiffies;
 	INIT_LIST_HEAD(&pool->busy);
 	INIT_DELAYED_WORK(&pool->refill, pool_refill);
-	ktcp_health_init(&pool->health, renew);
+	ktcp_health_init(&pool->health, renew, watched_ended);
 	return pool;
 }
 

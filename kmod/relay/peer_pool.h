@@ -34,7 +34,8 @@ DECLARE_EWMA(rtt, 4, 8)
  * @nr_dead: and how many are not
  * @busy: connections on their way to @ready
  * @nr_connecting: length of @busy
- * @rekeyed: @key is another one, and connections of the old one may wait
+ * @epoch: counts how often those that wait were not to be trusted any more
+ * @outdated: connections of another key or epoch may wait
  * @filling: low was crossed, high is not reached again
  * @closing: no connection is made any more
  * @backoff_ms: pause after the next failure, 0 after a success
@@ -63,7 +64,8 @@ struct ktcp_peer_pool {
 	u16 key;
 	struct list_head busy;
 	u32 nr_connecting;
-	bool rekeyed;
+	unsigned int epoch;
+	bool outdated;
 	bool filling;
 	bool closing;
 	u32 backoff_ms;
