@@ -31,8 +31,9 @@
 #define PLACES 256
 
 /*
- * Until when, jiffies, ports are short towards the addresses of a place. Where
- * two share one, or it is forgotten, no connection fails for that.
+ * Until when, jiffies, ports are short towards the addresses of a place. Two may
+ * share one. Then connections to the other begin with every other port, too, and
+ * find one unless nearly all of these are open.
  */
 static unsigned long short_until[PLACES];
 
