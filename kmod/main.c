@@ -22,7 +22,7 @@
 #include "relay/key.h"
 #include "relay/peer.h"
 #include "relay/route.h"
-#include "relay/ticket.h"
+#include "relay/ticket_issuer.h"
 #include "session/exit.h"
 #include "session/rendezvous.h"
 #include "session/session.h"
@@ -65,12 +65,12 @@ static int __net_init net_init(struct net *net)
 	ktcp_early_syn_init(ktcp);
 	ktcp_recall_init(&ktcp->known);
 	ktcp_recall_init(&ktcp->refused);
-	err = ktcp_ticket_init(ktcp);
+	err = ktcp_ticket_issuer_init(ktcp);
 	if (err)
 		return err;
 	err = ktcp_stats_init(ktcp);
 	if (err)
-		goto exit_ticket;
+		goto exit_issuer;
 	err = ktcp_rendezvous_init(ktcp);
 	if (err)
 		goto exit_stats;
@@ -83,8 +83,8 @@ exit_rendezvous:
 	ktcp_rendezvous_exit(ktcp);
 exit_stats:
 	ktcp_stats_exit(ktcp);
-exit_ticket:
-	ktcp_ticket_exit(ktcp);
+exit_issuer:
+	ktcp_ticket_issuer_exit(ktcp);
 	return err;
 }
 
@@ -114,7 +114,7 @@ static void __net_exit net_exit(struct net *net)
 	mutex_unlock(&ktcp->config_lock);
 	ktcp_rendezvous_exit(ktcp);
 	ktcp_stats_exit(ktcp);
-	ktcp_ticket_exit(ktcp);
+	ktcp_ticket_issuer_exit(ktcp);
 	mutex_destroy(&ktcp->config_lock);
 }
 

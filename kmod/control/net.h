@@ -20,7 +20,7 @@ struct ktcp_capture;
 struct ktcp_rendezvous;
 struct ktcp_stats;
 struct ktcp_table;
-struct ktcp_tickets;
+struct ktcp_ticket_issuer;
 struct proc_dir_entry;
 
 /**
@@ -76,7 +76,7 @@ struct ktcp_net {
 	struct ktcp_share split_share;
 	siphash_key_t prefix_key;
 	struct delayed_work sweep;
-	struct ktcp_tickets *tickets;
+	struct ktcp_ticket_issuer *tickets;
 	bool crowded;
 	bool draining;
 	bool closing;

@@ -416,7 +416,7 @@ static void begin(struct ktcp_event *event)
 	bool due;
 	u32 ms;
 
-	if (split->pass.owed) {
+	if (split->ticket.owed) {
 		ms = READ_ONCE(split->ktcp->settings.handshake_timeout_ms);
 		soon = msecs_to_jiffies(ms);
 		far->deadline = jiffies + soon;

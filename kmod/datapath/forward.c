@@ -164,12 +164,11 @@ int ktcp_forward_confirm(struct ktcp_split *split, long wait)
 	struct socket *far = split->sock[KTCP_FAR];
 	int err;
 
-	if (!split->pass.owed)
+	if (!split->ticket.owed)
 		return 0;
 	ktcp_socket_set_recv_timeout(far, wait);
-	err = ktcp_handoff_confirm(split->ktcp, far, &split->pass);
-	if (!err)
-		ktcp_pass_trust(&split->peer->pool->passes);
+	err = ktcp_handoff_confirm(split->ktcp, far, &split->ticket);
+	ktcp_peer_pool_confirmed(split->peer->pool, &split->ticket, err);
 	ktcp_socket_set_recv_timeout(far, MAX_SCHEDULE_TIMEOUT);
 	return err;
 }

@@ -16,6 +16,8 @@
 #include "control/stats.h"
 #include "datapath/split.h"
 #include "lib/recall.h"
+#include "relay/peer.h"
+#include "relay/peer_pool.h"
 #include "relay/wire.h"
 
 #include <linux/net.h>
@@ -73,7 +75,7 @@ static bool brought_nothing(const struct ktcp_split *split)
 {
 	const struct tcp_sock *tp = tcp_sk(split->sock[KTCP_FAR]->sk);
 	u32 unread = READ_ONCE(tp->rcv_nxt) - READ_ONCE(tp->copied_seq);
-	u32 proof = READ_ONCE(split->pass.owed) ?
+	u32 proof = READ_ONCE(split->ticket.owed) ?
 			    sizeof(struct ktcp_wire_confirm) : 0;
 
 	return !READ_ONCE(split->bytes[KTCP_FAR]) && unread <= proof;
@@ -96,11 +98,17 @@ static bool has_just_begun(const struct ktcp_split *split)
  */
 void ktcp_refusal_look(struct ktcp_split *split)
 {
-	const struct sock *sk = split->sock[KTCP_FAR]->sk;
+	const struct socket *far = split->sock[KTCP_FAR];
+	const struct sock *sk = far->sk;
 
-	if (sk->sk_state == TCP_CLOSE && sk->sk_err == ECONNRESET &&
-	    split->relay[KTCP_FAR] && !READ_ONCE(split->fin[KTCP_FAR]) &&
-	    brought_nothing(split) && has_just_begun(split))
+	if (sk->sk_state != TCP_CLOSE || sk->sk_err != ECONNRESET ||
+	    !split->relay[KTCP_FAR] || !brought_nothing(split) ||
+	    !has_just_begun(split))
+		return;
+	/* Then it says nothing of the target. */
+	if (ktcp_peer_pool_refused(split->peer->pool, far, &split->ticket))
+		return;
+	if (!READ_ONCE(split->fin[KTCP_FAR]))
 		note(split);
 }
 

@@ -64,7 +64,7 @@ enum ktcp_split_state {
  * @round: of the abort that it was told last
  * @broken: a connection ended by error, so both end by RST
  * @peer: the relay on the far side, NULL where that is the target
- * @pass: how the key was proved on the far side, if that is a relay
+ * @ticket: how the key was proved on the far side, if that is a relay
  * @relay: the side is a connection between relays
  * @fin: FIN was sent to the side
  * @directions: directions that still run, with the engine "threads"
@@ -98,7 +98,7 @@ struct ktcp_split {
 	unsigned int round;
 	bool broken;
 	struct ktcp_peer *peer;
-	struct ktcp_pass pass;
+	struct ktcp_ticket ticket;
 	bool relay[KTCP_SIDES];
 	bool fin[KTCP_SIDES];
 	atomic_t directions;

@@ -7,6 +7,7 @@
 
 #include "lib/socket.h"
 #include "lib/compat/sock.h"
+#include "lib/port.h"
 
 #include <linux/net.h>
 #include <linux/tcp.h>
@@ -27,10 +28,49 @@ static int bind_to(struct socket *sock, union ktcp_addr *addr)
 			   ktcp_addr_length(addr));
 }
 
-static int connect_to(struct socket *sock, union ktcp_addr *addr, int flags)
+static int send_first(struct socket *sock, union ktcp_addr *addr,
+		      struct kvec first)
 {
+	struct msghdr msg = {
+		.msg_name = &addr->sa,
+		.msg_namelen = ktcp_addr_length(addr),
+		.msg_flags = MSG_NOSIGNAL | MSG_FASTOPEN,
+	};
+
+	return kernel_sendmsg(sock, &msg, &first, 1, first.iov_len);
+}
+
+/* Returns how many bytes of @first went with it, or an error. */
+static int dial(struct socket *sock, union ktcp_addr *addr,
+		const struct kvec *first, int flags)
+{
+	int n = first ? send_first(sock, addr, *first) : -EOPNOTSUPP;
+
+	if (n != -EOPNOTSUPP)
+		return n;
 	return kernel_connect(sock, ktcp_compat_sockaddr(&addr->sa),
 			      ktcp_addr_length(addr), flags);
+}
+
+/* From a port of the kernel's choice; where there is none, see port.c. */
+static int connect_to(struct socket *sock, union ktcp_addr *addr,
+		      const struct kvec *first, int flags)
+{
+	const struct net *net = sock_net(sock->sk);
+	bool bound = inet_sk(sock->sk)->inet_num;
+	int err = -EADDRNOTAVAIL;
+	unsigned int tries;
+
+	if (bound || !ktcp_port_is_short(net, addr)) {
+		err = dial(sock, addr, first, flags);
+		if (err != -EADDRNOTAVAIL || bound)
+			return err;
+		ktcp_port_note_short(net, addr);
+	}
+	for (tries = 0; err == -EADDRNOTAVAIL && tries < KTCP_PORT_TRIES; tries++)
+		if (!ktcp_port_bind(sock))
+			err = dial(sock, addr, first, flags);
+	return err;
 }
 
 /* A relay adds no delay of its own, on any leg. */
@@ -76,9 +116,12 @@ int ktcp_socket_create(struct net *net, sa_family_t family,
 	int err;
 
 	err = sock_create_kern(net, family, SOCK_STREAM, IPPROTO_TCP, &sock);
-	if (!err)
-		*out = adopt(sock);
-	return err;
+	if (err)
+		return err;
+	/* Its port can be had by another one while it is in TIME_WAIT. */
+	sock_set_reuseaddr(sock->sk);
+	*out = adopt(sock);
+	return 0;
 }
 
 /**
@@ -128,7 +171,6 @@ int ktcp_socket_bind_transparent(struct socket *sock,
 		return -EAFNOSUPPORT;
 	if (!ktcp_addr_is_unicast(addr))
 		return -EADDRNOTAVAIL;
-	sock_set_reuseaddr(sock->sk);
 	err = ktcp_socket_transparent(sock) ?:
 	      bind_to(sock, &from);
 	if (err != -EADDRINUSE)
@@ -246,7 +288,7 @@ int ktcp_socket_connect(struct socket *sock, const union ktcp_addr *to,
 	int err;
 
 	ktcp_socket_set_timeout(sock, msecs_to_jiffies(timeout_ms));
-	err = connect_to(sock, &addr, 0);
+	err = connect_to(sock, &addr, NULL, 0);
 	/* What a timed-out connect(2) says: still under way. */
 	return err == -EINPROGRESS ? -ETIMEDOUT : err;
 }
@@ -261,7 +303,7 @@ int ktcp_socket_connect(struct socket *sock, const union ktcp_addr *to,
 int ktcp_socket_connect_start(struct socket *sock, const union ktcp_addr *to)
 {
 	union ktcp_addr addr = *to;
-	int err = connect_to(sock, &addr, O_NONBLOCK);
+	int err = connect_to(sock, &addr, NULL, O_NONBLOCK);
 
 	return err == -EINPROGRESS ? 0 : err;
 }
@@ -284,19 +326,11 @@ int ktcp_socket_connect_with(struct socket *sock, const union ktcp_addr *to,
 			     u32 timeout_ms, const void *data, size_t size)
 {
 	union ktcp_addr addr = *to;
-	struct kvec vec = { .iov_base = (void *)data, .iov_len = size };
-	struct msghdr msg = {
-		.msg_name = &addr.sa,
-		.msg_namelen = ktcp_addr_length(&addr),
-		.msg_flags = MSG_NOSIGNAL | MSG_FASTOPEN,
-	};
+	struct kvec first = { .iov_base = (void *)data, .iov_len = size };
 	int n;
 
 	ktcp_socket_set_timeout(sock, msecs_to_jiffies(timeout_ms));
-	n = kernel_sendmsg(sock, &msg, &vec, 1, size);
-	if (n == -EOPNOTSUPP)
-		return ktcp_socket_connect(sock, to, timeout_ms) ?:
-		       ktcp_socket_send(sock, data, size);
+	n = connect_to(sock, &addr, &first, 0);
 	if (n == -EINPROGRESS || n == -EAGAIN ||
 	    READ_ONCE(sock->sk->sk_state) == TCP_SYN_SENT)
 		return -ETIMEDOUT;
@@ -535,6 +569,19 @@ bool ktcp_socket_has_data(const struct socket *sock)
 }
 
 /**
+ * ktcp_socket_unread() - How many bytes are there to receive?
+ * @sock: the socket
+ *
+ * Context: any.
+ */
+u32 ktcp_socket_unread(const struct socket *sock)
+{
+	const struct tcp_sock *tp = tcp_sk(sock->sk);
+
+	return READ_ONCE(tp->rcv_nxt) - READ_ONCE(tp->copied_seq);
+}
+
+/**
  * ktcp_socket_has_bytes() - Are so many bytes, or the end, there to receive?
  * @sock: the socket
  * @count: how many
@@ -544,10 +591,9 @@ bool ktcp_socket_has_data(const struct socket *sock)
 bool ktcp_socket_has_bytes(const struct socket *sock, u32 count)
 {
 	const struct sock *sk = sock->sk;
-	const struct tcp_sock *tp = tcp_sk(sk);
 
-	return READ_ONCE(tp->rcv_nxt) - READ_ONCE(tp->copied_seq) >= count ||
-	       READ_ONCE(sk->sk_err) || READ_ONCE(sk->sk_shutdown) ||
+	return ktcp_socket_unread(sock) >= count || READ_ONCE(sk->sk_err) ||
+	       READ_ONCE(sk->sk_shutdown) ||
 	       READ_ONCE(sk->sk_state) == TCP_CLOSE;
 }
 
@@ -715,6 +761,23 @@ bool ktcp_socket_is_broken(const struct socket *sock, bool fin)
 	/* tcp_fin() alone sets SOCK_DONE. */
 	return !fin || !sock_flag(sock->sk, SOCK_DONE) ||
 	       READ_ONCE(tp->snd_una) != READ_ONCE(tp->write_seq);
+}
+
+/**
+ * ktcp_socket_is_unknown() - Was it reset by who does not know the connection?
+ * @sock: the socket, of which an RST was the last that came
+ *
+ * A connection that is aborted says so with a timestamp, as with all that it
+ * sends where both ends agreed on them (RFC 7323, section 3.2). A host without
+ * such a connection, or a firewall, answers without.
+ *
+ * Context: any.
+ */
+bool ktcp_socket_is_unknown(const struct socket *sock)
+{
+	const struct tcp_sock *tp = tcp_sk(sock->sk);
+
+	return tp->rx_opt.tstamp_ok && !tp->rx_opt.saw_tstamp;
 }
 
 /**

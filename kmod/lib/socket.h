@@ -52,6 +52,7 @@ int ktcp_socket_remote(struct socket *sock, union ktcp_addr *addr);
 
 u32 ktcp_socket_rtt_us(const struct socket *sock);
 bool ktcp_socket_has_data(const struct socket *sock);
+u32 ktcp_socket_unread(const struct socket *sock);
 bool ktcp_socket_has_bytes(const struct socket *sock, u32 count);
 int ktcp_socket_recv(struct socket *sock, void *buffer, size_t size);
 int ktcp_socket_recv_all(struct socket *sock, void *buffer, size_t size);
@@ -64,6 +65,7 @@ bool ktcp_socket_is_out(const struct socket *sock);
 unsigned long ktcp_socket_silence(const struct socket *sock);
 bool ktcp_socket_is_shut(const struct socket *sock);
 bool ktcp_socket_is_broken(const struct socket *sock, bool fin);
+bool ktcp_socket_is_unknown(const struct socket *sock);
 unsigned long ktcp_socket_stalled(const struct socket *sock,
 				  struct ktcp_flush *flush);
 void ktcp_socket_abort(struct socket *sock);

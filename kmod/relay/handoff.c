@@ -13,7 +13,7 @@
 #include "control/stats.h"
 #include "lib/socket.h"
 #include "relay/key.h"
-#include "relay/ticket.h"
+#include "relay/ticket_issuer.h"
 #include "relay/wire.h"
 
 #include <crypto/algapi.h>
@@ -91,7 +91,7 @@ static int check_mac(const struct ktcp_key *key, const char *role,
 }
 
 static int prove_with(struct socket *sock, const struct ktcp_key *key,
-		      struct ktcp_pass *pass)
+		      struct ktcp_ticket *ticket)
 {
 	struct ktcp_wire_challenge challenge;
 	struct ktcp_wire_hello hello;
@@ -111,9 +111,9 @@ static int prove_with(struct socket *sock, const struct ktcp_key *key,
 	      ktcp_socket_send(sock, &proof, sizeof(proof));
 	if (err)
 		return err;
-	memset(pass, 0, sizeof(*pass));
-	pass->key = key->id;
-	memcpy(pass->ticket, challenge.ticket, sizeof(pass->ticket));
+	memset(ticket, 0, sizeof(*ticket));
+	ticket->key = key->id;
+	memcpy(ticket->id, challenge.ticket, sizeof(ticket->id));
 	return 0;
 }
 
@@ -122,20 +122,20 @@ static int prove_with(struct socket *sock, const struct ktcp_key *key,
  * @ktcp: the namespace
  * @sock: connection to a relay listener
  * @key_id: number of the key
- * @pass: set to the ticket that this earned, not used yet
+ * @ticket: set to the ticket that this earned, not used yet
  *
  * Takes a round trip.
  *
  * Return: 0, -ENOKEY, -EKEYREJECTED, -EPROTO, or a socket's error.
  */
 int ktcp_handoff_prove(struct ktcp_net *ktcp, struct socket *sock, u16 key_id,
-		       struct ktcp_pass *pass)
+		       struct ktcp_ticket *ticket)
 {
 	struct ktcp_key *key = ktcp_key_get(ktcp, key_id);
 	int err = -ENOKEY;
 
 	if (key) {
-		err = prove_with(sock, key, pass);
+		err = prove_with(sock, key, ticket);
 		ktcp_key_put(key);
 	}
 	if (err)
@@ -157,17 +157,18 @@ static int resume_mac(const struct ktcp_key *key, const char *role,
 }
 
 static void resume_set(struct ktcp_wire_resume *resume,
-		       const struct ktcp_pass *pass)
+		       const struct ktcp_ticket *ticket)
 {
-	ktcp_wire_head_set(&resume->head, KTCP_RECORD_RESUME, sizeof(*resume), pass->key);
-	memcpy(resume->ticket, pass->ticket, sizeof(resume->ticket));
-	resume->use = cpu_to_be64(pass->use);
+	ktcp_wire_head_set(&resume->head, KTCP_RECORD_RESUME, sizeof(*resume),
+			   ticket->key);
+	memcpy(resume->ticket, ticket->id, sizeof(resume->ticket));
+	resume->use = cpu_to_be64(ticket->use);
 }
 
 /**
  * ktcp_handoff_resume() - The side that connects: use a ticket
  * @ktcp: the namespace
- * @pass: the ticket, with a use that was never made
+ * @ticket: the ticket, with a use that was never made
  * @resume: filled; what a connection to a relay listener begins with
  *
  * Nobody waits for the answer; ktcp_handoff_confirm() has to be called before
@@ -175,30 +176,30 @@ static void resume_set(struct ktcp_wire_resume *resume,
  *
  * Return: 0, -ENOKEY, or the error of the MAC.
  */
-int ktcp_handoff_resume(struct ktcp_net *ktcp, struct ktcp_pass *pass,
+int ktcp_handoff_resume(struct ktcp_net *ktcp, struct ktcp_ticket *ticket,
 			struct ktcp_wire_resume *resume)
 {
-	struct ktcp_key *key = ktcp_key_get(ktcp, pass->key);
+	struct ktcp_key *key = ktcp_key_get(ktcp, ticket->key);
 	int err;
 
 	if (!key)
 		return -ENOKEY;
-	resume_set(resume, pass);
+	resume_set(resume, ticket);
 	err = resume_mac(key, "resume", resume, resume->mac);
 	ktcp_key_put(key);
-	pass->owed = !err;
+	ticket->owed = !err;
 	return err;
 }
 
 static int confirm_with(struct socket *sock, const struct ktcp_key *key,
-			const struct ktcp_pass *pass)
+			const struct ktcp_ticket *ticket)
 {
 	struct ktcp_wire_confirm confirm;
 	struct ktcp_wire_resume resume;
 	u8 mac[KTCP_MAC_BYTES];
 	int err;
 
-	resume_set(&resume, pass);
+	resume_set(&resume, ticket);
 	err = resume_mac(key, "confirm", &resume, mac) ?:
 	      recv_record(sock, KTCP_RECORD_CONFIRM, &confirm,
 			  sizeof(confirm));
@@ -223,27 +224,27 @@ bool ktcp_handoff_has_confirm(const struct socket *sock)
  * ktcp_handoff_confirm() - The side that connected: check the other's proof
  * @ktcp: the namespace
  * @sock: connection on which a ticket was used
- * @pass: the use
+ * @ticket: the use
  *
  * Return: 0, -ENOKEY, -EKEYREJECTED, -EPROTO, or a socket's error.
  */
 int ktcp_handoff_confirm(struct ktcp_net *ktcp, struct socket *sock,
-			 struct ktcp_pass *pass)
+			 struct ktcp_ticket *ticket)
 {
 	struct ktcp_key *key;
 	int err = -ENOKEY;
 
-	if (!pass->owed)
+	if (!ticket->owed)
 		return 0;
-	key = ktcp_key_get(ktcp, pass->key);
+	key = ktcp_key_get(ktcp, ticket->key);
 	if (key) {
-		err = confirm_with(sock, key, pass);
+		err = confirm_with(sock, key, ticket);
 		ktcp_key_put(key);
 	}
 	if (err)
 		ktcp_count(ktcp, KTCP_HANDSHAKE_FAILURES);
 	else
-		pass->owed = false;
+		ticket->owed = false;
 	return err;
 }
 
@@ -273,16 +274,16 @@ static int accept_hello(struct ktcp_net *ktcp, struct socket *sock,
 			const struct ktcp_wire_head *head)
 {
 	struct ktcp_wire_hello hello = { .head = *head };
-	struct ktcp_offer offer = { .key = key->id };
+	struct ktcp_unproved_ticket ticket = { .key = key->id };
 	int err;
 
 	err = recv_body(sock, KTCP_RECORD_HELLO, &hello, sizeof(hello));
 	if (err)
 		return err;
-	get_random_bytes(offer.id, sizeof(offer.id));
-	ktcp_ticket_offer(ktcp, &offer);
-	err = challenge_with(sock, key, &hello, offer.id);
-	return ktcp_ticket_settle(ktcp, &offer, !err) ?: err;
+	get_random_bytes(ticket.id, sizeof(ticket.id));
+	ktcp_ticket_issuer_add(ktcp, &ticket);
+	err = challenge_with(sock, key, &hello, ticket.id);
+	return ktcp_ticket_issuer_settle(ktcp, &ticket, !err) ?: err;
 }
 
 /* A stranger's RESUME, of which the head is there. */
@@ -301,8 +302,8 @@ static int accept_resume(struct ktcp_net *ktcp, struct socket *sock,
 		return err;
 	if (crypto_memneq(mac, resume.mac, sizeof(mac)))
 		return -EKEYREJECTED;
-	err = ktcp_ticket_spend(ktcp, key->id, resume.ticket,
-				be64_to_cpu(resume.use));
+	err = ktcp_ticket_issuer_redeem(ktcp, key->id, resume.ticket,
+					be64_to_cpu(resume.use));
 	if (err)
 		return err;
 	ktcp_wire_head_set(&confirm.head, KTCP_RECORD_CONFIRM, sizeof(confirm), key->id);

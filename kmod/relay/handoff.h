@@ -9,26 +9,26 @@ struct ktcp_net;
 struct socket;
 
 /**
- * struct ktcp_pass - A ticket of another relay, and one use of it
+ * struct ktcp_ticket - A ticket of another relay, and one use of it
  * @key: number of the key that it was earned with
- * @ticket: the ticket
+ * @id: by which the other relay knows it
  * @use: number of the use
  * @owed: the other relay has not confirmed the use yet
  */
-struct ktcp_pass {
+struct ktcp_ticket {
 	u16 key;
-	u8 ticket[KTCP_TICKET_BYTES];
+	u8 id[KTCP_TICKET_BYTES];
 	u64 use;
 	bool owed;
 };
 
 int ktcp_handoff_prove(struct ktcp_net *ktcp, struct socket *sock, u16 key_id,
-		       struct ktcp_pass *pass);
-int ktcp_handoff_resume(struct ktcp_net *ktcp, struct ktcp_pass *pass,
+		       struct ktcp_ticket *ticket);
+int ktcp_handoff_resume(struct ktcp_net *ktcp, struct ktcp_ticket *ticket,
 			struct ktcp_wire_resume *resume);
 bool ktcp_handoff_has_confirm(const struct socket *sock);
 int ktcp_handoff_confirm(struct ktcp_net *ktcp, struct socket *sock,
-			 struct ktcp_pass *pass);
+			 struct ktcp_ticket *ticket);
 int ktcp_handoff_challenge(struct ktcp_net *ktcp, struct socket *sock);
 
 #endif /* KTCP_HANDOFF_H */

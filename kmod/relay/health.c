@@ -197,7 +197,7 @@ static void prove(struct ktcp_health *health)
 {
 	u32 ms = READ_ONCE(settings_of(health)->peer_timeout_ms);
 	struct ktcp_peer_pool *pool = pool_of(health);
-	struct ktcp_pass pass;
+	struct ktcp_ticket ticket;
 	int err;
 
 	/* Who closes may have come too early to end the connection. */
@@ -206,7 +206,7 @@ static void prove(struct ktcp_health *health)
 	ktcp_socket_set_timeout(health->sock, msecs_to_jiffies(ms));
 	/* Not by a ticket: the peer has to answer. */
 	err = ktcp_handoff_prove(pool->ktcp, health->sock,
-				 READ_ONCE(pool->key), &pass);
+				 READ_ONCE(pool->key), &ticket);
 	if (err) {
 		strike(health, err);
 		return;
@@ -264,12 +264,14 @@ static void begin(struct ktcp_health *health)
 /* The connection that is kept: is it there, and is it good enough? */
 static void look(struct ktcp_health *health)
 {
-	if (READ_ONCE(health->sock->sk->sk_state) != TCP_ESTABLISHED)
+	if (READ_ONCE(health->sock->sk->sk_state) != TCP_ESTABLISHED) {
+		health->ended(health);
 		strike(health, -ETIMEDOUT);
-	else if (READ_ONCE(health->doubted))
+	} else if (READ_ONCE(health->doubted)) {
 		drop(health);
-	else
+	} else {
 		ktcp_socket_watch(health->sock, READ_ONCE(settings_of(health)->peer_timeout_ms));
+	}
 }
 
 static void health_work(struct work_struct *work)
@@ -294,11 +296,14 @@ static void health_work(struct work_struct *work)
  * ktcp_health_init() - A peer that counts as up until it is tried
  * @health: filled; nothing is tried before ktcp_health_kick()
  * @changed: called after each change of state; may not sleep
+ * @ended: called when the watched connection has ended; may not sleep
  */
 void ktcp_health_init(struct ktcp_health *health,
-		      void (*changed)(struct ktcp_health *health))
+		      void (*changed)(struct ktcp_health *health),
+		      void (*ended)(struct ktcp_health *health))
 {
 	health->changed = changed;
+	health->ended = ended;
 	spin_lock_init(&health->lock);
 	health->pause_ms = PAUSE_MIN_MS;
 	health->retry_at = jiffies;

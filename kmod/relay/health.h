@@ -39,6 +39,7 @@ enum ktcp_health_watch {
  * @state_change: the socket's own callback
  * @doubted: something else failed, so a new connection has to tell
  * @changed: tells of a new @state
+ * @ended: tells of the end of a connection that was kept
  * @work: does all of it
  */
 struct ktcp_health {
@@ -55,13 +56,15 @@ struct ktcp_health {
 	void (*state_change)(struct sock *sk);
 	bool doubted;
 	void (*changed)(struct ktcp_health *health);
+	void (*ended)(struct ktcp_health *health);
 	struct delayed_work work;
 };
 
 void ktcp_health_on_loss(void (*fn)(struct ktcp_net *ktcp,
 				    const struct ktcp_peer_pool *pool));
 void ktcp_health_init(struct ktcp_health *health,
-		      void (*changed)(struct ktcp_health *health));
+		      void (*changed)(struct ktcp_health *health),
+		      void (*ended)(struct ktcp_health *health));
 unsigned long ktcp_health_jitter(u32 ms);
 void ktcp_health_kick(struct ktcp_health *health);
 void ktcp_health_doubt(struct ktcp_health *health);

@@ -44,7 +44,8 @@ enum pooled_state {
  * @node: in busy of the pool, later in a list of those to free
  * @pool: the pool
  * @sock: the connection
- * @pass: how the key was proved
+ * @ticket: how the key was proved
+ * @epoch: of the pool when it came there
  * @state_change: the socket's own callback
  * @round: of the abort that it was told last
  */
@@ -53,7 +54,8 @@ struct pooled {
 	struct list_head node;
 	struct ktcp_peer_pool *pool;
 	struct socket *sock;
-	struct ktcp_pass pass;
+	struct ktcp_ticket ticket;
+	unsigned int epoch;
 	void (*state_change)(struct sock *sk);
 	unsigned int round;
 };
@@ -124,6 +126,72 @@ void ktcp_peer_pool_failed(struct ktcp_peer_pool *pool)
 	ktcp_health_doubt(&pool->health);
 }
 
+/*
+ * The peer was restarted, or a firewall on the way was. Connections that wait
+ * notice nothing, and each would fail its user. None of them is taken any more.
+ */
+static void distrust(struct ktcp_peer_pool *pool)
+{
+	ktcp_ticket_cache_forget(&pool->tickets);
+	spin_lock_bh(&pool->lock);
+	WRITE_ONCE(pool->epoch, pool->epoch + 1);
+	pool->outdated = true;
+	pool_kick(pool);
+	spin_unlock_bh(&pool->lock);
+}
+
+/* What ended the watched connection ended those that wait, or will. */
+static void watched_ended(struct ktcp_health *health)
+{
+	distrust(container_of(health, struct ktcp_peer_pool, health));
+}
+
+/**
+ * ktcp_peer_pool_refused() - A leg to the peer was reset before it carried anything
+ * @pool: the pool
+ * @sock: the leg
+ * @ticket: how the key was proved on it
+ *
+ * Either it was not known there any more, and neither are those that wait. Or
+ * the peer did not take the ticket: its proof is owed before all else. Where it
+ * is not missing, the target refused.
+ *
+ * Context: any.
+ * Return: whether it was the peer that refused the leg.
+ */
+bool ktcp_peer_pool_refused(struct ktcp_peer_pool *pool,
+			    const struct socket *sock,
+			    const struct ktcp_ticket *ticket)
+{
+	if (ktcp_socket_is_unknown(sock)) {
+		distrust(pool);
+		return true;
+	}
+	if (!READ_ONCE(ticket->owed) ||
+	    ktcp_socket_unread(sock) >= sizeof(struct ktcp_wire_confirm))
+		return false;
+	ktcp_ticket_cache_refused(&pool->tickets, ticket);
+	return true;
+}
+
+/**
+ * ktcp_peer_pool_confirmed() - How the peer took a ticket
+ * @pool: the pool
+ * @ticket: as it was used
+ * @err: of ktcp_handoff_confirm()
+ *
+ * Context: any.
+ */
+void ktcp_peer_pool_confirmed(struct ktcp_peer_pool *pool,
+			      const struct ktcp_ticket *ticket, int err)
+{
+	if (!err)
+		ktcp_ticket_cache_trust(&pool->tickets);
+	/* A reset may be the client's; if not, ktcp_peer_pool_refused() is told. */
+	else if (err != -ECONNRESET && err != -ECONNABORTED)
+		ktcp_ticket_cache_refused(&pool->tickets, ticket);
+}
+
 /**
  * ktcp_peer_pool_portless() - All ports of this relay towards the peer are used
  * @pool: the pool
@@ -174,7 +242,7 @@ static void pooled_state_change(struct sock *sk)
 	if (pooled_claim(pooled, POOLED_DEAD)) {
 		atomic_inc(&pool->nr_dead);
 		/* The peer may have forgotten all about us. */
-		ktcp_pass_forget(&pool->passes);
+		ktcp_ticket_cache_forget(&pool->tickets);
 		ktcp_peer_pool_kick(pool);
 	}
 unlock:
@@ -254,35 +322,38 @@ static void release_dead(struct ktcp_peer_pool *pool)
 		pool_retry(pool, BACKOFF_MIN_MS);
 }
 
-static bool is_of_key(const struct pooled *pooled)
+/* False: of a key that is going to go, or as good as dead. */
+static bool is_current(const struct pooled *pooled)
 {
-	return pooled->pass.key == READ_ONCE(pooled->pool->key);
+	const struct ktcp_peer_pool *pool = pooled->pool;
+
+	return pooled->ticket.key == READ_ONCE(pool->key) &&
+	       pooled->epoch == READ_ONCE(pool->epoch);
 }
 
-static bool reject_other_key(void *object, void *list)
+static bool reject_outdated(void *object, void *list)
 {
 	struct pooled *pooled = object;
 
-	if (is_of_key(pooled) || !pooled_claim(pooled, POOLED_TAKEN))
+	if (is_current(pooled) || !pooled_claim(pooled, POOLED_TAKEN))
 		return false;
 	list_add(&pooled->node, list);
 	return true;
 }
 
-/* Of a key that is going to go. The other relay may owe its proof by it. */
-static void release_other_key(struct ktcp_peer_pool *pool)
+static void release_outdated(struct ktcp_peer_pool *pool)
 {
 	struct pooled *pooled, *next;
-	bool rekeyed;
+	bool outdated;
 	LIST_HEAD(old);
 
 	spin_lock_bh(&pool->lock);
-	rekeyed = pool->rekeyed;
-	pool->rekeyed = false;
+	outdated = pool->outdated;
+	pool->outdated = false;
 	spin_unlock_bh(&pool->lock);
-	if (!rekeyed)
+	if (!outdated)
 		return;
-	ktcp_depot_sift(&pool->ready, reject_other_key, &old);
+	ktcp_depot_sift(&pool->ready, reject_outdated, &old);
 	list_for_each_entry_safe(pooled, next, &old, node)
 		pooled_free(pooled);
 }
@@ -301,8 +372,8 @@ static int pooled_connect(struct pooled *pooled)
 	ktcp_socket_relay_options(sock);
 	ktcp_socket_turbo(sock, ktcp_settings_turbo_cwnd(settings));
 	ktcp_socket_set_timeout(sock, msecs_to_jiffies(READ_ONCE(settings->handshake_timeout_ms)));
-	return ktcp_pass_prove(pool->ktcp, &pool->passes, sock,
-			       READ_ONCE(pool->key), &pooled->pass);
+	return ktcp_ticket_cache_prove(pool->ktcp, &pool->tickets, sock,
+				       READ_ONCE(pool->key), &pooled->ticket);
 }
 
 static struct socket *pooled_socket(struct ktcp_peer_pool *pool)
@@ -346,6 +417,7 @@ static bool pool_add(struct pooled *pooled)
 	pooled_watch(pooled);
 	spin_lock_bh(&pool->lock);
 	list_del_init(&pooled->node);
+	pooled->epoch = pool->epoch;
 	if (!pool->closing) {
 		added = pooled_ready(pooled) &&
 			!ktcp_depot_put(&pool->ready, pooled);
@@ -367,7 +439,7 @@ static void connect_failed(struct pooled *pooled)
 	struct ktcp_peer_pool *pool = pooled->pool;
 
 	ktcp_peer_pool_failed(pool);
-	ktcp_pass_forget(&pool->passes);
+	ktcp_ticket_cache_forget(&pool->tickets);
 	spin_lock_bh(&pool->lock);
 	list_del_init(&pooled->node);
 	pool->backoff_ms = clamp_t(u32, pool->backoff_ms * 2, BACKOFF_MIN_MS,
@@ -499,7 +571,7 @@ static void pool_refill(struct work_struct *work)
 	int wants;
 
 	release_dead(pool);
-	release_other_key(pool);
+	release_outdated(pool);
 	wants = pool_wants(pool);
 	pool_shrink(pool, -wants);
 	if (wants > 0)
@@ -518,13 +590,13 @@ static void pool_refill(struct work_struct *work)
 /**
  * ktcp_peer_pool_take() - Take a connection that is ready for OPEN
  * @pool: the pool
- * @pass: set: how the key was proved on it
+ * @ticket: set: how the key was proved on it
  *
  * Context: may sleep.
  * Return: the connection, the caller's from now on; NULL where there is none.
  */
 struct socket *ktcp_peer_pool_take(struct ktcp_peer_pool *pool,
-				   struct ktcp_pass *pass)
+				   struct ktcp_ticket *ticket)
 {
 	struct pooled *pooled;
 	struct socket *sock;
@@ -534,14 +606,14 @@ struct socket *ktcp_peer_pool_take(struct ktcp_peer_pool *pool,
 		ktcp_peer_pool_kick(pool);
 		pooled_unwatch(pooled);
 		sock = pooled->sock;
-		*pass = pooled->pass;
-		alive = is_of_key(pooled) &&
+		*ticket = pooled->ticket;
+		alive = is_current(pooled) &&
 			READ_ONCE(sock->sk->sk_state) == TCP_ESTABLISHED &&
 			!ktcp_socket_hold(sock);
 		kfree(pooled);
 		if (alive) {
 			/* It lived until now, so the peer knows us. */
-			ktcp_pass_trust(&pool->passes);
+			ktcp_ticket_cache_trust(&pool->tickets);
 			atomic64_inc(&pool->hits);
 			ktcp_count(pool->ktcp, KTCP_POOL_HITS);
 			trace_ktcp_pool_take(pool, true);
@@ -575,7 +647,7 @@ void ktcp_peer_pool_set(struct ktcp_peer_pool *pool, u32 low, u32 high,
 	WRITE_ONCE(pool->low, low);
 	pool->high = high;
 	WRITE_ONCE(pool->key, key);
-	pool->rekeyed = pool->rekeyed || other_key;
+	pool->outdated = pool->outdated || other_key;
 	spin_unlock_bh(&pool->lock);
 	ktcp_peer_pool_kick(pool);
 	if (other_key)
@@ -626,11 +698,11 @@ struct ktcp_peer_pool *ktcp_peer_pool_create(struct ktcp_net *ktcp,
 	pool->addr = *addr;
 	spin_lock_init(&pool->lock);
 	ewma_rtt_init(&pool->rtt);
-	ktcp_pass_init(&pool->passes);
+	ktcp_ticket_cache_init(&pool->tickets);
 	pool->portless = jiffies;
 	INIT_LIST_HEAD(&pool->busy);
 	INIT_DELAYED_WORK(&pool->refill, pool_refill);
-	ktcp_health_init(&pool->health, renew);
+	ktcp_health_init(&pool->health, renew, watched_ended);
 	return pool;
 }
 

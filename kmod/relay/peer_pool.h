@@ -6,7 +6,7 @@
 #include "lib/address.h"
 #include "lib/magazine.h"
 #include "relay/health.h"
-#include "relay/pass.h"
+#include "relay/ticket_cache.h"
 
 #include <linux/atomic.h>
 #include <linux/average.h>
@@ -34,13 +34,14 @@ DECLARE_EWMA(rtt, 4, 8)
  * @nr_dead: and how many are not
  * @busy: connections on their way to @ready
  * @nr_connecting: length of @busy
- * @rekeyed: @key is another one, and connections of the old one may wait
+ * @epoch: counts how often those that wait were not to be trusted any more
+ * @outdated: connections of another key or epoch may wait
  * @filling: low was crossed, high is not reached again
  * @closing: no connection is made any more
  * @backoff_ms: pause after the next failure, 0 after a success
  * @retry_at: jiffies before which nothing is tried after a failure
  * @rtt: round-trip time of its connections when they were made, in us
- * @passes: ticket of the peer
+ * @tickets: what is known of the ticket that the peer gave
  * @portless: jiffies until which no port is tried for towards the peer
  * @refill: makes and releases connections
  * @health: whether the peer can be used
@@ -63,13 +64,14 @@ struct ktcp_peer_pool {
 	u16 key;
 	struct list_head busy;
 	u32 nr_connecting;
-	bool rekeyed;
+	unsigned int epoch;
+	bool outdated;
 	bool filling;
 	bool closing;
 	u32 backoff_ms;
 	unsigned long retry_at;
 	struct ewma_rtt rtt;
-	struct ktcp_passbook passes;
+	struct ktcp_ticket_cache tickets;
 	unsigned long portless;
 	struct delayed_work refill;
 	struct ktcp_health health;
@@ -89,9 +91,14 @@ void ktcp_peer_pool_set(struct ktcp_peer_pool *pool, u32 low, u32 high,
 void ktcp_peer_pool_kick(struct ktcp_peer_pool *pool);
 unsigned long ktcp_peer_pool_rtt_us(struct ktcp_peer_pool *pool);
 void ktcp_peer_pool_failed(struct ktcp_peer_pool *pool);
+bool ktcp_peer_pool_refused(struct ktcp_peer_pool *pool,
+			    const struct socket *sock,
+			    const struct ktcp_ticket *ticket);
+void ktcp_peer_pool_confirmed(struct ktcp_peer_pool *pool,
+			      const struct ktcp_ticket *ticket, int err);
 void ktcp_peer_pool_portless(struct ktcp_peer_pool *pool);
 bool ktcp_peer_pool_has_port(const struct ktcp_peer_pool *pool);
 struct socket *ktcp_peer_pool_take(struct ktcp_peer_pool *pool,
-				   struct ktcp_pass *pass);
+				   struct ktcp_ticket *ticket);
 
 #endif /* KTCP_PEER_POOL_H */

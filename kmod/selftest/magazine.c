@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Magazines on all cores at once: no object is lost, none is had by two. Then
- * what a take and a put cost, beside a list under one lock. Loading runs it;
- * the module's parameters say how often, the kernel's log what came of it.
+ * what a take and a put cost, beside a list under one lock. The module's
+ * parameter says how often, the kernel's log what came of it.
  */
 
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include "lib/magazine.c"
+#include "selftest/selftest.h"
 
 #include <linux/completion.h>
 #include <linux/kthread.h>
@@ -215,7 +216,13 @@ static int check_sift(void)
 	return -EIO;
 }
 
-static int __init selftest_init(void)
+/**
+ * ktcp_selftest_magazine() - All cores at once
+ *
+ * Context: may sleep.
+ * Return: 0, -EIO where objects are lost or had twice, or -ENOMEM.
+ */
+int ktcp_selftest_magazine(void)
 {
 	unsigned int cores, i;
 	int err;
@@ -231,12 +238,3 @@ static int __init selftest_init(void)
 	ktcp_depot_exit(&depot);
 	return err;
 }
-
-static void __exit selftest_exit(void)
-{
-}
-
-module_init(selftest_init);
-module_exit(selftest_exit);
-MODULE_DESCRIPTION("KTCP: self-test of the magazines");
-MODULE_LICENSE("GPL");

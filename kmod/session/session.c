@@ -132,8 +132,9 @@ static int connect_early(struct ktcp_split *split, struct opening *opening)
 
 	if (!READ_ONCE(split->ktcp->settings.early_syn))
 		return -ENOENT;
-	err = ktcp_pass_resume(split->ktcp, &pool->passes, split->peer->key,
-			       &split->pass, &opening->resume);
+	err = ktcp_ticket_cache_resume(split->ktcp, &pool->tickets,
+				       split->peer->key, &split->ticket,
+				       &opening->resume);
 	if (err)
 		return err;
 	err = connect_far(split, &pool->addr, &opening->resume,
@@ -156,9 +157,9 @@ static int connect_peer(struct ktcp_split *split, struct opening *opening)
 	if (err)
 		return err;
 	tune_peer(split);
-	return ktcp_pass_prove(split->ktcp, &pool->passes,
-			       split->sock[KTCP_FAR], split->peer->key,
-			       &split->pass) ?:
+	return ktcp_ticket_cache_prove(split->ktcp, &pool->tickets,
+				       split->sock[KTCP_FAR], split->peer->key,
+				       &split->ticket) ?:
 	       ktcp_socket_send(split->sock[KTCP_FAR], opening->open,
 				opening->open_size);
 }
@@ -182,7 +183,7 @@ static int take_peer(struct ktcp_split *split, struct opening *opening)
 	int err;
 
 	if (READ_ONCE(split->ktcp->settings.conn_pool))
-		sock = ktcp_peer_pool_take(pool, &split->pass);
+		sock = ktcp_peer_pool_take(pool, &split->ticket);
 	if (sock)
 		return use_pooled(split, sock, opening);
 	err = connect_peer(split, opening);
@@ -190,6 +191,8 @@ static int take_peer(struct ktcp_split *split, struct opening *opening)
 		ktcp_peer_pool_portless(pool);
 	else if (err)
 		ktcp_peer_pool_failed(pool);
+	if (err == -ECONNRESET && split->ticket.owed)
+		ktcp_ticket_cache_refused(&pool->tickets, &split->ticket);
 	return err;
 }
 

@@ -154,14 +154,14 @@ DEFENCES = (
     ),
     Defence(
         name="a use of a ticket is good once",
-        file="relay/ticket.c",
-        line="return !__test_and_set_bit(use % WINDOW, ticket->used);",
+        file="relay/use_window.c",
+        line="return !__test_and_set_bit(place_of(use, window->size), window->used);",
         without="return true;",
         tests="test_use_of_a_ticket_is_good_once",
     ),
     Defence(
         name="a ticket belongs to its key",
-        file="relay/ticket.c",
+        file="relay/ticket_issuer.c",
         line="if (ticket && ticket->key == key) {",
         without="if (ticket) {",
         tests="test_ticket_belongs_to_its_key",

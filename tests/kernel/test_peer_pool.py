@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Connections between relays that wait: between the marks, alive, refilled by themselves."""
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from functools import partial
 
 from tests.kernel import traffic
@@ -166,3 +168,87 @@ def test_pool_off(mesh: Mesh, family: Family) -> None:
     assert pool(mesh, family)["hits"] == 0
     mesh.rc.write("settings", "conn_pool on")
     wait_ready(mesh, family, 4)
+
+
+@contextmanager
+def dropped(mesh: Mesh, family: Family, *rule: str) -> Iterator[None]:
+    """Packets that rs loses for a while, by a rule of its packet filter."""
+    mesh.rs.run([family.iptables, "-I", *rule, "-j", "DROP"])
+    try:
+        yield
+    finally:
+        mesh.rs.run([family.iptables, "-D", *rule, "-j", "DROP"])
+
+
+def legs(mesh: Mesh, family: Family) -> set[int]:
+    """The ports of rc's connections to rs."""
+    to_relay = ["dport", "=", f":{RELAY_PORT}"]
+    rows = mesh.rc.run(["ss", f"-{family.name[1]}", "-tnH", *to_relay]).stdout.splitlines()
+    return {int(row.split()[3].rpartition(":")[2]) for row in rows}
+
+
+def lose(mesh: Mesh, family: Family, ports: set[int]) -> None:
+    """Have rs forget connections as in a reboot: rc is not told."""
+    of_relay = ["OUTPUT", "-p", "tcp", "--sport", str(RELAY_PORT)]
+    with dropped(mesh, family, *of_relay, "--tcp-flags", "RST", "RST"):
+        for port in ports:
+            to_leg = ["sport", "=", f":{RELAY_PORT}", "and", "dport", "=", f":{port}"]
+            mesh.rs.run(["ss", f"-{family.name[1]}", "-K", *to_leg])
+
+
+def fill(mesh: Mesh, family: Family, count: int) -> set[int]:
+    """Have so many connections wait; the ports of these, without the watched one."""
+    mesh.rc.write("peers", f"set {peer(family)} low 0 high 0")
+    wait_ready(mesh, family, 0)
+    until(lambda: len(legs(mesh, family)) == 1, "no connection is watched")
+    watched = legs(mesh, family)
+    mesh.rc.write("peers", f"set {peer(family)} low {count} high {count}")
+    wait_ready(mesh, family, count)
+    return legs(mesh, family) - watched
+
+
+def test_dead_legs_cost_one_user(mesh: Mesh, family: Family) -> None:
+    """The first one that proves dead says what the others are, and nothing of the target."""
+    mesh.rc.write("settings", "refused_hold_s 600")
+    waiting = fill(mesh, family, 8)
+    assert len(waiting) == 8
+    lose(mesh, family, waiting)
+    with serving(mesh.s, family, echo) as at:
+        assert traffic.is_refused(mesh.c, family, at.address, at.port)
+        for _ in range(8):
+            fetch(mesh, family, at)
+    wait_ready(mesh, family, 8)
+    assert mesh.peer(peer(family))["state"] == "up"
+
+
+def test_target_that_refuses_costs_no_leg(mesh: Mesh, family: Family) -> None:
+    """RST also comes of a target; connections that wait are as good as before."""
+    waiting = fill(mesh, family, 8)
+    for _ in range(4):
+        assert traffic.is_refused(mesh.c, family, family.server, 7)
+    wait_ready(mesh, family, 8)
+    assert len(waiting & legs(mesh, family)) >= 4
+
+
+def test_dead_legs_are_found_by_the_watched_one(mesh: Mesh, family: Family) -> None:
+    """No user pays who comes after that."""
+    fill(mesh, family, 8)
+    before = pool(mesh, family)["failures"]
+    lose(mesh, family, legs(mesh, family))
+    until(lambda: pool(mesh, family)["failures"] > before, "nobody notices")
+    with serving(mesh.s, family, echo) as at:
+        for _ in range(8):
+            fetch(mesh, family, at)
+
+
+def test_legs_that_a_firewall_forgot(mesh: Mesh, family: Family) -> None:
+    """It answers nothing; new connections are let through."""
+    fill(mesh, family, 8)
+    before = pool(mesh, family)["failures"]
+    with ExitStack() as stack:
+        for port in legs(mesh, family):
+            stack.enter_context(dropped(mesh, family, "INPUT", "-p", "tcp", "--sport", str(port)))
+        until(lambda: pool(mesh, family)["failures"] > before, "nobody notices")
+        with serving(mesh.s, family, echo) as at:
+            for _ in range(8):
+                fetch(mesh, family, at)

@@ -1,19 +1,24 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Without a port to connect from, flows pass unsplit, and the peer is not blamed."""
+"""Ports to connect from: used again at once, and where there is none, flows pass unsplit."""
 
-from collections.abc import Iterator
+import socket
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+
+import pytest
 
 from tests.kernel.mesh import RELAY_PORT, Mesh
 from tests.kernel.namespace import Namespace
 from tests.kernel.topology import Family
 from tests.kernel.traffic import (
     Payload,
+    Server,
     connect,
     echo,
     fetch,
     is_refused,
     receive,
+    receive_end,
     reset,
     send,
     serving,
@@ -21,14 +26,16 @@ from tests.kernel.traffic import (
 from tests.kernel.wait import until
 
 PORTS = 10
+# Enough for what is open at the same time.
+FEW = 32
 RANGE = "net.ipv4.ip_local_port_range"
 
 
 @contextmanager
-def few_ports(host: Namespace) -> Iterator[None]:
+def few_ports(host: Namespace, count: int = PORTS) -> Iterator[None]:
     """All that a host connects from, for a while."""
     before = host.run(["sysctl", "-n", RANGE]).stdout.strip()
-    host.run(["sysctl", "-qw", f"{RANGE}=40000 {40000 + PORTS - 1}"])
+    host.run(["sysctl", "-qw", f"{RANGE}=40000 {40000 + count - 1}"])
     try:
         yield
     finally:
@@ -72,3 +79,45 @@ def test_flows_pass_where_no_port_is_left_at_the_exit(mesh: Mesh, family: Family
         assert mesh.rs.stat("ports_missing_total") == missing + 1
         assert fetch(mesh.c, family, at) == family.client
         assert mesh.rc.stat("refused_passed_total") == passed + 1
+
+
+def answer(sock: socket.socket) -> None:
+    """Send back a little, and end first."""
+    receive(sock, Payload(1000))
+    send(sock, Payload(1000))
+
+
+def fetch_all(namespace: Namespace, family: Family, at: Server) -> str:
+    """One connection that its server ends; the address that the server saw."""
+    with connect(namespace, family, at.address, at.port) as sock:
+        send(sock, Payload(1000))
+        receive(sock, Payload(1000))
+        receive_end(sock)
+    return at.peers[-1]
+
+
+@pytest.mark.parametrize("pooled", [True, False], ids=["pool", "no pool"])
+@pytest.mark.parametrize(
+    ("handler", "use"), [(echo, fetch), (answer, fetch_all)], ids=["client ends", "server ends"]
+)
+def test_ports_do_not_run_out(
+    mesh: Mesh,
+    family: Family,
+    handler: Callable[[socket.socket], None],
+    use: Callable[[Namespace, Family, Server], str],
+    pooled: bool,
+) -> None:
+    """Ten times as many connections as ports, in a tenth of a minute: no port waits for its end."""
+    mesh.rc.write("settings", f"conn_pool {'on' if pooled else 'off'}")
+    before = [relay.stat("ports_missing_total") for relay in mesh.relays]
+    with (
+        few_ports(mesh.rc, FEW),
+        few_ports(mesh.rs, FEW),
+        serving(mesh.s, family, handler) as at,
+        serving(mesh.c, family, echo, address=family.client) as other,
+    ):
+        seen = [use(mesh.c, family, at) for _ in range(10 * FEW)]
+        assert seen == [family.rs_inside] * (10 * FEW)
+        assert [relay.stat("ports_missing_total") for relay in mesh.relays] == before
+        # Others of the relay, which connect to other places, have ports of their own.
+        assert fetch(mesh.rc, family, other) == family.address(1, 1)

@@ -34,6 +34,9 @@ HANDSHAKES_MAX = 1024
 PREFIX_MAX = HANDSHAKES_MAX // 2
 # Threads for what else there is to do.
 FEW = 8
+# Uses of a ticket that are known, and for how many tickets at least.
+WINDOW = 131_072
+WINDOWS = 256
 
 
 def dial(mesh: Mesh, family: Family) -> socket.socket:
@@ -188,7 +191,8 @@ def test_ticket_spares_the_round_trip(mesh: Mesh, family: Family) -> None:
 def test_uses_of_a_ticket_overtake_each_other(mesh: Mesh, family: Family) -> None:
     earned = ticket(mesh, family)
     with serving(mesh.s, family, echo) as at:
-        for use in (1000, 3, 999, 1):
+        # The last one as late as a SYN that was lost three times, at 10,000 uses a second.
+        for use in (1000, 3, 999, 70_001, 70_000, 1):
             with dial(mesh, family) as sock:
                 sock.sendall(wire.resume(earned, use) + open_echo(at))
                 answer = wire.receive_exactly(sock, wire.CONFIRM_BYTES + 5)
@@ -196,25 +200,61 @@ def test_uses_of_a_ticket_overtake_each_other(mesh: Mesh, family: Family) -> Non
 
 
 @pytest.mark.parametrize(
-    ("first", "second"),
-    [(1, 1), (1000, 1000), (2000, 976), (5, 0), (2**64 - 1, 1)],
-    ids=["same", "same later", "too far back", "zero", "back from the end"],
+    "uses",
+    [
+        (1, 1),
+        (1000, 1000),
+        (200_000, 200_000 - WINDOW),
+        (5, 0),
+        (2**64 - 1, 1),
+        (700, 5000, 700),
+        (5000, 4000, 100_000, 4000),
+        (5000, 100_000, 3000, 3000),
+    ],
+    ids=[
+        *("same", "same later", "too far back", "zero", "back from the end"),
+        *("once the window grew", "once it grew to its end", "late and again"),
+    ],
 )
-def test_use_of_a_ticket_is_good_once(mesh: Mesh, first: int, second: int) -> None:
+def test_use_of_a_ticket_is_good_once(mesh: Mesh, uses: tuple[int, ...]) -> None:
     """Who listens in and plays back what a peer sent gets nothing."""
     earned = ticket(mesh, V4)
-    with serving(mesh.s, V4, echo) as at, dial(mesh, V4) as one, dial(mesh, V4) as other:
-        one.sendall(wire.resume(earned, first) + open_echo(at))
-        wire.receive_exactly(one, wire.CONFIRM_BYTES + 5)
+    with serving(mesh.s, V4, echo) as at:
+        for use in uses[:-1]:
+            with dial(mesh, V4) as sock:
+                sock.sendall(wire.resume(earned, use) + open_echo(at))
+                wire.receive_exactly(sock, wire.CONFIRM_BYTES + 5)
         failures = mesh.rs.stat("handshake_failures_total")
-        other.sendall(wire.resume(earned, second) + open_echo(at))
-        assert is_thrown_out(other, bound=4)
-        assert len(at.peers) == 1
+        with dial(mesh, V4) as sock:
+            sock.sendall(wire.resume(earned, uses[-1]) + open_echo(at))
+            assert is_thrown_out(sock, bound=4)
+        assert len(at.peers) == len(uses) - 1
         assert mesh.rs.stat("handshake_failures_total") == failures + 1
 
 
+def is_taken(mesh: Mesh, earned: bytes, use: int) -> bool:
+    """True where the relay confirms a use."""
+    with dial(mesh, V4) as sock:
+        sock.sendall(wire.resume(earned, use))
+        try:
+            wire.receive_exactly(sock, wire.CONFIRM_BYTES)
+        except ConnectionResetError:
+            return False
+        return True
+
+
+def test_windows_of_many_tickets(mesh: Mesh) -> None:
+    """What all windows take is bounded: those that grew last stay small."""
+    earned = [ticket(mesh, V4) for _ in range(WINDOWS + 8)]
+    assert all(is_taken(mesh, one, 200_000) for one in earned)
+    first, last = earned[0], earned[-1]
+    assert is_taken(mesh, first, 200_000 - 70_000)
+    assert not is_taken(mesh, last, 200_000 - 70_000)
+    assert is_taken(mesh, last, 200_000 - 1000)
+
+
 def test_ticket_without_the_key(mesh: Mesh, family: Family) -> None:
-    """A ticket is seen on the wire; quoting it takes the key, and so does the next use."""
+    """A ticket is seen on the wire; using it takes the key, and so does the next use."""
     earned = ticket(mesh, family)
     with serving(mesh.s, family, echo) as at:
         with dial(mesh, family) as sock:

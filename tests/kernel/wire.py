@@ -71,6 +71,13 @@ def challenged(sock: socket.socket, hello_record: bytes, *, unsent: int | None =
     return challenge
 
 
+def challenge(hello_record: bytes, ticket: bytes) -> bytes:
+    """What a relay answers to a hello."""
+    key = HEAD.unpack(hello_record[: HEAD.size])[4]
+    record = head(CHALLENGE, CHALLENGE_BYTES, key=key) + os.urandom(NONCE_BYTES) + ticket
+    return record + mac("acceptor", hello_record + record)
+
+
 def proof(hello_record: bytes, challenge: bytes, *, secret: str = KEY, key: int = 1) -> bytes:
     """The third record."""
     return head(PROOF, PROOF_BYTES, key=key) + mac("initiator", hello_record + challenge, secret)
@@ -85,7 +92,7 @@ def prove(sock: socket.socket) -> bytes:
 
 
 def resume(ticket: bytes, use: int, *, key: int = 1, secret: str = KEY) -> bytes:
-    """The one record of a connection that quotes a ticket."""
+    """The one record of a connection that uses a ticket."""
     quoted = head(RESUME, RESUME_BYTES, key=key) + ticket + struct.pack("!Q", use)
     return quoted + mac("resume", quoted, secret)
 

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Ports to connect from. Who closes first keeps its port for a minute
+ * (TIME_WAIT), and connect() takes none of these: 28,000 ports are 470
+ * connections a second to one address. But a socket that was bound to such a
+ * port before it connects takes it over at once, where the connection before
+ * had timestamps, by which TCP tells old segments from new ones (RFC 6191).
+ * net.ipv4.tcp_tw_reuse does the same for all sockets of the host.
+ *
+ * A port that somebody is bound to is one that connect() gives to nobody else
+ * on the host, wherever they connect to. So this is done only where there is no
+ * other port, and with every other port only: as the kernel does, which gives
+ * the others by connect() first.
+ *
+ * Context of all, if not said otherwise: any.
+ */
+
+#include "lib/port.h"
+#include "lib/compat/sock.h"
+
+#include <linux/jhash.h>
+#include <linux/jiffies.h>
+#include <linux/net.h>
+#include <linux/random.h>
+#include <net/ip.h>
+#include <net/netns/hash.h>
+#include <net/sock.h>
+
+/* To look through all ports in vain takes milliseconds: once in so long. */
+#define SHORT_FOR HZ
+#define PLACES 256
+
+/*
+ * Until when, jiffies, ports are short towards the addresses of a place. Two may
+ * share one. Then connections to the other begin with every other port, too, and
+ * find one unless nearly all of these are open.
+ */
+static unsigned long short_until[PLACES];
+
+static unsigned long *place_of(const struct net *net,
+			       const union ktcp_addr *to)
+{
+	const u32 *word = (const u32 *)&to->in6.sin6_addr;
+	u32 seed = net_hash_mix(net) ^ (__force u16)ktcp_addr_port(to);
+	u32 hash;
+
+	if (to->sa.sa_family == AF_INET)
+		hash = jhash_1word((__force u32)to->in.sin_addr.s_addr, seed);
+	else
+		hash = jhash2(word, 4, seed);
+	return &short_until[hash % PLACES];
+}
+
+/**
+ * ktcp_port_is_short() - Was there no port for an address a moment ago?
+ * @net: the namespace
+ * @to: the address
+ */
+bool ktcp_port_is_short(const struct net *net, const union ktcp_addr *to)
+{
+	unsigned long left = READ_ONCE(*place_of(net, to)) - jiffies;
+
+	return left - 1 < SHORT_FOR;
+}
+
+/**
+ * ktcp_port_note_short() - There is no port for an address
+ * @net: the namespace
+ * @to: the address
+ */
+void ktcp_port_note_short(const struct net *net, const union ktcp_addr *to)
+{
+	WRITE_ONCE(*place_of(net, to), jiffies + SHORT_FOR);
+}
+
+/* Any of every other port of the host's range; 0 where it is too small. */
+static u16 pick(struct net *net)
+{
+	int low, high;
+	u32 count;
+
+	inet_get_local_port_range(net, &low, &high);
+	count = (high - low + 1) / 2;
+	return count ? low + 1 + 2 * (get_random_u32() % count) : 0;
+}
+
+/**
+ * ktcp_port_bind() - Bind to a port that may be in TIME_WAIT
+ * @sock: to connect with at once, and with SO_REUSEADDR
+ *
+ * A connect that fails, since the port is in use towards its target, gives it
+ * back, as it does with one that it chose itself.
+ *
+ * Context: may sleep.
+ * Return: 0, -EADDRINUSE, -EADDRNOTAVAIL, or another error of bind(2).
+ */
+int ktcp_port_bind(struct socket *sock)
+{
+	static const struct in6_addr any = IN6ADDR_ANY_INIT;
+	struct net *net = sock_net(sock->sk);
+	u16 port = pick(net);
+	union ktcp_addr addr;
+	int err;
+
+	if (!port)
+		return -EADDRNOTAVAIL;
+	if (inet_is_local_reserved_port(net, port))
+		return -EADDRINUSE;
+	ktcp_addr_set(&addr, sock->sk->sk_family, &any, htons(port));
+	err = kernel_bind(sock, ktcp_compat_sockaddr(&addr.sa),
+			  ktcp_addr_length(&addr));
+	if (err)
+		return err;
+	lock_sock(sock->sk);
+	sock->sk->sk_userlocks &= ~SOCK_BINDPORT_LOCK;
+	release_sock(sock->sk);
+	return 0;
+}

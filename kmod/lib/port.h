@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Ports to connect from, where those that the kernel gives are used up. */
+#ifndef KTCP_PORT_H
+#define KTCP_PORT_H
+
+#include "lib/address.h"
+
+struct net;
+struct socket;
+
+/* So many ports are tried. With nine of ten in use one is found all the same. */
+#define KTCP_PORT_TRIES 64
+
+bool ktcp_port_is_short(const struct net *net, const union ktcp_addr *to);
+void ktcp_port_note_short(const struct net *net, const union ktcp_addr *to);
+int ktcp_port_bind(struct socket *sock);
+
+#endif /* KTCP_PORT_H */

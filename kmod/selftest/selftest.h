@@ -1,0 +1,9 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* What is tested inside a kernel, without a network. */
+#ifndef KTCP_SELFTEST_H
+#define KTCP_SELFTEST_H
+
+int ktcp_selftest_magazine(void);
+int ktcp_selftest_use_window(void);
+
+#endif /* KTCP_SELFTEST_H */
