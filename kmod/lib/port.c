@@ -84,9 +84,23 @@ static u16 pick(struct net *net)
 	return count ? low + 1 + 2 * (get_random_u32() % count) : 0;
 }
 
+static int bind_to(struct socket *sock, union ktcp_addr *addr)
+{
+	return kernel_bind(sock, ktcp_compat_sockaddr(&addr->sa),
+			   ktcp_addr_length(addr));
+}
+
+static bool is_any(const union ktcp_addr *addr)
+{
+	return addr->sa.sa_family == AF_INET6 ?
+		       ipv6_addr_any(&addr->in6.sin6_addr) :
+		       !addr->in.sin_addr.s_addr;
+}
+
 /**
  * ktcp_port_bind() - Bind to a port that may be in TIME_WAIT
  * @sock: to connect with at once, and with SO_REUSEADDR
+ * @from: the address that it connects from, or any; port 0
  *
  * A connect that fails, since the port is in use towards its target, gives it
  * back, as it does with one that it chose itself.
@@ -94,23 +108,24 @@ static u16 pick(struct net *net)
  * Context: may sleep.
  * Return: 0, -EADDRINUSE, -EADDRNOTAVAIL, or another error of bind(2).
  */
-int ktcp_port_bind(struct socket *sock)
+int ktcp_port_bind(struct socket *sock, const union ktcp_addr *from)
 {
-	static const struct in6_addr any = IN6ADDR_ANY_INIT;
 	struct net *net = sock_net(sock->sk);
+	union ktcp_addr addr = *from;
 	u16 port = pick(net);
-	union ktcp_addr addr;
 	int err;
 
 	if (!port)
 		return -EADDRNOTAVAIL;
 	if (inet_is_local_reserved_port(net, port))
 		return -EADDRINUSE;
-	ktcp_addr_set(&addr, sock->sk->sk_family, &any, htons(port));
-	err = kernel_bind(sock, ktcp_compat_sockaddr(&addr.sa),
-			  ktcp_addr_length(&addr));
-	if (err)
-		return err;
+	addr.in.sin_port = htons(port);
+	err = bind_to(sock, &addr);
+	if (err) {
+		/* A bind that fails forgets the address, which had no port yet. */
+		addr.in.sin_port = 0;
+		return is_any(from) ? err : bind_to(sock, &addr) ?: err;
+	}
 	lock_sock(sock->sk);
 	sock->sk->sk_userlocks &= ~SOCK_BINDPORT_LOCK;
 	release_sock(sock->sk);

@@ -13,6 +13,6 @@ struct socket;
 
 bool ktcp_port_is_short(const struct net *net, const union ktcp_addr *to);
 void ktcp_port_note_short(const struct net *net, const union ktcp_addr *to);
-int ktcp_port_bind(struct socket *sock);
+int ktcp_port_bind(struct socket *sock, const union ktcp_addr *from);
 
 #endif /* KTCP_PORT_H */

@@ -52,6 +52,17 @@ static int dial(struct socket *sock, union ktcp_addr *addr,
 			      ktcp_addr_length(addr), flags);
 }
 
+/* The address that a socket is bound to, or any. */
+static void address_of(const struct socket *sock, union ktcp_addr *addr)
+{
+	const struct sock *sk = sock->sk;
+
+	if (sk->sk_family == AF_INET6)
+		ktcp_addr_set(addr, AF_INET6, &sk->sk_v6_rcv_saddr, 0);
+	else
+		ktcp_addr_set(addr, AF_INET, &sk->sk_rcv_saddr, 0);
+}
+
 /* From a port of the kernel's choice; where there is none, see port.c. */
 static int connect_to(struct socket *sock, union ktcp_addr *addr,
 		      const struct kvec *first, int flags)
@@ -59,8 +70,10 @@ static int connect_to(struct socket *sock, union ktcp_addr *addr,
 	const struct net *net = sock_net(sock->sk);
 	bool bound = inet_sk(sock->sk)->inet_num;
 	int err = -EADDRNOTAVAIL;
+	union ktcp_addr from;
 	unsigned int tries;
 
+	address_of(sock, &from);
 	if (bound || !ktcp_port_is_short(net, addr)) {
 		err = dial(sock, addr, first, flags);
 		if (err != -EADDRNOTAVAIL || bound)
@@ -68,7 +81,7 @@ static int connect_to(struct socket *sock, union ktcp_addr *addr,
 		ktcp_port_note_short(net, addr);
 	}
 	for (tries = 0; err == -EADDRNOTAVAIL && tries < KTCP_PORT_TRIES; tries++)
-		if (!ktcp_port_bind(sock))
+		if (!ktcp_port_bind(sock, &from))
 			err = dial(sock, addr, first, flags);
 	return err;
 }

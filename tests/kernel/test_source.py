@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tests.kernel.mesh import RELAY_PORT, Mesh
+from tests.kernel.test_ports import FEW, few_ports
 from tests.kernel.topology import Family
 from tests.kernel.traffic import echo, fetch, serving
 from tests.kernel.wait import until
@@ -65,3 +66,18 @@ def test_an_address_that_the_relay_has_not_is_left_aside(mesh: Mesh, family: Fam
         peer = meet_again(mesh, family)
         until(lambda: mesh.peer(peer)["ready"] == "4", "the pool is not filled")
         assert fetch(mesh.c, family, at) == family.rs_inside
+
+
+def test_ports_that_are_used_again_keep_the_address(mesh: Mesh, family: Family) -> None:
+    """Legs that are made where all ports are in TIME_WAIT come from it too."""
+    mesh.rc.write("settings", f"{setting(family)} {outer(family)}", "conn_pool off")
+    with (
+        only_from(mesh, family, outer(family)),
+        few_ports(mesh.rc, FEW),
+        serving(mesh.s, family, echo) as at,
+    ):
+        peer = meet_again(mesh, family)
+        mesh.wait_peer(peer, "up")
+        seen = [fetch(mesh.c, family, at) for _ in range(3 * FEW)]
+        assert seen == [family.rs_inside] * (3 * FEW)
+        assert mesh.peer(peer)["failures"] == "0"
