@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from ktcp_ops import console
-from ktcp_ops.bench import machine, plan, session
-from ktcp_ops.bench.results import percentile
-from ktcp_ops.lab.recipe import RELEASES
-from ktcp_ops.lab.virtual import Event
+from ktcp_testbed.bench import machine, plan, session
+from ktcp_testbed.bench.results import percentile
+from ktcp_testbed.lab.recipe import RELEASES
+from ktcp_testbed.lab.virtual import Event
 
 GUEST = Path(__file__).with_name("guest_burst.py")
 WORK = Path("build/bench/.burst.work")

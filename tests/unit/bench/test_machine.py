@@ -5,16 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from ktcp_ops.bench import machine, programs
-from ktcp_ops.bench.machine import Vm
-from ktcp_ops.bench.plan import Plan
-from ktcp_ops.bench.results import FILE
-from ktcp_ops.cli.main import run
-from ktcp_ops.kbuild import buildroot, kmodule
-from ktcp_ops.kbuild.buildroot import Buildroot
-from ktcp_ops.lab import image
-from ktcp_ops.lab.image import Image
-from ktcp_ops.lab.virtual import Event, GuestFailedError
+from ktcp_testbed.bench import machine, programs
+from ktcp_testbed.bench.machine import Vm
+from ktcp_testbed.bench.plan import Plan
+from ktcp_testbed.bench.results import FILE
+from ktcp_testbed.cli.main import run
+from ktcp_testbed.kbuild import buildroot, kmodule
+from ktcp_testbed.kbuild.buildroot import Buildroot
+from ktcp_testbed.lab import image
+from ktcp_testbed.lab.image import Image
+from ktcp_testbed.lab.virtual import Event, GuestFailedError
 from tests.unit.bench.conftest import Events
 from tests.unit.conftest import Speak
 
@@ -46,15 +46,15 @@ def test_the_guest_is_the_same_for_each_job(vm: Vm) -> None:
     guest = vm.guest()
     assert guest.cpu == "max,-erms,-fsrm"
     assert guest.cpus == 1
-    assert guest.init == "bench/init ktcp_ops.bench.guest"
+    assert guest.init == "bench/init ktcp_testbed.bench.guest"
 
 
 def test_the_job_has_what_the_guest_needs_and_no_more(vm: Vm) -> None:
     files = {file.path: file for file in machine.job_files(vm)}
     assert files["bench/init"].mode == 0o755
-    assert {"bench/ktcp.ko", "bench/job.json", "bench/ktcp_ops/__init__.py"} <= set(files)
-    assert "bench/ktcp_ops/bench/guest/__main__.py" in files
-    assert "bench/ktcp_ops/bench/session.py" not in files
+    assert {"bench/ktcp.ko", "bench/job.json", "bench/ktcp_testbed/__init__.py"} <= set(files)
+    assert "bench/ktcp_testbed/bench/guest/__main__.py" in files
+    assert "bench/ktcp_testbed/bench/session.py" not in files
 
 
 def test_events_are_passed_on(vm: Vm, qemu: Speak, events: Events) -> None:

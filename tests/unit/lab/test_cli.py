@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from ktcp_ops.cli import lab as cli
-from ktcp_ops.cli.main import run
 from ktcp_ops.errors import ExitCode
-from ktcp_ops.lab.image import Image
-from ktcp_ops.lab.lab import Lab
-from ktcp_ops.lab.status import LabStatus
+from ktcp_testbed.cli import lab as cli
+from ktcp_testbed.cli.main import run
+from ktcp_testbed.lab.image import Image
+from ktcp_testbed.lab.lab import Lab
+from ktcp_testbed.lab.status import LabStatus
 
 NewLab = Callable[..., Lab]
 
