@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from ktcp_ops import __version__
-from ktcp_ops.cli import answer, bundle, doctor, init, keys, mesh, observe, probe, waves
+from ktcp_ops.cli import answer, doctor, mesh
 from ktcp_ops.cli.ansible import with_options
 from ktcp_ops.errors import ExitCode, InterruptedByUserError, KtcpError, UsageError
 
@@ -59,15 +59,6 @@ def options(
     ] = False,
 ) -> None:
     """Options that stand before the sub-command."""
-
-
-mesh.app.command(name="init")(init.make_inventory)
-mesh.with_ansible("bundle")(bundle.make_bundle)
-mesh.app.command(name="dashboard")(observe.show_dashboard)
-mesh.app.command(name="alerts")(observe.show_alerts)
-mesh.with_ansible("probe")(probe.measure)
-waves.register(mesh.app)
-keys.register(mesh.app)
 
 
 def program(more: Mapping[str, typer.Typer]) -> typer.Typer:

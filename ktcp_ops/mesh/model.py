@@ -382,6 +382,12 @@ class Mesh(Frozen):
         """The listed pairs, without direction; empty for a full mesh."""
         return frozenset(frozenset(pair) for pair in self.pairs or ())
 
+    @property
+    def pair_count(self) -> int:
+        """How many pairs of relays keep connections to each other."""
+        relays = len(self.relays)
+        return relays * (relays - 1) // 2 if self.pairs is None else len(self.pair_set)
+
     def are_paired(self, one: str, other: str) -> bool:
         """Tell whether two different relays keep connections to each other."""
         return self.pairs is None or frozenset((one, other)) in self.pair_set

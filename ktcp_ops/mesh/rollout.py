@@ -62,6 +62,11 @@ def run(
     return Journal.of(inventories).recorded(run, lambda: engine.run(chosen, reporter))
 
 
+def draining(*, on: bool, deadline_s: int = 0) -> dict[str, Any]:
+    """Give the options of ``drain`` and ``undrain``: how long live splits may take to end."""
+    return {"ktcp_drain": "on" if on else "off", "ktcp_drain_deadline": deadline_s}
+
+
 def remove_host(
     host: str,
     *,

@@ -111,3 +111,18 @@ def circle() -> list[str]:
 
 def test_modules_form_no_circle() -> None:
     assert circle() == []
+
+
+def test_commands_end_in_one_place() -> None:
+    """Errors, gates and drift are found below; here they are only told, with their exit code."""
+    ends = {
+        name
+        for name, path in files().items()
+        if re.search(r"\bsys\.exit\(|\btyper\.Exit\(", path.read_text(encoding="utf-8"))
+    }
+    assert ends == {
+        f"{PRODUCT}.cli.answer",  # a command's answer
+        f"{PRODUCT}.cli.main",  # an error, by its kind
+        f"{PRODUCT}.run.surveyor",
+        f"{TESTBED}.demo.__main__",
+    }
