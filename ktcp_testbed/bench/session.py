@@ -9,8 +9,8 @@ from pathlib import Path
 from ktcp_ops import __version__, console
 from ktcp_ops.errors import KtcpError
 from ktcp_ops.run.environment import collection_root
-from ktcp_testbed.bench import envoy, machine, programs
-from ktcp_testbed.bench.machine import Vm
+from ktcp_testbed.bench import boot, envoy, programs
+from ktcp_testbed.bench.boot import Boot
 from ktcp_testbed.bench.plan import Plan
 from ktcp_testbed.bench.progress import Progress, parts
 from ktcp_testbed.bench.results import (
@@ -90,10 +90,10 @@ def measure(plan: Plan, work: Path) -> Results:
     try:
         work.mkdir(parents=True, exist_ok=True)
         with cache.locked(work / "lock"):
-            vm = prepare(plan, work)
+            guest = prepare(plan, work)
             console.print_note("guest: booting in virtual time")
             begun = time.monotonic()
-            collector = listen(plan, vm)
+            collector = listen(plan, guest)
     except OSError as error:
         raise KtcpError(f"bench {plan.name}: {error}") from error
     return Results(
@@ -109,7 +109,7 @@ def measure(plan: Plan, work: Path) -> Results:
     )
 
 
-def prepare(plan: Plan, work: Path) -> Vm:
+def prepare(plan: Plan, work: Path) -> Boot:
     """Have an image, and compile the module for its kernel."""
     base = image.follow(Recipe.bench(plan.release))
     root = buildroot.ensure(plan.release)
@@ -118,7 +118,7 @@ def prepare(plan: Plan, work: Path) -> Vm:
     tree = f"/lib/modules/{headers}/build"
     module = kmodule.build(collection_root(), root, work, tree)
     rivals = [envoy.ensure()] if has_envoy(plan) else []
-    return Vm(
+    return Boot(
         image=base,
         files=(module, *programs.build(root, work, tree), *rivals),
         job=plan.job.dump(),
@@ -127,7 +127,7 @@ def prepare(plan: Plan, work: Path) -> Vm:
     )
 
 
-def listen(plan: Plan, vm: Vm) -> Collector:
+def listen(plan: Plan, guest: Boot) -> Collector:
     """Run the guest, say how far it is, and keep what it tells."""
     collector = Collector(plan)
     progress = Progress(plan.job, console.print_note, time.monotonic)
@@ -136,7 +136,7 @@ def listen(plan: Plan, vm: Vm) -> Collector:
         collector.told(event)
         progress.told(event)
 
-    machine.run(vm, told)
+    boot.run(guest, told)
     collector.check()
     return collector
 

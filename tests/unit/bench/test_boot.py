@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from ktcp_testbed.bench import machine, programs
-from ktcp_testbed.bench.machine import Vm
+from ktcp_testbed.bench import boot, programs
+from ktcp_testbed.bench.boot import Boot
 from ktcp_testbed.bench.plan import Plan
 from ktcp_testbed.bench.results import FILE
 from ktcp_testbed.cli.main import run
@@ -20,7 +20,7 @@ from tests.unit.conftest import Speak
 
 
 @pytest.fixture
-def vm(tmp_path: Path, plan: Plan) -> Vm:
+def guest_boot(tmp_path: Path, plan: Plan) -> Boot:
     module = tmp_path / "ktcp.ko"
     module.write_bytes(b"module")
     place = tmp_path / "image"
@@ -33,7 +33,7 @@ def vm(tmp_path: Path, plan: Plan) -> Vm:
         rootfs=place / "rootfs.tar",
         identity=place / "identity",
     )
-    return Vm(
+    return Boot(
         image=built,
         files=(module,),
         job=plan.job.dump(),
@@ -42,42 +42,42 @@ def vm(tmp_path: Path, plan: Plan) -> Vm:
     )
 
 
-def test_the_guest_is_the_same_for_each_job(vm: Vm) -> None:
-    guest = vm.guest()
+def test_the_guest_is_the_same_for_each_job(guest_boot: Boot) -> None:
+    guest = guest_boot.guest()
     assert guest.cpu == "max,-erms,-fsrm"
     assert guest.cpus == 1
     assert guest.init == "bench/init ktcp_testbed.bench.guest"
 
 
-def test_the_job_has_what_the_guest_needs_and_no_more(vm: Vm) -> None:
-    files = {file.path: file for file in machine.job_files(vm)}
+def test_the_job_has_what_the_guest_needs_and_no_more(guest_boot: Boot) -> None:
+    files = {file.path: file for file in boot.job_files(guest_boot)}
     assert files["bench/init"].mode == 0o755
     assert {"bench/ktcp.ko", "bench/job.json", "bench/ktcp_testbed/__init__.py"} <= set(files)
     assert "bench/ktcp_testbed/bench/guest/__main__.py" in files
     assert "bench/ktcp_testbed/bench/session.py" not in files
 
 
-def test_events_are_passed_on(vm: Vm, qemu: Speak, events: Events) -> None:
+def test_events_are_passed_on(guest_boot: Boot, qemu: Speak, events: Events) -> None:
     qemu(events)
     told: list[Event] = []
-    machine.run(vm, told.append)
+    boot.run(guest_boot, told.append)
     assert told == events
 
 
-def test_a_kernel_that_complains_is_a_failure(vm: Vm, qemu: Speak) -> None:
+def test_a_kernel_that_complains_is_a_failure(guest_boot: Boot, qemu: Speak) -> None:
     qemu([{"event": "done"}, {"event": "kernel", "lines": ["BUG: bad"]}])
     with pytest.raises(GuestFailedError, match="the guest's kernel complained\nBUG: bad"):
-        machine.run(vm, lambda _: None)
+        boot.run(guest_boot, lambda _: None)
 
 
 @pytest.fixture
-def ready(vm: Vm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def ready(guest_boot: Boot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Image, build root and module are there."""
-    monkeypatch.setattr(image, "follow", lambda _: vm.image)
+    monkeypatch.setattr(image, "follow", lambda _: guest_boot.image)
     root = Buildroot(release="trixie", root=tmp_path)
     monkeypatch.setattr(buildroot, "ensure", lambda _: root)
     monkeypatch.setattr(Buildroot, "headers", lambda _self, built: built.kernel_release)
-    monkeypatch.setattr(kmodule, "build", lambda *_: vm.files[0])
+    monkeypatch.setattr(kmodule, "build", lambda *_: guest_boot.files[0])
     monkeypatch.setattr(programs, "build", lambda *_: [])
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The bench's guest in virtual time: its programs, the module and the job on a disk."""
+"""Boots the bench's guest in virtual time; a disk has its programs, the module and the job."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,8 +16,8 @@ PACKAGE = Path(__file__).resolve().parent
 
 
 @dataclass(frozen=True, kw_only=True)
-class Vm:
-    """What a run needs."""
+class Boot:
+    """What the guest is booted with."""
 
     image: Image
     files: tuple[Path, ...]
@@ -43,7 +43,7 @@ class Vm:
         )
 
 
-def job_files(vm: Vm) -> list[File]:
+def job_files(boot: Boot) -> list[File]:
     """The guest's programs, the module and the job."""
     package = PACKAGE.parent
     programs = [
@@ -62,13 +62,13 @@ def job_files(vm: Vm) -> list[File]:
         File(path="bench/init", content=(PACKAGE / "guest" / "init").read_bytes(), mode=0o755),
         *(
             File(path=f"bench/{path.name}", content=path.read_bytes(), mode=0o755)
-            for path in vm.files
+            for path in boot.files
         ),
-        File(path="bench/job.json", content=vm.job.encode()),
+        File(path="bench/job.json", content=boot.job.encode()),
     ]
 
 
-def run(vm: Vm, told: Callable[[Event], None]) -> None:
+def run(boot: Boot, told: Callable[[Event], None]) -> None:
     """Boot the guest, pass on what it tells, and return when it has done its job.
 
     Raises:
@@ -82,4 +82,4 @@ def run(vm: Vm, told: Callable[[Event], None]) -> None:
             raise GuestFailedError(f"the guest's kernel complained\n{said}")
         told(event)
 
-    virtual.run(vm.guest(), checked)
+    virtual.run(boot.guest(), checked)
