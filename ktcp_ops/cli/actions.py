@@ -16,16 +16,18 @@ from ktcp_ops.errors import UsageError
 from ktcp_ops.mesh import rollout
 from ktcp_ops.mesh.model import Mesh
 
+Host = Annotated[
+    str | None,
+    typer.Option(
+        "--host", metavar="NAME", help="Only this host, also one that left the inventory."
+    ),
+]
+
 
 def remove(
     inventory_names: Inventories,
     limit: Limit = None,
-    host: Annotated[
-        str | None,
-        typer.Option(
-            "--host", metavar="NAME", help="Only this host, also one that left the inventory."
-        ),
-    ] = None,
+    host: Host = None,
     check: Check = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask first.")] = False,
     output: OutputOption = Output.TEXT,

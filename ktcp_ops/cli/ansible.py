@@ -28,6 +28,18 @@ MEMORY = Path("/dev/shm")
 """Files in it are on no disk."""
 
 
+Extra = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--extra-vars",
+        "-e",
+        metavar="VARIABLES",
+        help="Variables for the playbooks, as ansible-playbook takes them. The mesh itself is "
+        "what the inventory says.",
+    ),
+]
+
+
 def options(
     *,
     verbose: Annotated[
@@ -42,16 +54,7 @@ def options(
     forks: Annotated[
         int | None, typer.Option("--forks", "-f", min=1, help="Hosts at a time.")
     ] = None,
-    extra: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--extra-vars",
-            "-e",
-            metavar="VARIABLES",
-            help="Variables for the playbooks, as ansible-playbook takes them. The mesh itself is "
-            "what the inventory says.",
-        ),
-    ] = None,
+    extra: Extra = None,
     ask_become: Annotated[
         bool,
         typer.Option("--ask-become-pass", "-K", help="Ask for the password that sudo wants."),

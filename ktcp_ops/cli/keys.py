@@ -2,6 +2,7 @@
 """``ktcp-ops mesh keys rotate``: from one pre-shared key to the next without a gap."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any
 
@@ -11,7 +12,7 @@ from ktcp_ops import console
 from ktcp_ops.cli import workers
 from ktcp_ops.cli.ansible import load, with_options
 from ktcp_ops.cli.answer import Output, OutputOption, give
-from ktcp_ops.cli.options import Inventories
+from ktcp_ops.cli.options import Inventories, from_fields
 from ktcp_ops.cli.show import print_result
 from ktcp_ops.cli.waves import Canary, Deadline, Pause, Undo, Waves
 from ktcp_ops.errors import ExitCode, UsageError
@@ -29,23 +30,38 @@ app = typer.Typer(
 )
 
 
-def rotate(  # noqa: PLR0913 - an option each
-    *,
-    inventory_names: Inventories,
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """The options of ``rotate``."""
+
+    inventory_names: Inventories
     until: Annotated[
         Phase, typer.Option("--until", help="Stop after this phase; run it again to go on.")
-    ] = Phase.REMOVE,
+    ] = Phase.REMOVE
     check: Annotated[
         bool, typer.Option("--check", help="Write nothing and ask no host; say what is to come.")
-    ] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask first.")] = False,
-    steps: Waves = STEPS,
-    canary: Canary = None,
-    pause: Pause = 0,
-    undo: Undo = True,
-    deadline: Deadline = 60,
-    output: OutputOption = Output.TEXT,
-) -> None:
+    ] = False
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask first.")] = False
+    steps: Waves = STEPS
+    canary: Canary = None
+    pause: Pause = 0
+    undo: Undo = True
+    deadline: Deadline = 60
+    output: OutputOption = Output.TEXT
+
+    def request(self) -> Request:
+        """Say what is asked for, without the phase."""
+        return Request(
+            action=ACTION,
+            inventories=self.inventory_names,
+            rules=Rules(undo=self.undo, pause=self.pause),
+            steps=self.steps,
+            canary=self.canary,
+            deadline_s=self.deadline,
+        )
+
+
+def rotate(asked: Asked) -> None:
     """Go over to a new pre-shared key, in three rollouts that leave no gap.
 
     add: a fresh key is written into ktcp_keys beside the one in use, and rolled out. use: its
@@ -64,21 +80,11 @@ def rotate(  # noqa: PLR0913 - an option each
 
     It asks first, unless --yes or --check is given.
     """
-    asked = Request(
-        action=ACTION,
-        inventories=inventory_names,
-        rules=Rules(undo=undo, pause=pause),
-        steps=steps,
-        canary=canary,
-        deadline_s=deadline,
-    )
-    change = key_change.foresee(asked, until, load)
-    if check:
-        phases = [step.phase for step in change.steps]
-        data = {"command": ACTION, "check": True, "key": change.key, "phases": phases}
-        give(output, ExitCode.OK, data, partial(print_steps, change.steps))
+    change = key_change.foresee(asked.request(), asked.until, load)
+    if asked.check:
+        give_steps(change, asked.output)
         return
-    if not yes:
+    if not asked.yes:
         confirm(change)
     runs = key_change.carry_out(
         change,
@@ -87,7 +93,14 @@ def rotate(  # noqa: PLR0913 - an option each
         say=console.print_note,
         load=load,
     )
-    finish(runs, change.key, output)
+    finish(runs, change.key, asked.output)
+
+
+def give_steps(change: KeyChange, output: Output) -> None:
+    """Print what is to come."""
+    phases = [step.phase for step in change.steps]
+    data = {"command": ACTION, "check": True, "key": change.key, "phases": phases}
+    give(output, ExitCode.OK, data, partial(print_steps, change.steps))
 
 
 def print_steps(ahead: Sequence[Step]) -> None:
@@ -132,4 +145,4 @@ def print_runs(runs: Sequence[Run]) -> None:
         print_result(runs[-1].result())
 
 
-app.command(name="rotate")(with_options("keys", rotate))
+app.command(name="rotate")(with_options("keys", from_fields(Asked, rotate)))

@@ -1,9 +1,45 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The options that several commands of ``ktcp-ops mesh`` have."""
+"""The options that several commands of ``ktcp-ops mesh`` have, and options as one object."""
 
-from typing import Annotated
+import functools
+from collections.abc import Callable
+from dataclasses import MISSING, fields
+from inspect import Parameter, Signature
+from typing import Annotated, Any, ClassVar, Protocol, TypeVar
 
 import typer
+
+
+class AnyDataclass(Protocol):
+    """An instance of any dataclass."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+
+Asked = TypeVar("Asked", bound=AnyDataclass)
+
+
+def from_fields(asked: type[Asked], command: Callable[[Asked], None]) -> Callable[..., None]:
+    """Make a command of a function that takes its options as one object: each field is one."""
+
+    @functools.wraps(command)
+    def run(**values: Any) -> None:  # noqa: ANN401 - each field has its own
+        command(asked(**values))
+
+    run.__signature__ = Signature(  # type: ignore[attr-defined]
+        [
+            Parameter(
+                field.name,
+                Parameter.KEYWORD_ONLY,
+                default=Parameter.empty if field.default is MISSING else field.default,
+                annotation=field.type,
+            )
+            for field in fields(asked)
+        ]
+    )
+    run.__annotations__ = {field.name: field.type for field in fields(asked)} | {"return": None}
+    return run
+
 
 Inventories = Annotated[
     list[str],

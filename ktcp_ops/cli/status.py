@@ -17,21 +17,22 @@ from ktcp_ops.cli.watch import watch
 from ktcp_ops.errors import UsageError
 from ktcp_ops.mesh import status, verify
 
+Peers = Annotated[bool, typer.Option("--peers", help="A line for each peer of each relay instead.")]
+Again = Annotated[
+    bool, typer.Option("--watch", help="Look again and again, and show rates, until Ctrl-C.")
+]
+Interval = Annotated[
+    float, typer.Option("--interval", min=1, help="With --watch: seconds between two looks.")
+]
+
 
 def show_status(
     inventory_names: Inventories,
     limit: Limit = None,
     output: WideOutputOption = WideOutput.TEXT,
-    peers: Annotated[
-        bool, typer.Option("--peers", help="A line for each peer of each relay instead.")
-    ] = False,
-    again: Annotated[
-        bool,
-        typer.Option("--watch", help="Look again and again, and show rates, until Ctrl-C."),
-    ] = False,
-    interval: Annotated[
-        float, typer.Option("--interval", min=1, help="With --watch: seconds between two looks.")
-    ] = 2,
+    peers: Peers = False,
+    again: Again = False,
+    interval: Interval = 2,
 ) -> None:
     """Show the state of the relays, read from their /proc/net/ktcp in one run.
 

@@ -2,6 +2,7 @@
 """``ktcp-ops mesh rollout|upgrade|rollback|history``: what goes through a mesh in waves."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Annotated
 
@@ -12,7 +13,7 @@ from ktcp_ops.cli import workers
 from ktcp_ops.cli.actions import run_action
 from ktcp_ops.cli.ansible import load
 from ktcp_ops.cli.answer import Output, OutputOption, give
-from ktcp_ops.cli.options import Check, Inventories, Limit
+from ktcp_ops.cli.options import Check, Inventories, Limit, from_fields
 from ktcp_ops.cli.show import print_result
 from ktcp_ops.errors import ExitCode, UsageError
 from ktcp_ops.mesh import history, request
@@ -105,54 +106,63 @@ ROLLBACK = """Return the relays to the module that ran before this one, in waves
     """
 
 
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """The options of a command that goes through the mesh in waves."""
+
+    inventory_names: Inventories
+    limit: Limit = None
+    check: Check = False
+    steps: Waves = STEPS
+    canary: Canary = None
+    budget: Budget = 0
+    pause: Pause = 0
+    undo: Undo = True
+    resume: Resume = False
+    deadline: Deadline = 60
+    output: OutputOption = Output.TEXT
+
+
 def command(action: str, text: str) -> Callable[..., None]:
     """Make the command of an action; ``text`` is its help."""
 
-    def run(  # noqa: PLR0913 - an option each
-        *,
-        inventory_names: Inventories,
-        limit: Limit = None,
-        check: Check = False,
-        steps: Waves = STEPS,
-        canary: Canary = None,
-        budget: Budget = 0,
-        pause: Pause = 0,
-        undo: Undo = True,
-        resume: Resume = False,
-        deadline: Deadline = 60,
-        output: OutputOption = Output.TEXT,
-    ) -> None:
-        wanted = Request(
-            action=action,
-            inventories=inventory_names,
-            rules=Rules(budget=budget, undo=undo, pause=pause),
-            steps=steps,
-            canary=canary,
-            limit=limit,
-            deadline_s=deadline,
-        )
-        if check:
-            run_action(
-                action,
-                inventory_names,
-                limit=limit,
-                check=True,
-                output=output,
-                options=wanted.variables,
-            )
-            return
-        done = request.carry_out(
-            wanted,
-            engine=workers.make_engine(),
-            reporter=console.Progress(),
-            say=console.print_note,
-            load=load,
-            resume=resume,
-        )
-        finish(done, output)
+    def run(asked: Asked) -> None:
+        bring(action, asked)
 
     run.__doc__ = text
-    return run
+    return from_fields(Asked, run)
+
+
+def bring(action: str, asked: Asked) -> None:
+    """Bring a change to the mesh, print what came of it, and end with its exit code."""
+    wanted = Request(
+        action=action,
+        inventories=asked.inventory_names,
+        rules=Rules(budget=asked.budget, undo=asked.undo, pause=asked.pause),
+        steps=asked.steps,
+        canary=asked.canary,
+        limit=asked.limit,
+        deadline_s=asked.deadline,
+    )
+    if asked.check:
+        run_action(
+            action,
+            asked.inventory_names,
+            limit=asked.limit,
+            check=True,
+            output=asked.output,
+            options=wanted.variables,
+        )
+        return
+    run = request.carry_out(
+        wanted,
+        engine=workers.make_engine(),
+        reporter=console.Progress(),
+        say=console.print_note,
+        load=load,
+        resume=asked.resume,
+    )
+    finish(run, asked.output)
 
 
 CHANGES = {

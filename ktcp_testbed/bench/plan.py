@@ -79,7 +79,20 @@ def make(wishes: Wishes) -> Plan:
         problems.append(f"--name {wishes.name!r}: use letters, digits, dots and dashes")
     if problems:
         raise UsageError("\n".join(problems))
-    job = Job(
+    return Plan(
+        name=wishes.name,
+        directory=wishes.parent / wishes.name,
+        release=wishes.release,
+        memory_mib=wishes.memory_mib,
+        job=job_of(wishes, legs, sizes, settings),
+    )
+
+
+def job_of(
+    wishes: Wishes, legs: tuple[float, ...], sizes: dict[str, int], settings: dict[str, str]
+) -> Job:
+    """What the guest is to do, of options that can be."""
+    return Job(
         legs_ms=legs,
         direct_ms=sum(legs) if wishes.direct_ms is None else wishes.direct_ms,
         loss_percent=wishes.loss_percent,
@@ -94,13 +107,6 @@ def make(wishes: Wishes) -> Plan:
         idle_connections=wishes.idle_connections,
         set_ups=wishes.set_ups,
         load_s=1.0,
-    )
-    return Plan(
-        name=wishes.name,
-        directory=wishes.parent / wishes.name,
-        release=wishes.release,
-        memory_mib=wishes.memory_mib,
-        job=job,
     )
 
 

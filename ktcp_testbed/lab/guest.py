@@ -140,18 +140,19 @@ class Guest:
             )
         except subprocess.TimeoutExpired as error:
             self.check_alive()
-            raise KtcpError(
-                self.describe(f"took more than {timeout:.0f} s for: {line[-1]}")
-            ) from error
+            said = self.describe(f"took more than {timeout:.0f} s for: {line[-1]}")
+            raise KtcpError(said) from error
+        self.check_reached(done)
+        if check and done.returncode != 0:
+            said = f"ended with {done.returncode}\n{(done.stderr or done.stdout).strip()}"
+            raise KtcpError(f"guest {self.name}: {line[-1]}: {said}".rstrip())
+        return done
+
+    def check_reached(self, done: Completed) -> None:
+        """Raise GuestDiedError if it was ssh itself that failed."""
         if done.returncode == 255:
             self.check_alive()
             raise GuestDiedError(self.describe(f"is out of reach: {done.stderr.strip()}"))
-        if check and done.returncode != 0:
-            said = (done.stderr or done.stdout).strip()
-            raise KtcpError(
-                f"guest {self.name}: {line[-1]}: ended with {done.returncode}\n{said}".rstrip()
-            )
-        return done
 
     def put(self, local: Path | str, remote: Path | str, *, timeout: float = 120) -> None:
         """Copy a file, or a directory's content, to the path ``remote`` in the guest."""
@@ -314,15 +315,26 @@ def running(  # noqa: PLR0913 - all named, and all but two optional
         progress: told what happens.
     """
     base = image.ensure(release, progress=progress)
-    topology = Topology(
-        name="one", guests=(Definition(name=name, memory_mib=memory_mib, cpus=cpus),)
-    )
+    definition = Definition(name=name, memory_mib=memory_mib, cpus=cpus)
+    options = Options(kernel=kernel, command_line=command_line, reboots=reboots)
+    with launched(definition, base, directory, options) as guest:
+        progress(f"guest {name}: booting Debian {release}")
+        began = time.monotonic()
+        guest.wait(timeout=boot_timeout)
+        progress(f"guest {name}: up after {time.monotonic() - began:.0f} s")
+        yield guest
+
+
+@contextlib.contextmanager
+def launched(
+    definition: Definition, base: image.Image, directory: Path, options: Options
+) -> Iterator[Guest]:
+    """Start a guest of its own, which boots meanwhile; at the end it is stopped."""
+    topology, name = Topology(name="one", guests=(definition,)), definition.name
     directory.mkdir(parents=True, exist_ok=True)
-    files = Files(directory=directory)
+    files, config = Files(directory=directory), directory / "ssh_config"
     files.console.unlink(missing_ok=True)
     sockets = Path(tempfile.mkdtemp(prefix="ktcp-guest-"))
-    config = directory / "ssh_config"
-    options = Options(kernel=kernel, command_line=command_line, reboots=reboots)
     vm = machine.vm(
         topology,
         name,
@@ -337,13 +349,8 @@ def running(  # noqa: PLR0913 - all named, and all but two optional
         machine.make_disk(files.disk, base.disk)
         guest = launch(vm, files=files, config=config)
         try:
-            config.write_text(
-                ssh.config({name: guest.port}, identity=base.identity, sockets=sockets)
-            )
-            progress(f"guest {name}: booting Debian {release}")
-            began = time.monotonic()
-            guest.wait(timeout=boot_timeout)
-            progress(f"guest {name}: up after {time.monotonic() - began:.0f} s")
+            hosts = {name: guest.port}
+            config.write_text(ssh.config(hosts, identity=base.identity, sockets=sockets))
             yield guest
         finally:
             guest.stop()

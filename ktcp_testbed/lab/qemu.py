@@ -87,7 +87,15 @@ def arguments(vm: Vm, accel: str) -> list[str]:
     ]
     if vm.initrd is not None:
         command += ["-initrd", str(vm.initrd)]
-    command += [
+    command += devices(vm)
+    if not vm.reboots:
+        command.append("-no-reboot")
+    return command
+
+
+def devices(vm: Vm) -> list[str]:
+    """Console, random numbers, disks and network cards of ``vm``."""
+    found = [
         *("-append", " ".join([*KERNEL_COMMAND_LINE, vm.command_line]).strip()),
         *("-chardev", f"file,id=console,path={escape(vm.console)},append=on"),
         *("-serial", "chardev:console"),
@@ -102,13 +110,11 @@ def arguments(vm: Vm, accel: str) -> list[str]:
         *("-device", f"virtio-net-pci,netdev=mgmt,mac={vm.mac}"),
     ]
     for number, nic in enumerate(vm.nics):
-        command += [
+        found += [
             *("-netdev", dgram(f"link{number}", nic)),
             *("-device", f"virtio-net-pci,netdev=link{number},mac={nic.mac}"),
         ]
-    if not vm.reboots:
-        command.append("-no-reboot")
-    return command
+    return found
 
 
 def drive(name: str, path: Path, options: str) -> list[str]:

@@ -113,6 +113,27 @@ def test_modules_form_no_circle() -> None:
     assert circle() == []
 
 
+def programs() -> Iterator[Path]:
+    """All Python of the checkout; what roles install has no suffix."""
+    for folder in (PRODUCT, TESTBED, "molecule", "playbooks", "plugins", "roles", "tests"):
+        yield from ROOT.glob(f"{folder}/**/*.py")
+    for path in ROOT.glob("roles/*/files/ktcp-*"):
+        if path.read_text(encoding="utf-8").startswith("#!/usr/bin/python3"):
+            yield path
+
+
+def test_functions_fit_a_screen() -> None:
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
+    lengths = {
+        f"{path.relative_to(ROOT)}:{node.name}": (node.end_lineno or 0) - node.lineno + 1
+        for path in programs()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, kinds)
+    }
+    assert len(lengths) > 3000
+    assert {name: lines for name, lines in lengths.items() if lines > 40} == {}
+
+
 def test_commands_end_in_one_place() -> None:
     """Errors, gates and drift are found below; here they are only told, with their exit code."""
     ends = {
