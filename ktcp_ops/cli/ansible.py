@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The options that every command has which runs Ansible, and the log of what it says."""
+"""The options of every command that runs Ansible, and the log of what Ansible says."""
 
 import functools
 import inspect
@@ -75,7 +75,7 @@ def options(
 
 
 def with_options(name: str, command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options of ``options``, and a log that its end names."""
+    """Give a command the options of ``options``, and a log whose name is printed at its end."""
     own, more = inspect.signature(command), inspect.signature(options)
 
     @functools.wraps(command)

@@ -44,7 +44,7 @@ class WideOutput(StrEnum):
 
     @property
     def plain(self) -> Output:
-        """What ``give`` goes by."""
+        """The same for ``give``, which knows text and JSON only."""
         return Output.JSON if self is WideOutput.JSON else Output.TEXT
 
 

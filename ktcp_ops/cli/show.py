@@ -49,6 +49,6 @@ def print_result(result: RunResult) -> None:
 
 
 def first_line(text: str) -> str:
-    """Take the first line of a message, so that a line stays a host; the rest is told below."""
+    """Take a message's first line, so that each host has one line; the rest is printed below."""
     head, *rest = text.strip().splitlines() or [""]
     return f"{head} (and {len(rest)} lines, see below)" if rest else head

@@ -119,7 +119,7 @@ def fetch(
     limit: str | None = None,
     fresh: bool = False,
 ) -> tuple[RunResult, tuple[RoundTrip, ...]]:
-    """Have the hosts measure; ``fresh`` passes over what pools know."""
+    """Have the hosts measure; with ``fresh`` they ping also where a pool knows the time."""
     job = Job(
         title="probe",
         playbook=playbook("probe.yml"),
@@ -168,8 +168,8 @@ def round_trips(mesh: Mesh, result: RunResult) -> Iterator[RoundTrip]:
 def update(mesh: Mesh, found: Sequence[RoundTrip]) -> Latency:
     """Bring what was known up to date, and choose the ways of auto paths by it.
 
-    Of two directions the shorter counts, as delays of hosts only add. What nobody could be
-    asked about stays; what did not answer goes.
+    Of the two directions the shorter time counts, since a busy host only adds to it. Legs that
+    no host could be asked about keep their time; legs without an answer lose it.
     """
     answers: dict[tuple[str, str], list[int]] = {}
     for trip in found:

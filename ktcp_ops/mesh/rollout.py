@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Looking at a mesh, resting it and taking it away: one run of one playbook each.
+"""Actions that are one run of one playbook: verify, drain, undrain, remove.
 
-What goes through the mesh in waves is ``campaign``'s business.
+``campaign`` does what goes through the mesh in waves.
 """
 
 from collections.abc import Mapping, Sequence

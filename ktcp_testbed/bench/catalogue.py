@@ -16,7 +16,7 @@ class Entry:
 
     label: str
     text: str
-    """What was configured, for who wants to judge the comparison."""
+    """What was configured, for readers who judge the comparison."""
     improvements: Improvements | None = None
     """Of a split; None for a path that is not split."""
     paper: bool = False

@@ -48,7 +48,7 @@ class Row:
         return self.ratio > (memory_ratio if self.kind is Kind.MEMORY else ratio)
 
     def is_other(self) -> bool:
-        """True when it is not what the same work gives again."""
+        """True when the difference is more than two runs of the same work have."""
         apart = abs(self.after - self.before)
         match self.kind:
             case Kind.TIME:

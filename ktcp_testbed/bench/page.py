@@ -115,7 +115,7 @@ WORDS: dict[str, Callable[[Options], Sequence[str]]] = {
 
 
 def command(results: Results) -> str:
-    """How to repeat the run: what was not as usual."""
+    """The command that repeats the run, with the options that differ from the defaults."""
     usual = options_of(make(Wishes()))
     words = ["./dev bench", *([] if results.name == Wishes.name else [f"--name {results.name}"])]
     for option, values in WORDS.items():

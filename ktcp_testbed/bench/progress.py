@@ -19,7 +19,7 @@ CIPHERS = 2.5
 COST = 40.0
 SET_UP = 0.03
 
-# The share of the work that tells a pace; what comes first says little about the rest.
+# The share of the work after which the pace is known; the first parts say little about the rest.
 PACE = 0.05
 
 

@@ -23,7 +23,7 @@ def write(results: Results, directory: Path) -> list[Path]:
             is left, and an earlier report stays as it was.
     """
     try:
-        with whole(directory) as place:
+        with replacing(directory) as place:
             fill(results, place)
         return sorted(directory.iterdir())
     except OSError as error:
@@ -41,8 +41,8 @@ def fill(results: Results, place: Path) -> None:
 
 
 @contextmanager
-def whole(directory: Path) -> Iterator[Path]:
-    """A directory to fill, which takes the place of ``directory`` when nothing went wrong."""
+def replacing(directory: Path) -> Iterator[Path]:
+    """A directory to fill, which replaces ``directory`` unless something went wrong."""
     partial = directory.with_name(f"{directory.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)

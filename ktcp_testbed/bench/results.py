@@ -183,7 +183,7 @@ def set_up_of(way: str, at_a_time: int, seconds: Sequence[float]) -> SetUp:
 
 
 def percentile(ordered: Sequence[float], share: int) -> float:
-    """The least value that ``share`` percent of the values do not exceed."""
+    """The smallest value that is at least as large as ``share`` percent of the values."""
     return ordered[max(0, ceil(len(ordered) * share / 100) - 1)]
 
 

@@ -56,7 +56,7 @@ class Collector:
                 self.micro = Micro(**facts)
 
     def check(self) -> None:
-        """Refuse to make a report of less than was asked for.
+        """Make sure that the guest measured all that was asked for.
 
         Raises:
             GuestFailedError: Something is missing.

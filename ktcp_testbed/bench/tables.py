@@ -86,7 +86,7 @@ def deviation(series: Sequence[Series], pick: str) -> str:
 
 
 def costs(results: Results) -> Table:
-    """What each way costs, and that without the ends, which the routed row tells."""
+    """What each way costs, with client and server; the routed row is what these two take."""
     megabytes = results.options.bulk_bytes // 1024**2
     columns = ["way", f"CPU s for {megabytes} MB", "connections/s"]
     columns += ["idle, KiB each", "slow reader, KiB each"]

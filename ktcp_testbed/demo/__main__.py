@@ -133,6 +133,6 @@ def interrupt(_number: int, _frame: FrameType | None) -> None:
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, interrupt)
     signal.signal(signal.SIGHUP, interrupt)
-    # A shell starts what it sends to the background deaf to SIGINT, by which our programs end.
+    # A shell starts background programs with SIGINT ignored, but SIGINT is how ours are ended.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.exit(main(sys.argv[1:]))

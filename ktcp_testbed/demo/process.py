@@ -44,7 +44,7 @@ def running(
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Let a second, impatient Ctrl-C not break a clean-up; programs started here inherit that."""
+    """Keep a second Ctrl-C from breaking the clean-up; programs started in it are protected too."""
     with handled(INTERRUPTS, signal.SIG_IGN):
         yield
 

@@ -186,8 +186,7 @@ def times(estimate: Estimate) -> Times:
 def busy(comparisons: Sequence[Comparison]) -> float:
     """How far the routed first bytes are from the model, at worst, as a share of it.
 
-    Nothing but distance and a busy host can move them, so this tells how far all the
-    figures can be trusted.
+    Only distance and a busy host change them, so this says how far all figures can be trusted.
     """
     return max(
         abs(each.routed.first_byte / each.routed_model.first_byte - 1) for each in comparisons

@@ -22,7 +22,7 @@ from ktcp_testbed.demo.results import (
 
 # The relay at the client has the pool; its other end takes part in all else.
 INGRESS = "rc"
-# One that distance decides, one that windows decide.
+# The time of a small file depends on distance, that of a larger one on windows.
 FILES = ("10k", "1m")
 
 POOL_S = 30.0
@@ -130,7 +130,7 @@ def wait_ready(guests: Guests, least: int) -> None:
     """Wait until the ingress has that many connections, and as many as it wants.
 
     Raises:
-        KtcpError: It does not come to that.
+        KtcpError: The pool does not get there in time.
     """
     deadline = time.monotonic() + POOL_S
     while time.monotonic() < deadline:

@@ -9,7 +9,7 @@ from pathlib import Path
 from ktcp_ops.errors import KtcpError
 from ktcp_testbed.kbuild.buildroot import Buildroot
 
-# For make: the modules that test parts of it as well, which no relay gets.
+# For make: also build the modules that test parts of ktcp.ko; no relay gets them.
 SELFTEST = "KTCP_SELFTEST=m"
 SOURCES = ("*.c", "*.h", "*.S", "Kbuild*", "Makefile", ".clang-format")
 

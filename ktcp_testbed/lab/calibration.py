@@ -22,7 +22,7 @@ OVERHEAD_US = 900.0
 
 @dataclass(frozen=True, kw_only=True)
 class Effort:
-    """How a link is measured, and how small an error is left alone after that."""
+    """How a link is measured, and how small an error is left uncorrected."""
 
     pings: int
     pause_s: float

@@ -144,7 +144,7 @@ def configure_script(topology: Topology, guest: str, delays_us: Mapping[str, int
     parts = [
         "# Written by ktcp-ops lab.\n",
         f"echo {guest} >/proc/sys/kernel/hostname\n",
-        # The unit that does this is one program more.
+        # A systemd unit would start one more program.
         "[ ! -d /sys/kernel/debug ] || mount -t debugfs debugfs /sys/kernel/debug\n",
         RENAME,
         f"rename {management_mac(topology, guest)} {MANAGEMENT}\n",

@@ -29,7 +29,7 @@ class GuestState(Model):
 
     @property
     def process(self) -> Process:
-        """The process, which is ours only if it began when this one did."""
+        """The process; it is ours only if it began when ``state.json`` says."""
         return Process(pid=self.pid, start_time=self.start_time)
 
 

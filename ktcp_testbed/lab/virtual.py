@@ -86,7 +86,7 @@ class Vm:
 
     @property
     def said(self) -> Path:
-        """What the guest's programs tell, of which a run that fails leaves no more than this."""
+        """What the guest's programs told; after a failed run it is all that is left of it."""
         return self.directory / "events.log"
 
     @property

@@ -33,8 +33,8 @@ CROWD = 32
 SLOW_READERS = 4
 SETTLE_S = 3.0
 # As long as what an earlier measurement left goes on: 60 s TCP's TIME_WAIT, 120 s conntrack's.
-# What it takes up would be freed while the next one looks, which then sees too little. Time in
-# which nothing happens costs nothing here.
+# What it still holds would be freed during the next measurement, which would then find too little.
+# Waiting is free in virtual time.
 FORGET_S = 130.0
 # Of the bulk, what is measured where it takes the host minutes.
 SHARES = {"ssh-warm": 3, "ssh-fresh": 3}
@@ -69,8 +69,8 @@ def measure(net: Network, job: Job, channel: Channel) -> None:
 def cpu(net: Network, place: Place, size: int, *, share: int = 1) -> float:
     """CPU seconds for ``size`` bytes, the median of a few times, after a small download.
 
-    How TCP happens to pack and acknowledge moves a single time by a few percent. Of a ``share``
-    the first one has to do, and that for a part of the bytes.
+    A single time varies by a few percent, with how TCP packs and acknowledges. With a ``share``
+    of n there is only one download, of an n-th of the bytes.
     """
     downloads.fetch(net, place, "warm", WARM, 1)
     spent: list[float] = []

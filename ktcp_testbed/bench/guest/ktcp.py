@@ -29,7 +29,7 @@ IMPROVEMENTS = ("thread_pool", "early_syn", "conn_pool", "turbo")
 def load() -> None:
     """Load the module with what it needs."""
     run(["modprobe", "nf_conntrack"])
-    # For all namespaces; what ktcp_tunables sets. The default is full at 4,096 splits in 1 GiB.
+    # For all namespaces, as ktcp_tunables sets it. With 1 GiB the default is full at 4,096 splits.
     CONNTRACK_MAX.write_text("262144\n", encoding="ascii")
     run(["insmod", str(MODULE)])
 

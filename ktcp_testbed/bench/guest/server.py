@@ -13,7 +13,7 @@ CONFIGURATION = Path("/run/server-nginx.conf")
 PORT = 80
 # Blocks of it repeat in large files: making random bytes takes long in a slow guest.
 BLOCK_BYTES = 1_048_576
-# As long as it is for the reason that PATIENCE_S is.
+# So long for the same reason as PATIENCE_S.
 START_S = 3600.0
 
 # A new connection for each download, as the paper's: keep-alive is off.
