@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""``ktcp-ops bench``: the paper's evaluation in a guest that runs in virtual time."""
+"""``./dev bench``: the paper's evaluation in a guest that runs in virtual time."""
 
 import importlib.util
 from collections.abc import Sequence

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""``ktcp-ops lab``: virtual machines to try a mesh in."""
+"""``./dev lab``: virtual machines to try a mesh in."""
 
 import os
 from dataclasses import asdict
@@ -103,7 +103,7 @@ def into(
     lab = existing(directory)
     guest = lab.guest(host)
     if not guest.alive():
-        raise UnreachableError(f"guest {host} has stopped: ktcp-ops lab up starts it again")
+        raise UnreachableError(f"guest {host} has stopped: ./dev lab up starts it again")
     command = ssh.shell_command(lab.ssh_config, host, context.args)
     os.execvp(command[0], command)
 
@@ -116,7 +116,7 @@ def existing(directory: Path) -> Lab:
     """
     lab = Lab.find(directory)
     if lab is None:
-        raise UsageError(f"no lab is up in {directory}: ktcp-ops lab up")
+        raise UsageError(f"no lab is up in {directory}: ./dev lab up")
     return lab
 
 

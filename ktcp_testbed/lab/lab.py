@@ -80,7 +80,7 @@ class Lab:
         """
         found = state.load(self.directory)
         if found is None:
-            raise UsageError(f"no lab is up in {self.directory}: ktcp-ops lab up")
+            raise UsageError(f"no lab is up in {self.directory}: ./dev lab up")
         self.topology.guest(name)
         return self.attach(name, found.guests[name])
 
@@ -142,7 +142,7 @@ class Lab:
         if (found.topology, found.release) != (self.topology, self.release):
             raise UsageError(
                 f"another lab ({found.topology.name}, {found.release}) is up in "
-                f"{self.directory}: ktcp-ops lab down, or give another directory"
+                f"{self.directory}: ./dev lab down, or give another directory"
             )
         if dead:
             self.repair(found, dead)
@@ -151,7 +151,7 @@ class Lab:
         if silent:
             raise UnreachableError(
                 f"guest {silent[0]} runs, but does not let anybody in; see "
-                f"{self.files(silent[0]).console}, or start afresh: ktcp-ops lab down"
+                f"{self.files(silent[0]).console}, or start afresh: ./dev lab down"
             )
         self.progress(f"lab: already up in {self.directory}")
 
@@ -266,7 +266,7 @@ class Lab:
         """
         found = state.load(self.directory)
         if found is None or self.status().state != "up":
-            raise UsageError(f"the lab in {self.directory} is not up: ktcp-ops lab up")
+            raise UsageError(f"the lab in {self.directory} is not up: ./dev lab up")
         with held(self.directory):
             base = image.ensure(found.release, progress=self.progress)
             guests = {name: self.attach(name, of) for name, of in found.guests.items()}

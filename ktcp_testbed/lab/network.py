@@ -142,7 +142,7 @@ def configure_script(topology: Topology, guest: str, delays_us: Mapping[str, int
     """
     own = interfaces(topology, guest)
     parts = [
-        "# Written by ktcp-ops lab.\n",
+        "# Written by ./dev lab.\n",
         f"echo {guest} >/proc/sys/kernel/hostname\n",
         # A systemd unit would start one more program.
         "[ ! -d /sys/kernel/debug ] || mount -t debugfs debugfs /sys/kernel/debug\n",

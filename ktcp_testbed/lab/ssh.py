@@ -30,7 +30,7 @@ Host {name}
 
 def config(ports: Mapping[str, int], *, identity: Path, sockets: Path) -> str:
     """The ssh_config for guests that listen on these loopback ports."""
-    parts = ["# Written by ktcp-ops lab; gone after ktcp-ops lab down.\n"]
+    parts = ["# Written by ./dev lab; gone after ./dev lab down.\n"]
     parts += [
         HOST.format(name=name, port=port, identity=identity, sockets=sockets)
         for name, port in ports.items()

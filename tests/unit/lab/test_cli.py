@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The commands of ``ktcp-ops lab``: what they print, and how they end."""
+"""The commands of ``./dev lab``: what they print, and how they end."""
 
 import json
 from collections.abc import Callable
@@ -31,7 +31,7 @@ def test_without_a_lab(directory: Path, capfd: pytest.CaptureFixture[str]) -> No
     assert run(["lab", "calibrate"]) == ExitCode.USAGE
     said = capfd.readouterr()
     assert f"lab: none is up in {directory}" in said.out
-    assert "ktcp-ops lab up" in said.err
+    assert "./dev lab up" in said.err
 
 
 def test_status_as_data(
