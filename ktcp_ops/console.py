@@ -58,7 +58,7 @@ def ask_secret(question: str) -> str:
 
 
 def confirm(question: str) -> bool:
-    """Ask a question on the terminal; without one, and without an answer, it is no."""
+    """Ask a question on the terminal; no answer, or no terminal, means no."""
     if not sys.stdin.isatty():
         return False
     try:
@@ -169,7 +169,7 @@ class Progress:
             self.live = None
 
     def place(self) -> str:
-        """Say how far the run is; an estimate of the total that proved too low is not shown."""
+        """Say how far the run is; leave the total out once more tasks have run than it says."""
         if self.total and self.number <= self.total:
             return f"[{self.number}/{self.total}]"
         return f"[{self.number}]"
@@ -221,7 +221,7 @@ class Watch:
                 print_note(remark)
 
     def render(self) -> Group:
-        """Draw what fits: the first columns and rows, and what is cut off by number."""
+        """Draw the columns and rows that fit, and say how many do not."""
         width, height = self.console.width, max(self.console.height - 4, 1)
         columns, rows = self.table
         lines = [columns, *rows] if columns else []

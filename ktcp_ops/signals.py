@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Other handlers of signals, for a while."""
+"""Replaces signal handlers for a while."""
 
 import signal
 import threading
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""What ends a command."""
+"""Signals by which users end a command."""
 
 Handler = Callable[[int, FrameType | None], object] | signal.Handlers
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Guests of the scenario's lab, reached as `ktcp-ops lab ssh` reaches them."""
+"""Guests of the scenario's lab, reached as `./dev lab ssh` reaches them."""
 
 import os
 from collections.abc import Callable

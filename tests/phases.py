@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ktcp_ops.lab.recipe import RELEASES
+from ktcp_testbed.lab.recipe import RELEASES
 
 Command = tuple[str, ...]
 
@@ -164,7 +164,7 @@ def bench_commands() -> list[Command]:
     it in whole slabs and pages, of which each processor keeps some for itself.
     """
     bounds = ("--ratio", "1.03", "--memory-ratio", "1.15")
-    bench = (sys.executable, "-m", "ktcp_ops", "bench")
+    bench = (sys.executable, "-m", "ktcp_testbed", "bench")
     sizes = ("--size", "10k", "--size", "1m", "--runs", "5")
     ways = ("--way", "e2e", "--way", "ktcp-tp-es", "--way", "ktcp")
     costs = ("--cost", "ktcp", "--cost", "haproxy-splice", "--idle", "1000", "--set-ups", "0")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The options that every command has which runs Ansible, and the log of what it says."""
+"""The options of every command that runs Ansible, and the log of what Ansible says."""
 
 import functools
 import inspect
@@ -28,6 +28,18 @@ MEMORY = Path("/dev/shm")
 """Files in it are on no disk."""
 
 
+Extra = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--extra-vars",
+        "-e",
+        metavar="VARIABLES",
+        help="Variables for the playbooks, as ansible-playbook takes them. The mesh itself is "
+        "what the inventory says.",
+    ),
+]
+
+
 def options(
     *,
     verbose: Annotated[
@@ -42,16 +54,7 @@ def options(
     forks: Annotated[
         int | None, typer.Option("--forks", "-f", min=1, help="Hosts at a time.")
     ] = None,
-    extra: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--extra-vars",
-            "-e",
-            metavar="VARIABLES",
-            help="Variables for the playbooks, as ansible-playbook takes them. The mesh itself is "
-            "what the inventory says.",
-        ),
-    ] = None,
+    extra: Extra = None,
     ask_become: Annotated[
         bool,
         typer.Option("--ask-become-pass", "-K", help="Ask for the password that sudo wants."),
@@ -72,7 +75,7 @@ def options(
 
 
 def with_options(name: str, command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options of ``options``, and a log that its end names."""
+    """Give a command the options of ``options``, and a log whose name is printed at its end."""
     own, more = inspect.signature(command), inspect.signature(options)
 
     @functools.wraps(command)

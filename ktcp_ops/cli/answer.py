@@ -4,7 +4,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -44,7 +44,7 @@ class WideOutput(StrEnum):
 
     @property
     def plain(self) -> Output:
-        """What ``give`` goes by."""
+        """The same for ``give``, which knows text and JSON only."""
         return Output.JSON if self is WideOutput.JSON else Output.TEXT
 
 
@@ -89,7 +89,16 @@ def give(
     for remark in remarks:
         console.print_error(remark)
     if code is not ExitCode.OK:
-        raise typer.Exit(int(code))
+        end(code)
+
+
+def end(code: ExitCode) -> NoReturn:
+    """End a command that has said all.
+
+    Raises:
+        typer.Exit: with the exit code.
+    """
+    raise typer.Exit(int(code))
 
 
 def fail(error: KtcpError) -> int:

@@ -9,10 +9,10 @@ from typing import Annotated
 import typer
 
 from ktcp_ops import console
+from ktcp_ops.cli import workers
 from ktcp_ops.cli.ansible import load
 from ktcp_ops.cli.answer import Output, OutputOption, give
-from ktcp_ops.cli.mesh import Inventories, Limit
-from ktcp_ops.cli.workers import make_engine
+from ktcp_ops.cli.options import Inventories, Limit
 from ktcp_ops.errors import UsageError
 from ktcp_ops.mesh import bundle
 
@@ -51,7 +51,7 @@ def make_bundle(
     if path.exists():
         raise UsageError(f"{path}: is there already; choose another --file or remove it")
     result, texts = bundle.collect(
-        engine=make_engine(),
+        engine=workers.make_engine(),
         reporter=console.Progress(),
         mesh=load(inventory_names),
         inventories=inventory_names,

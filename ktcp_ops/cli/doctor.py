@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from functools import partial
 
 from ktcp_ops import console
+from ktcp_ops.cli import workers
 from ktcp_ops.cli.ansible import load
 from ktcp_ops.cli.answer import Output, OutputOption, give
-from ktcp_ops.cli.mesh import Inventories, Limit
-from ktcp_ops.cli.workers import make_engine
+from ktcp_ops.cli.options import Inventories, Limit
 from ktcp_ops.mesh import doctor
 from ktcp_ops.mesh.doctor import Diagnosis
 from ktcp_ops.mesh.finding import Severity
@@ -35,7 +35,7 @@ def examine(
     unreachable; warnings and hints do not count.
     """
     result, diagnoses = doctor.examine(
-        engine=make_engine(),
+        engine=workers.make_engine(),
         reporter=console.Progress(),
         mesh=load(inventory_names),
         inventories=inventory_names,

@@ -1,27 +1,27 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """``ktcp-ops mesh keys rotate``: from one pre-shared key to the next without a gap."""
 
-import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any
 
 import typer
 
 from ktcp_ops import console
-from ktcp_ops.cli import mesh as commands
-from ktcp_ops.cli import waves as rollouts
+from ktcp_ops.cli import workers
 from ktcp_ops.cli.ansible import load, with_options
 from ktcp_ops.cli.answer import Output, OutputOption, give
-from ktcp_ops.cli.mesh import Inventories
-from ktcp_ops.cli.waves import STEPS, Canary, Deadline, Pause, Request, Undo, Waves
-from ktcp_ops.errors import ExitCode, KtcpError, UsageError
-from ktcp_ops.mesh import history, key_files, rotation, waves
+from ktcp_ops.cli.options import Inventories, from_fields
+from ktcp_ops.cli.show import print_result
+from ktcp_ops.cli.waves import Canary, Deadline, Pause, Undo, Waves
+from ktcp_ops.errors import ExitCode, UsageError
+from ktcp_ops.mesh import history, key_change
 from ktcp_ops.mesh.campaign import Rules
-from ktcp_ops.mesh.journal import Journal, Outcome, Run
-from ktcp_ops.mesh.model import Mesh
-from ktcp_ops.mesh.rotation import ACTION, Phase, Rotation
+from ktcp_ops.mesh.journal import Outcome, Run
+from ktcp_ops.mesh.key_change import KeyChange, Step
+from ktcp_ops.mesh.request import STEPS, Request
+from ktcp_ops.mesh.rotation import ACTION, Phase
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -30,31 +30,38 @@ app = typer.Typer(
 )
 
 
-@dataclass(frozen=True)
-class Step:
-    """A phase that is to come, and what it does, for people."""
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """The options of ``rotate``."""
 
-    phase: Phase
-    text: str
-
-
-def rotate(  # noqa: PLR0913 - an option each
-    *,
-    inventory_names: Inventories,
+    inventory_names: Inventories
     until: Annotated[
         Phase, typer.Option("--until", help="Stop after this phase; run it again to go on.")
-    ] = Phase.REMOVE,
+    ] = Phase.REMOVE
     check: Annotated[
         bool, typer.Option("--check", help="Write nothing and ask no host; say what is to come.")
-    ] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask first.")] = False,
-    steps: Waves = STEPS,
-    canary: Canary = None,
-    pause: Pause = 0,
-    undo: Undo = True,
-    deadline: Deadline = 60,
-    output: OutputOption = Output.TEXT,
-) -> None:
+    ] = False
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask first.")] = False
+    steps: Waves = STEPS
+    canary: Canary = None
+    pause: Pause = 0
+    undo: Undo = True
+    deadline: Deadline = 60
+    output: OutputOption = Output.TEXT
+
+    def request(self) -> Request:
+        """Say what is asked for, without the phase."""
+        return Request(
+            action=ACTION,
+            inventories=self.inventory_names,
+            rules=Rules(undo=self.undo, pause=self.pause),
+            steps=self.steps,
+            canary=self.canary,
+            deadline_s=self.deadline,
+        )
+
+
+def rotate(asked: Asked) -> None:
     """Go over to a new pre-shared key, in three rollouts that leave no gap.
 
     add: a fresh key is written into ktcp_keys beside the one in use, and rolled out. use: its
@@ -73,59 +80,27 @@ def rotate(  # noqa: PLR0913 - an option each
 
     It asks first, unless --yes or --check is given.
     """
-    request = Request(
-        action=ACTION,
-        inventories=inventory_names,
-        output=output,
-        rules=Rules(undo=undo, pause=pause),
-        steps=steps,
-        canary=canary,
-        limit=None,
-        deadline=deadline,
-    )
-    wanted = waves.parse_steps(steps)
-    mesh, journal = load(inventory_names), Journal.of(inventory_names)
-    found = rotation.standing(mesh, journal.runs()[0])
-    phases = found.phases[: list(Phase).index(until) - list(Phase).index(found.phases[0]) + 1]
-    if not phases:
-        raise UsageError(f"--until {until}: this phase is done; {found.phases[0]} is next")
-    ahead = foreseen(inventory_names, mesh, Rotation(found.key, phases), wanted)
-    if check:
-        data = {"command": ACTION, "check": True, "key": found.key, "phases": list(phases)}
-        give(output, ExitCode.OK, data, partial(print_steps, ahead))
+    change = key_change.foresee(asked.request(), asked.until, load)
+    if asked.check:
+        give_steps(change, asked.output)
         return
-    if not yes:
-        confirm(ahead, mesh)
-    runs = []
-    for step in ahead:
-        mesh = bring(inventory_names, journal, step, mesh, found.key)
-        run = carry_out(request, journal, step, mesh, found.key)
-        runs.append(run)
-        if run.outcome is not Outcome.DONE:
-            break
-    finish(runs, found.key, output)
+    if not asked.yes:
+        confirm(change)
+    runs = key_change.carry_out(
+        change,
+        engine=workers.make_engine(),
+        reporter=console.Progress(),
+        say=console.print_note,
+        load=load,
+    )
+    finish(runs, change.key, asked.output)
 
 
-def foreseen(
-    names: Sequence[str], mesh: Mesh, rotated: Rotation, steps: Sequence[waves.Step]
-) -> list[Step]:
-    """Compute the phases to come, and see that what the first one writes can be written.
-
-    Raises:
-        UsageError: when it cannot.
-    """
-    number = len(waves.build(mesh, list(mesh.relays), steps))
-    places = key_files.places(names)
-    now, ahead, secret = mesh, [], secrets.token_hex(32)
-    key_files.edit(names, mesh, rotation.after(mesh, rotated.phases[0], rotated.key, secret))
-    for phase in rotated.phases:
-        then = rotation.after(now, phase, rotated.key, secret)
-        written = [places[variable] for variable in key_files.changed(now, then)]
-        into = f" ({', '.join(written)})" if written else ""
-        text = f"{phase}: {rotation.meaning(phase, rotated.key)}{into}"
-        ahead.append(Step(phase, f"{text}; {len(mesh.relays)} relays in {number} waves"))
-        now = then
-    return ahead
+def give_steps(change: KeyChange, output: Output) -> None:
+    """Print what is to come."""
+    phases = [step.phase for step in change.steps]
+    data = {"command": ACTION, "check": True, "key": change.key, "phases": phases}
+    give(output, ExitCode.OK, data, partial(print_steps, change.steps))
 
 
 def print_steps(ahead: Sequence[Step]) -> None:
@@ -134,37 +109,16 @@ def print_steps(ahead: Sequence[Step]) -> None:
         console.print_line(step.text)
 
 
-def confirm(ahead: Sequence[Step], mesh: Mesh) -> None:
+def confirm(change: KeyChange) -> None:
     """Say what is to come, and ask whether it is to be.
 
     Raises:
         UsageError: when the answer is no, or nobody can be asked.
     """
-    for step in ahead:
+    for step in change.steps:
         console.print_note(step.text)
-    if not console.confirm(f"Change the key of all {len(mesh.relays)} relays like this?"):
+    if not console.confirm(f"Change the key of all {len(change.mesh.relays)} relays like this?"):
         raise UsageError("nothing was changed; --yes goes on without a question")
-
-
-def bring(names: Sequence[str], journal: Journal, step: Step, now: Mesh, key: int) -> Mesh:
-    """Bring the inventory into a phase, and give its mesh then."""
-    then = rotation.after(now, step.phase, key, secrets.token_hex(32))
-    with journal.alone():
-        edits = key_files.edit(names, now, then)
-        mesh = key_files.bring(names, edits, then, lambda: load(names)) if edits else now
-    console.print_note(f"{ACTION}: {step.text}")
-    return mesh
-
-
-def carry_out(request: Request, journal: Journal, step: Step, mesh: Mesh, key: int) -> Run:
-    """Roll a phase out, or go on with its rollout."""
-    run = rotation.begun(journal.runs()[0], step.phase, mesh, key)
-    if run is None:
-        more: dict[str, str | int] = {"phase": str(step.phase), "key": key}
-        run = rollouts.planned(replace(request, more=more), mesh, waves.parse_steps(request.steps))
-    if run is None:
-        raise KtcpError("the mesh has no relay")
-    return rollouts.go_through(request, journal, mesh, run)
 
 
 def finish(runs: Sequence[Run], key: int, output: Output) -> None:
@@ -188,10 +142,7 @@ def print_runs(runs: Sequence[Run]) -> None:
     ]
     console.print_table(("PHASE", "KEY", "OUTCOME", "RUN"), rows)
     if runs[-1].outcome is not Outcome.DONE:
-        commands.print_result(runs[-1].result())
+        print_result(runs[-1].result())
 
 
-def register(mesh: typer.Typer) -> None:
-    """Add the commands to those of ``ktcp-ops mesh``."""
-    app.command(name="rotate")(with_options("keys", rotate))
-    mesh.add_typer(app, name="keys")
+app.command(name="rotate")(with_options("keys", from_fields(Asked, rotate)))

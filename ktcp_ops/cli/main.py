@@ -3,6 +3,7 @@
 
 import signal
 import sys
+from collections.abc import Mapping
 from types import FrameType
 from typing import Annotated, Any
 
@@ -10,9 +11,12 @@ import typer
 from typer.core import TyperGroup
 
 from ktcp_ops import __version__
-from ktcp_ops.cli import answer, bench, bundle, doctor, init, keys, lab, mesh, observe, probe, waves
+from ktcp_ops.cli import answer, doctor, mesh
 from ktcp_ops.cli.ansible import with_options
-from ktcp_ops.errors import ExitCode, InterruptedByUserError, KtcpError
+from ktcp_ops.errors import ExitCode, InterruptedByUserError, KtcpError, UsageError
+
+TESTBED = ("lab", "bench")
+"""Commands that the test bed of a checkout adds."""
 
 
 class Program(TyperGroup):
@@ -26,28 +30,19 @@ class Program(TyperGroup):
         except KeyboardInterrupt as interrupt:
             raise InterruptedByUserError("interrupted") from interrupt
 
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401
+        """Find a sub-command.
 
-app = typer.Typer(
-    name="ktcp-ops",
-    cls=Program,
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    help="Run a mesh of KTCP relays: describe it, roll it out, look at it, try it in a lab.",
-    epilog="Exit codes: 0 ok, 1 failed, 2 usage, 3 invalid mesh, 4 unreachable, "
-    "5 stopped by a gate, 6 drift, 130 interrupted.",
-)
-mesh.app.command(name="init")(init.make_inventory)
-mesh.with_ansible("bundle")(bundle.make_bundle)
-mesh.app.command(name="dashboard")(observe.show_dashboard)
-mesh.app.command(name="alerts")(observe.show_alerts)
-mesh.with_ansible("probe")(probe.measure)
-waves.register(mesh.app)
-keys.register(mesh.app)
-app.add_typer(mesh.app, name="mesh")
-app.command(name="doctor")(with_options("doctor", doctor.examine))
-app.add_typer(lab.app, name="lab")
-app.add_typer(bench.app, name="bench")
+        Raises:
+            UsageError: it belongs to the test bed, which is not here.
+        """
+        found = super().get_command(ctx, cmd_name)
+        if found is None and cmd_name in TESTBED:
+            raise UsageError(
+                f"{cmd_name}: belongs to the test bed, which only a checkout of the project has; "
+                f"there: ./dev {cmd_name}"
+            )
+        return found
 
 
 def print_version(wanted: bool) -> None:
@@ -57,7 +52,6 @@ def print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def options(
     version: Annotated[
         bool,
@@ -67,11 +61,33 @@ def options(
     """Options that stand before the sub-command."""
 
 
-def run(arguments: list[str]) -> int:
-    """Run the program with ``arguments`` (without its name); return its exit code."""
+def program(more: Mapping[str, typer.Typer]) -> typer.Typer:
+    """Put the program together, with ``more`` groups of commands, by their names."""
+    app = typer.Typer(
+        name="ktcp-ops",
+        cls=Program,
+        callback=options,
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        help="Run a mesh of KTCP relays: describe it, roll it out, look at it.",
+        epilog="Exit codes: 0 ok, 1 failed, 2 usage, 3 invalid mesh, 4 unreachable, "
+        "5 stopped by a gate, 6 drift, 130 interrupted.",
+    )
+    for name, group in {"mesh": mesh.app, **more}.items():
+        app.add_typer(group, name=name)
+    app.command(name="doctor")(with_options("doctor", doctor.examine))
+    return app
+
+
+app = program({})
+
+
+def run(arguments: list[str], chosen: typer.Typer = app) -> int:
+    """Run a program with ``arguments`` (without its name); return its exit code."""
     answer.asked.set(answer.Output.TEXT)
     try:
-        app(arguments, prog_name="ktcp-ops")
+        chosen(arguments, prog_name="ktcp-ops")
     except KtcpError as error:
         return answer.fail(error)
     except SystemExit as end:
@@ -84,10 +100,10 @@ def terminate(_number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def main() -> None:
-    """Entry point of the console script."""
+def main(chosen: typer.Typer = app) -> None:
+    """Entry point of the console script, and of other programs made by ``program``."""
     signal.signal(signal.SIGTERM, terminate)
     # Sent when the terminal goes away; nohup wants that to be ignored.
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         signal.signal(signal.SIGHUP, terminate)
-    sys.exit(run(sys.argv[1:]))
+    sys.exit(run(sys.argv[1:], chosen))

@@ -10,8 +10,7 @@ from ktcp_ops import console
 from ktcp_ops.cli import workers
 from ktcp_ops.cli.ansible import load
 from ktcp_ops.cli.answer import Output, OutputOption, give
-from ktcp_ops.cli.mesh import Check, Inventories, Limit
-from ktcp_ops.errors import ExitCode, worst
+from ktcp_ops.cli.options import Check, Inventories, Limit
 from ktcp_ops.mesh import probe
 
 
@@ -34,23 +33,20 @@ def measure(
     A path changes its way only for a round trip that is ktcp_mesh.auto.min_gain_percent
     shorter. Exit code 4 if a host is unreachable, 1 if one failed.
     """
-    mesh = load(inventory_names)
-    result, found = probe.fetch(
+    measured = probe.measure(
         engine=workers.make_engine(),
         reporter=console.Progress(),
-        mesh=mesh,
+        mesh=load(inventory_names),
         inventories=inventory_names,
         limit=limit,
         fresh=fresh,
+        check=check,
     )
-    latency = probe.update(mesh, found)
-    chosen = probe.choices(mesh, latency)
-    if found and not check and not result.canceled:
-        latency.save()
-        console.print_note(f"written: {latency.path}")
-    code = worst(result.exit_code, ExitCode.OK if found else ExitCode.FAILED)
-    show = partial(print_found, found, chosen)
-    give(output, code, probe.to_data(found, chosen), show, remarks=result.remarks)
+    if measured.saved:
+        console.print_note(f"written: {measured.latency.path}")
+    data = probe.to_data(measured.found, measured.choices)
+    show = partial(print_found, measured.found, measured.choices)
+    give(output, measured.exit_code, data, show, remarks=measured.result.remarks)
 
 
 def print_found(found: tuple[probe.RoundTrip, ...], chosen: list[probe.Choice]) -> None:

@@ -5,9 +5,8 @@ import time
 from collections.abc import Sequence
 from typing import NoReturn
 
-import typer
-
 from ktcp_ops import console
+from ktcp_ops.cli.answer import end
 from ktcp_ops.errors import ExitCode
 from ktcp_ops.mesh import rates, status
 from ktcp_ops.mesh.model import Mesh
@@ -42,13 +41,13 @@ def watch(
                     limit=limit,
                 )
                 if result.canceled:  # the engine takes the signal for itself
-                    raise typer.Exit(int(ExitCode.INTERRUPTED))
+                    end(ExitCode.INTERRUPTED)
                 screen.show(rates.COLUMNS, rates.rows(before, now), result.complaint)
                 # A relay that did not answer is compared with its last answer.
                 before = remembered(before, now)
                 time.sleep(max(interval - (time.monotonic() - begun), 0))
     except KeyboardInterrupt:
-        raise typer.Exit(int(ExitCode.INTERRUPTED)) from None
+        end(ExitCode.INTERRUPTED)
 
 
 def remembered(

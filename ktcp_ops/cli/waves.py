@@ -1,26 +1,25 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """``ktcp-ops mesh rollout|upgrade|rollback|history``: what goes through a mesh in waves."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from ktcp_ops import console
-from ktcp_ops.cli import mesh as commands
-from ktcp_ops.cli.ansible import load, with_options
+from ktcp_ops.cli import workers
+from ktcp_ops.cli.actions import run_action
+from ktcp_ops.cli.ansible import load
 from ktcp_ops.cli.answer import Output, OutputOption, give
-from ktcp_ops.cli.mesh import Check, Inventories, Limit
-from ktcp_ops.cli.workers import make_engine
-from ktcp_ops.errors import ExitCode, KtcpError, UsageError
-from ktcp_ops.mesh import history, rollout, waves
-from ktcp_ops.mesh.campaign import Campaign, Rules, resumable
+from ktcp_ops.cli.options import Check, Inventories, Limit, from_fields
+from ktcp_ops.cli.show import print_result
+from ktcp_ops.errors import ExitCode, UsageError
+from ktcp_ops.mesh import history, request
+from ktcp_ops.mesh.campaign import Rules
 from ktcp_ops.mesh.journal import Journal, Run
-from ktcp_ops.mesh.model import Mesh
-
-STEPS = "1,10%,100%"
+from ktcp_ops.mesh.request import STEPS, Request
 
 Waves = Annotated[
     str,
@@ -67,26 +66,6 @@ Deadline = Annotated[
 ]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Request:
-    """What the user asked for; the journal has ``more`` too."""
-
-    action: str
-    inventories: list[str]
-    output: Output
-    rules: Rules
-    steps: str
-    canary: str | None
-    limit: str | None
-    deadline: int
-    more: Mapping[str, str | int] = field(default_factory=dict)
-
-    @property
-    def variables(self) -> dict[str, Any]:
-        """The variables that its playbooks take."""
-        return {"ktcp_module_drain_deadline": self.deadline}
-
-
 ROLLOUT = """Bring the mesh to its hosts in waves: module, configuration, steering.
 
     Runs playbooks/site.yml, as ansible-playbook would, first on one relay, then on a tenth of
@@ -127,42 +106,69 @@ ROLLBACK = """Return the relays to the module that ran before this one, in waves
     """
 
 
-def command(action: str) -> Callable[..., None]:
-    """Make the command of an action."""
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """The options of a command that goes through the mesh in waves."""
 
-    def run(  # noqa: PLR0913 - an option each
-        *,
-        inventory_names: Inventories,
-        limit: Limit = None,
-        check: Check = False,
-        steps: Waves = STEPS,
-        canary: Canary = None,
-        budget: Budget = 0,
-        pause: Pause = 0,
-        undo: Undo = True,
-        resume: Resume = False,
-        deadline: Deadline = 60,
-        output: OutputOption = Output.TEXT,
-    ) -> None:
-        request = Request(
-            action=action,
-            inventories=inventory_names,
-            output=output,
-            rules=Rules(budget=budget, undo=undo, pause=pause),
-            steps=steps,
-            canary=canary,
-            limit=limit,
-            deadline=deadline,
+    inventory_names: Inventories
+    limit: Limit = None
+    check: Check = False
+    steps: Waves = STEPS
+    canary: Canary = None
+    budget: Budget = 0
+    pause: Pause = 0
+    undo: Undo = True
+    resume: Resume = False
+    deadline: Deadline = 60
+    output: OutputOption = Output.TEXT
+
+
+def command(action: str, text: str) -> Callable[..., None]:
+    """Make the command of an action; ``text`` is its help."""
+
+    def run(asked: Asked) -> None:
+        bring(action, asked)
+
+    run.__doc__ = text
+    return from_fields(Asked, run)
+
+
+def bring(action: str, asked: Asked) -> None:
+    """Bring a change to the mesh, print what came of it, and end with its exit code."""
+    wanted = Request(
+        action=action,
+        inventories=asked.inventory_names,
+        rules=Rules(budget=asked.budget, undo=asked.undo, pause=asked.pause),
+        steps=asked.steps,
+        canary=asked.canary,
+        limit=asked.limit,
+        deadline_s=asked.deadline,
+    )
+    if asked.check:
+        run_action(
+            action,
+            asked.inventory_names,
+            limit=asked.limit,
+            check=True,
+            output=asked.output,
+            options=wanted.variables,
         )
-        if check:
-            options = request.variables
-            commands.run_action(
-                action, inventory_names, limit=limit, check=True, output=output, options=options
-            )
-        else:
-            carry_out(request, resume=resume)
+        return
+    run = request.carry_out(
+        wanted,
+        engine=workers.make_engine(),
+        reporter=console.Progress(),
+        say=console.print_note,
+        load=load,
+        resume=asked.resume,
+    )
+    finish(run, asked.output)
 
-    return run
+
+CHANGES = {
+    action: command(action, text)
+    for action, text in (("rollout", ROLLOUT), ("upgrade", UPGRADE), ("rollback", ROLLBACK))
+}
 
 
 def show_history(
@@ -201,84 +207,13 @@ def print_one(run: Run) -> None:
     """Print all that is known of a run."""
     for line in history.text(run):
         console.print_line(line)
-    commands.print_result(run.result())
-
-
-def carry_out(request: Request, *, resume: bool) -> None:
-    """Bring a change to the mesh, print what came of it, and end with its exit code."""
-    steps = waves.parse_steps(request.steps)
-    mesh = load(request.inventories)
-    journal = Journal.of(request.inventories)
-    run = resumed(request, journal, mesh) if resume else planned(request, mesh, steps)
-    if run is None:
-        raise KtcpError("no host was selected; see --limit and the inventory")
-    finish(go_through(request, journal, mesh, run), request.output)
-
-
-def go_through(request: Request, journal: Journal, mesh: Mesh, run: Run) -> Run:
-    """Bring a run through the waves that it has left."""
-    gated = bool(run.options["gated"])
-    rules = request.rules if gated else Rules(budget=len(mesh.relays), gated=False, undo=False)
-    campaign = Campaign(
-        engine=make_engine(),
-        reporter=console.Progress(),
-        say=console.print_note,
-        mesh=mesh,
-        inventories=request.inventories,
-        journal=journal,
-        run=run,
-        rules=rules,
-        variables=request.variables,
-    )
-    return campaign.carry_out()
-
-
-def planned(request: Request, mesh: Mesh, steps: tuple[waves.Step, ...]) -> Run | None:
-    """Plan a new run; None when it is about no relay."""
-    hosts = list(mesh.relays)
-    if request.limit is not None:
-        hosts = rollout.hosts_of(request.action, mesh, request.inventories, request.limit)
-    found = waves.build(mesh, hosts, steps, request.canary)
-    if not found:
-        return None
-    return Run.begin(
-        request.action,
-        mesh=mesh,
-        inventories=request.inventories,
-        limit=request.limit,
-        waves=found,
-        options={
-            "waves": request.steps,
-            "gated": bool(steps),
-            "deadline": request.deadline,
-            **request.more,
-        },
-    )
-
-
-def resumed(request: Request, journal: Journal, mesh: Mesh) -> Run:
-    """Find the run to go on with.
-
-    Raises:
-        UsageError: when there is none, or options would change its waves.
-    """
-    if request.limit or request.canary or request.steps != STEPS:
-        raise UsageError("--resume: the waves are those of the run; leave out options about them")
-    return resumable(journal, request.action, mesh)
+    print_result(run.result())
 
 
 def finish(run: Run, output: Output) -> None:
     """Print what came of a run, and end with its exit code."""
     result = run.result()
     data = {"command": run.action, "check": False, **history.to_data(run), **result.to_data()}
-    show = partial(commands.print_result, result)
+    show = partial(print_result, result)
     remarks = [run.reason] if run.reason else []
     give(output, ExitCode(run.exit_code or 0), data, show, remarks=remarks)
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands to those of ``ktcp-ops mesh``."""
-    texts = {"rollout": ROLLOUT, "upgrade": UPGRADE, "rollback": ROLLBACK}
-    for action, text in texts.items():
-        app.command(name=action, help=text)(with_options(action, command(action)))
-    app.command(name="history")(show_history)

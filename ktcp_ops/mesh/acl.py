@@ -58,7 +58,7 @@ class Refusal:
 class ExitList:
     """An exit list that finds the rules about a destination without reading all of them.
 
-    ``spared`` is where no flow is ever sent, so that denying it denies nothing.
+    ``spared`` are addresses to which no flow is ever sent: denying them does not matter.
     """
 
     def __init__(self, rules: Sequence[ExitRule], spared: Iterable[Network] = ()) -> None:
@@ -115,7 +115,7 @@ class ExitList:
     ) -> Refusal | None:
         """Find what the list refuses of a destination; None when it allows all of it.
 
-        What goes ``elsewhere`` is spared too.
+        What goes another way (``elsewhere``) does not matter either.
         """
         spared = Spans.of((*self.spared_in(network), *elsewhere))
         open_targets = [Rectangle.of(network, some) for some in ports or (ALL_PORTS,)]

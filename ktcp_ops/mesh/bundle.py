@@ -28,7 +28,7 @@ from ktcp_ops.run.result import RunResult
 
 COLLECT_TASK = "Collect files and outputs"
 LARGEST = 64 << 20
-"""More than this, unpacked, no relay has to say."""
+"""The most that a relay's answer may be, unpacked."""
 
 Texts = dict[str, str]
 """The files of a bundle: path in it -> text."""

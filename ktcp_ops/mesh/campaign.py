@@ -21,7 +21,7 @@ from ktcp_ops.run.reporter import Reporter
 from ktcp_ops.run.result import HostResult, HostState, RunResult
 
 GATE_TIMEOUT_S = 60
-"""For pools to fill: a peer that was away is tried again every ten seconds."""
+"""Time for pools to fill: a peer that was down is tried again every ten seconds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,9 +211,10 @@ class Campaign:
 
 
 def outcomes(result: RunResult, hosts: Sequence[str]) -> dict[str, HostResult]:
-    """Give each relay's outcome; one that nobody knows to be well has failed.
+    """Give each relay's outcome; a relay without a good one counts as failed.
 
-    That is so for all when Ansible ended early. When the user did, only what is known counts.
+    If Ansible ended early, no outcome counts as good. If the user ended it, only relays with an
+    outcome are given.
     """
     told = {host.host: host for host in result.hosts if host.host in hosts}
     if result.canceled:
@@ -241,7 +242,7 @@ def resumable(journal: Journal, action: str, mesh: Mesh) -> Run:
     """Find the run to go on with: the latest of the mesh, if it has not come to its end.
 
     Raises:
-        UsageError: when there is none, or the mesh is another one now.
+        UsageError: when there is none, or the mesh has changed since.
     """
     runs, problems = journal.runs()
     if problems:

@@ -27,7 +27,7 @@ RELOADING = {
     "ktcp_module: Install the source",
     "ktcp_module: Build and install the module for every kernel",
 }
-"""Tasks after which another module than the loaded one may be installed; then it is reloaded."""
+"""Tasks that may install another module than the loaded one; the module is reloaded then."""
 
 
 @dataclass(frozen=True)
@@ -94,12 +94,12 @@ def compare(node: Node, status: RelayStatus, host: HostResult | None) -> RelayCh
         tasks=tasks,
         module=None if loaded == __version__ else (loaded, __version__),
         splits=state.stats.get("splits_active", 0),
-        reason=doubt(host),
+        reason=why_incomplete(host),
     )
 
 
-def doubt(host: HostResult | None) -> str:
-    """Say why a dry run does not tell all of a relay; nothing where it does."""
+def why_incomplete(host: HostResult | None) -> str:
+    """Say why a dry run does not tell all that would change; empty if it does."""
     if host is None:
         return "there was no dry run"
     if host.state in (HostState.OK, HostState.CHANGED):
@@ -207,8 +207,8 @@ def lines(state: State) -> dict[str, list[str]]:
 
 def text(changes: RelayChanges) -> Iterator[str]:
     """Write what would change on a relay, a line each, the effect first."""
-    doubtful = bool(changes.reason) and changes.reason not in changes.effect
-    yield f"{changes.relay}: {changes.effect}{f' ({changes.reason})' if doubtful else ''}"
+    incomplete = bool(changes.reason) and changes.reason not in changes.effect
+    yield f"{changes.relay}: {changes.effect}{f' ({changes.reason})' if incomplete else ''}"
     if changes.module:
         now, then = changes.module
         yield f"  {'module':<12} {now or 'none'} -> {then}"

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Whether the parts of a mesh fit together.
 
-Each check yields problems and never stops at the first. A part that could not be read
-is in ``Doubts``: nothing is said twice, and nothing is said that only follows from it.
+Each check yields problems and never stops at the first. Parts that could not be read are in
+``Unreadable``: no check repeats that, or reports what only follows from it.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -47,7 +47,7 @@ class Problem:
 
 
 @dataclass
-class Doubts:
+class Unreadable:
     """The parts that could not be read, and were left out of the mesh under check."""
 
     sections: set[str] = field(default_factory=set)
@@ -64,7 +64,7 @@ class Subject:
 
     mesh: Mesh
     hosts: frozenset[str]
-    doubts: Doubts
+    unreadable: Unreadable
     paths: tuple[tuple[int, Path], ...]
 
     def sound_paths(self) -> Iterator[tuple[int, Path]]:
@@ -101,7 +101,7 @@ def not_a_relay(name: str, mesh: Mesh) -> str:
 
 
 def never_a_target(network: Network) -> str | None:
-    """Tell what a network is that no relay connects to; None where one may."""
+    """Say what kind of network it is if no relay connects to it; None if relays may."""
     return next((what for never, what in NEVER_A_TARGET.items() if encloses(never, network)), None)
 
 
@@ -158,7 +158,7 @@ def relays_have_addresses(subject: Subject) -> Iterator[Problem]:
     owners: dict[object, str] = {}
     for name, relay in sorted(subject.mesh.relays.items()):
         own = [address for address in (relay.ktcp_address, relay.ktcp_address6) if address]
-        if not own and name in needed and name not in subject.doubts.relays:
+        if not own and name in needed and name not in subject.unreadable.relays:
             yield Problem(
                 key_path("hostvars", name, "ktcp_address"),
                 "is missing; set it to the address on which the other relays reach this one",
@@ -179,7 +179,7 @@ def legs_share_a_family(subject: Subject) -> Iterator[Problem]:
     known = {
         name: relay
         for name, relay in sorted(mesh.relays.items())
-        if name not in subject.doubts.relays and (relay.ktcp_address or relay.ktcp_address6)
+        if name not in subject.unreadable.relays and (relay.ktcp_address or relay.ktcp_address6)
     }
     if mesh.pairs is None:
         only4 = [relay for relay in known.values() if not relay.ktcp_address6]
@@ -208,7 +208,7 @@ def family_problem(one: Relay, other: Relay) -> Problem:
 def pools_fit_memory(subject: Subject) -> Iterator[Problem]:
     """The pools alone leave a relay half of its memory, for splits and all else."""
     mesh = subject.mesh
-    if {"pool", "thread_pool", "pairs"} & subject.doubts.sections:
+    if {"pool", "thread_pool", "pairs"} & subject.unreadable.sections:
         return
     for name, relay in sorted(mesh.relays.items()):
         if relay.ktcp_memory_mib is None:
@@ -334,8 +334,8 @@ def pairs_cover_paths(subject: Subject) -> Iterator[Problem]:
 def paths_have_destinations(subject: Subject) -> Iterator[Problem]:
     """A path takes flows by their destinations, or those of one service port."""
     for number, path in subject.paths:
-        doubtful = subject.doubts.path_fields.get(number, set())
-        if {"destinations", "ports", "service"} & doubtful:
+        unreadable = subject.unreadable.path_fields.get(number, set())
+        if {"destinations", "ports", "service"} & unreadable:
             continue
         if path.service:
             for name in ("destinations", "ports"):
@@ -419,7 +419,7 @@ def service_endpoints(mesh: Mesh, path: Path) -> Iterator[Endpoint]:
 
 
 def service_ports_are_free(subject: Subject) -> Iterator[Problem]:
-    """A service takes a port of its ingress that nothing else there has."""
+    """The port of a service is used by nothing else at its ingress."""
     ports = subject.mesh.ports
     owners: dict[tuple[str, int], str] = {}
     for number, path in subject.paths:
@@ -449,7 +449,7 @@ def transparent_exits_keep_answers(subject: Subject) -> Iterator[Problem]:
     """A relay that speaks for clients knows where the answers to them come in."""
     said: set[str] = set()
     for _, path, name in subject.sound_exits():
-        if not path.transparent or name in said | subject.doubts.relays:
+        if not path.transparent or name in said | subject.unreadable.relays:
             continue
         if subject.mesh.relays[name].ktcp_inside_interface is None:
             said.add(name)
@@ -517,20 +517,20 @@ def marks_name_routes(subject: Subject) -> Iterator[Problem]:
 
 def exits_are_relays(subject: Subject) -> Iterator[Problem]:
     """Exit lists belong to relays."""
-    for name in sorted(set(subject.mesh.exits) | subject.doubts.exits):
+    for name in sorted(set(subject.mesh.exits) | subject.unreadable.exits):
         if subject.mesh.relays and name not in subject.mesh.relays:
             yield Problem(at("exits", name), not_a_relay(name, subject.mesh))
 
 
 def exits_allow_paths(subject: Subject) -> Iterator[Problem]:
     """A path's exits let its flows out; without a list a relay lets nothing out."""
-    if "exits" in subject.doubts.sections:
+    if "exits" in subject.unreadable.sections:
         return
     spared = [ip_network(address) for _, address in relay_addresses(subject.mesh)]
     lists = {name: acl.ExitList(rules, spared) for name, rules in subject.mesh.exits.items()}
     lost = lost_to_others(subject.paths)
     for number, path, name in subject.sound_exits():
-        if name in subject.doubts.exits or not path.targets:
+        if name in subject.unreadable.exits or not path.targets:
             continue
         if subject.mesh.exits.get(name):
             yield from exit_allows_path(lists[name], number, path, name, lost)
@@ -552,7 +552,7 @@ def relay_addresses(mesh: Mesh) -> Iterator[tuple[str, Address]]:
 
 
 Lost = dict[tuple[int, Network], list[Network]]
-"""Of a path's number and a prefix of it: what lies inside and goes by another path."""
+"""(Number of a path, one of its prefixes) -> networks inside that another path takes."""
 
 
 def lost_to_others(paths: Iterable[tuple[int, Path]]) -> Lost:
@@ -605,10 +605,10 @@ def exit_allows_path(
 def key_exists(subject: Subject) -> Iterator[Problem]:
     """Relays authenticate with a key that all of them have."""
     key = subject.mesh.key
-    doubtful = subject.doubts.keys
-    if {"key", "keys"} & subject.doubts.sections or str(key) in doubtful:
+    unreadable = subject.unreadable.keys
+    if {"key", "keys"} & subject.unreadable.sections or str(key) in unreadable:
         return
-    if any(not number.isdigit() for number in doubtful):  # one of them may be the one meant
+    if any(not number.isdigit() for number in unreadable):  # one of them may be the one meant
         return
     if len(subject.mesh.relays) > 1 and key not in subject.mesh.keys:
         known = ", ".join(map(str, sorted(subject.mesh.keys)))
@@ -685,6 +685,6 @@ CHECKS: tuple[Check, ...] = (
 
 
 def problems(subject: Subject, checks: Iterable[Check]) -> Iterator[Problem]:
-    """Run checks, of which ``CHECKS`` are those of relays and paths."""
+    """Run checks; ``CHECKS`` are those about relays and paths."""
     for check in checks:
         yield from check(subject)

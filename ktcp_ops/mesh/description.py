@@ -19,7 +19,7 @@ RELAY_VARIABLES = (
     "ansible_port",
     "ansible_host",
 )
-"""The host variables of a relay that the mesh needs; others are Ansible's business."""
+"""The variables of a relay that the mesh needs."""
 
 
 @dataclass(frozen=True, kw_only=True)

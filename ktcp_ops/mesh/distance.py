@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""How long the legs of a path are, as far as anybody knows; microseconds of a round trip.
+"""Round-trip times of a path's legs in microseconds, as far as they are known.
 
-What an inventory says of a leg goes before what was measured.
+What the inventory says of a leg wins over what was measured.
 """
 
 from collections.abc import Sequence

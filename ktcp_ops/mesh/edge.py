@@ -11,7 +11,8 @@ from ktcp_ops.mesh.tunnel import destinations, dialling, interfaces, reached
 class EdgeRoute(TypedDict):
     """A route of variable ``ktcp_edge_routes``.
 
-    An empty ``via`` means through the tunnel; what the host itself sends is of ``sources``.
+    An empty ``via`` means through the tunnel. What the host itself sends there has a source
+    address in one of ``sources``.
     """
 
     destination: str

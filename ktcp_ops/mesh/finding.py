@@ -10,11 +10,15 @@ from ktcp_ops.mesh.plan import Node
 from ktcp_ops.mesh.status import RelayStatus
 
 ROLLOUT = "ktcp-ops mesh rollout"
-"""What mends most of it."""
+"""The command that puts most findings right."""
 
 
 class Severity(StrEnum):
-    """How bad it is: users notice; it is not as the mesh has it; they may; good to know."""
+    """How bad it is.
+
+    ERROR: users notice. DRIFT: the relay differs from the mesh. WARNING: users may notice.
+    HINT: good to know.
+    """
 
     ERROR = "error"
     DRIFT = "drift"

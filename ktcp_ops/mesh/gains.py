@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What each path gains, by the model: its way through relays against plain routing.
 
-The legs between relays have to be known. A client's or a target's leg that is not counts as
-nothing, which leaves out the same time on both sides. Routing is taken to be as long as the
-way through the relays, unless it was measured.
+The legs between relays have to be known. If a client's or a target's leg is unknown it counts as
+0, which leaves out the same time with and without relays. The routed path is taken to be as long as
+the one through the relays, unless it was measured.
 """
 
 from collections.abc import Iterator, Sequence

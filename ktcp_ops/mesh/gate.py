@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What has to be well before the next wave: which relays are asked, and about which peers.
+"""Which relays the gate asks before the next wave, and about which of their peers.
 
-A peer counts that has been changed in this run, or that the relay had connections to before
-it. Others may not be there yet, or may have been broken by somebody else.
+A peer counts if this run has changed it, or if the relay had connections to it before the run.
+Other peers may not exist yet, or somebody else may have broken them.
 """
 
 from collections.abc import Collection, Mapping
@@ -19,7 +19,7 @@ Links = Mapping[str, frozenset[str]]
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """Whom to ask, and about which peers not.
+    """Which relays to ask, and which peers to leave out.
 
     Attributes:
         hosts: the relays of the wave, and their partners that were changed before.
@@ -33,7 +33,7 @@ class Question:
 
 
 def links(statuses: Collection[RelayStatus]) -> Links:
-    """Take out of the relays' states who was connected to whom."""
+    """Find out from the relays' states who was connected to whom."""
     return {
         status.relay: frozenset(
             peer.endpoint for peer in (status.state.peers if status.state else ()) if peer.ready

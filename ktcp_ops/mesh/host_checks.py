@@ -179,7 +179,7 @@ def forwarding(patient: Patient) -> Iterator[Finding]:
 
 
 def fast_open(patient: Patient) -> Iterator[Finding]:
-    """A leg that the pool does not have costs no round trip more than it must."""
+    """TCP Fast Open is on, so that a leg that is not from the pool costs no extra round trip."""
     settings = patient.status.state.settings if patient.status.state else {}
     value = patient.facts.sysctls.get("net.ipv4.tcp_fastopen")
     if settings.get("early_syn") == "on" and value is not None and value & 3 != 3:
@@ -193,7 +193,7 @@ def fast_open(patient: Patient) -> Iterator[Finding]:
 
 
 def syn_cookies(patient: Patient) -> Iterator[Finding]:
-    """TCP remembers the SYN of what is taken ahead of conntrack; nobody else does."""
+    """TCP must keep the SYN of a flow that is taken ahead of conntrack: no one else does."""
     state = patient.status.state
     always = patient.facts.sysctls.get("net.ipv4.tcp_syncookies") == COOKIES_ALWAYS
     if always and state and state.interception == "untracked":
@@ -207,7 +207,7 @@ def syn_cookies(patient: Patient) -> Iterator[Finding]:
 
 
 def return_route(patient: Patient) -> Iterator[Finding]:
-    """The kernel's filter by the return route drops nothing that KTCP needs."""
+    """Reverse path filtering (rp_filter) drops nothing that KTCP needs."""
     facts = patient.facts
     base = facts.sysctls.get("net.ipv4.conf.all.rp_filter", 0)
     strict = [

@@ -41,7 +41,7 @@ class Outcome(StrEnum):
     STOPPED = "stopped"
     INTERRUPTED = "interrupted"
     CRASHED = "crashed"
-    """Never written: what ``running`` means when nobody runs it any more."""
+    """Never written: what a run is called that says ``running`` although its process is gone."""
 
 
 class WaveState(StrEnum):
@@ -151,7 +151,7 @@ class Run(Record):
         return tuple(h for h in wave.hosts if not (done and h in self.hosts and h not in self.bad))
 
     def again(self) -> "Run":
-        """Give the same for going on with it: of relays that are left nothing is known."""
+        """Give the run to go on with: what is known of relays that are left is dropped."""
         left = {host for number in range(len(self.waves)) for host in self.left(number)}
         return self.model_copy(
             update={
@@ -199,7 +199,7 @@ def who() -> str:
 
 
 def fingerprint(mesh: Mesh) -> str:
-    """Give what is another text as soon as the mesh is another one; keys do not count."""
+    """Give a digest of the mesh, without its keys."""
     return hashlib.sha256(repr(mesh).encode()).hexdigest()
 
 
@@ -299,7 +299,7 @@ class Journal:
         return [crashed(run) for run in found], problems
 
     def read(self) -> tuple[list[Run], list[str]]:
-        """Give the same as the files say, also of runs that have crashed."""
+        """Give all runs as their files say; a run that crashed still says ``running`` there."""
         found, problems = [], []
         for path in sorted(self.directory.glob("*.json"), reverse=True):
             try:
@@ -310,7 +310,7 @@ class Journal:
 
 
 def locked(descriptor: int) -> bool:
-    """Lock a directory; whoever only looks whether it is locked lets go of it at once."""
+    """Lock a directory; False if it stays locked for longer than somebody takes to look at it."""
     deadline = time.monotonic() + LOOK_S
     while True:
         try:
@@ -333,7 +333,7 @@ def age(span: timedelta) -> str:
 
 
 def crashed(run: Run) -> Run:
-    """Call a run that nobody runs any more by its name."""
+    """Mark a run as crashed if it says that it is running; the caller knows that nobody runs it."""
     if run.outcome is not Outcome.RUNNING:
         return run
     return run.model_copy(update={"outcome": Outcome.CRASHED})

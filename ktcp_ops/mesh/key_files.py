@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The files of an inventory that hold the keys and say which one is used, edited in place.
 
-Only an item is set or dropped, so comments stay, and a file that is encrypted as a whole
-stays encrypted. Where the variables are written otherwise the operator is told what to write.
+Only single items are set or dropped, so comments stay, and a file that is encrypted as a whole
+stays encrypted. Where the text cannot be edited like this, the operator is told what to write.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,7 +23,7 @@ Load = Callable[[], Mesh]
 
 @dataclass(frozen=True)
 class Edit:
-    """A file with another text than it has."""
+    """A file, and the text that it is to have."""
 
     path: Path
     text: str

@@ -8,8 +8,8 @@ A line for each fact, so that an inventory's history shows what changed:
     rtt frankfurt tokyo 215000
     way web tokyo frankfurt
 
-``mesh probe`` writes it, and the reader of an inventory takes it beside the mesh. Whoever
-is named in it and is in the mesh no more is passed over: the file may be older.
+``mesh probe`` writes it, and reading an inventory reads it too. Names that are not in the mesh
+any more are ignored: the file may be older.
 """
 
 from collections.abc import Iterator, Mapping

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The checked model of a mesh: frozen, typed, complete.
 
-Here stands what each part may hold by itself. How the parts must fit together is
-``check``'s business, and ``reader.read`` is the way in that reports both at once.
+It says what each part may hold by itself. ``check`` says how the parts must fit together, and
+``reader.read`` reports both at once.
 """
 
 from collections.abc import Callable
@@ -18,6 +18,7 @@ from ktcp_ops.mesh.values import (
     Address4,
     Address6,
     Endpoint,
+    Integer,
     Interface,
     Key,
     KeyId,
@@ -33,7 +34,6 @@ from ktcp_ops.mesh.values import (
     ProbeUrl,
     Switch,
     Target,
-    Whole,
     literal_address,
 )
 
@@ -71,7 +71,7 @@ class Watermarks(Frozen):
 
     @model_validator(mode="after")
     def low_is_not_above_high(self) -> Self:
-        """A pool that must hold more than it may hold never rests."""
+        """A pool with ``low`` above ``high`` would be refilled and shrunk for ever."""
         if self.low > self.high:
             raise ValueError(f"low {self.low} is above high {self.high}; lower low or raise high")
         return self
@@ -80,15 +80,15 @@ class Watermarks(Frozen):
 class ThreadPool(Watermarks):
     """Watermarks of a relay's kernel threads."""
 
-    low: Annotated[int, Whole(1, 65536)]
-    high: Annotated[int, Whole(1, 65536)]
+    low: Annotated[int, Integer(1, 65536)]
+    high: Annotated[int, Integer(1, 65536)]
 
 
 class ConnectionPool(Watermarks):
     """Watermarks of a relay's connections to one peer."""
 
-    low: Annotated[int, Whole(0, 4096)]
-    high: Annotated[int, Whole(0, 4096)]
+    low: Annotated[int, Integer(0, 4096)]
+    high: Annotated[int, Integer(0, 4096)]
 
 
 class Settings(Frozen):
@@ -100,20 +100,20 @@ class Settings(Frozen):
     turbo: Switch | None = None
     engine: Literal["threads", "event"] | None = None
     datapath: Literal["copy", "zerocopy"] | None = None
-    buffer_bytes: Annotated[int | None, Whole(4096, 1 << 20)] = None
-    turbo_cwnd: Annotated[int | None, Whole(10, 65535)] = None
-    relay_buffer_bytes: Annotated[int | None, Whole(65536, 256 << 20)] = None
-    early_syn_max: Annotated[int | None, Whole(1, 1 << 20)] = None
-    handshake_timeout_ms: Annotated[int | None, Whole(100, 60_000)] = None
-    connect_timeout_ms: Annotated[int | None, Whole(100, 120_000)] = None
-    peer_timeout_ms: Annotated[int | None, Whole(1000, 60_000)] = None
-    peer_hold_ms: Annotated[int | None, Whole(0, 3_600_000)] = None
-    keepalive_s: Annotated[int | None, Whole(0, 32767)] = None
-    idle_timeout_s: Annotated[int | None, Whole(0, 30 * 86400)] = None
-    max_splits: Annotated[int | None, Whole(1, 1 << 20)] = None
-    prefix_percent: Annotated[int | None, Whole(1, 100)] = None
-    refused_hold_s: Annotated[int | None, Whole(0, 3600)] = None
-    mark_mask: Annotated[int | None, Whole(1, 0x7FFFFFFF)] = None
+    buffer_bytes: Annotated[int | None, Integer(4096, 1 << 20)] = None
+    turbo_cwnd: Annotated[int | None, Integer(10, 65535)] = None
+    relay_buffer_bytes: Annotated[int | None, Integer(65536, 256 << 20)] = None
+    early_syn_max: Annotated[int | None, Integer(1, 1 << 20)] = None
+    handshake_timeout_ms: Annotated[int | None, Integer(100, 60_000)] = None
+    connect_timeout_ms: Annotated[int | None, Integer(100, 120_000)] = None
+    peer_timeout_ms: Annotated[int | None, Integer(1000, 60_000)] = None
+    peer_hold_ms: Annotated[int | None, Integer(0, 3_600_000)] = None
+    keepalive_s: Annotated[int | None, Integer(0, 32767)] = None
+    idle_timeout_s: Annotated[int | None, Integer(0, 30 * 86400)] = None
+    max_splits: Annotated[int | None, Integer(1, 1 << 20)] = None
+    prefix_percent: Annotated[int | None, Integer(1, 100)] = None
+    refused_hold_s: Annotated[int | None, Integer(0, 3600)] = None
+    mark_mask: Annotated[int | None, Integer(1, 0x7FFFFFFF)] = None
 
 
 class Probe(Frozen):
@@ -138,12 +138,12 @@ class Auto(Frozen):
         min_gain_percent: by how much a round trip has to be shorter for a path to change.
     """
 
-    max_hops: Annotated[int, Whole(1, MAX_HOPS)] = 2
-    min_gain_percent: Annotated[int, Whole(0, 99)] = 10
+    max_hops: Annotated[int, Integer(1, MAX_HOPS)] = 2
+    min_gain_percent: Annotated[int, Integer(0, 99)] = 10
 
 
 def none_for(word: str, example: str) -> Callable[[object], object]:
-    """Make a parser that tells a word, which becomes None, and a list from all else."""
+    """Make a parser that takes one word, which becomes None, or a list, and refuses all else."""
 
     def parse(value: object) -> object:
         if value == word:
@@ -205,7 +205,7 @@ class Path(Frozen):
 
     @model_validator(mode="after")
     def auto_has_exits(self) -> Self:
-        """Where a path may end is said once: by the list of its relays, or by its exits."""
+        """A path has a list of relays in ``via``, or ``exits`` where it may end, not both."""
         if self.via is None and not self.exits:
             raise ValueError("has via: auto and no exits; list the relays where it may end")
         if self.via is not None and self.exits:
@@ -312,7 +312,7 @@ class Relay(Frozen):
     ktcp_address6: Address6 | None = None
     ktcp_inside_interface: Interface | None = None
     ktcp_interception: Literal["untracked", "redirect"] = "untracked"
-    ktcp_memory_mib: Annotated[int | None, Whole(1, 1 << 30)] = None
+    ktcp_memory_mib: Annotated[int | None, Integer(1, 1 << 30)] = None
     ktcp_tunnel_address: Address | None = None
     ansible_port: Port | None = None
     ansible_host: Annotated[Address | None, BeforeValidator(literal_address)] = None
@@ -331,7 +331,7 @@ class Tunnel(Frozen):
 
     network: Prefix = ip_network("fd6b:7463:7000::/64")
     port: Port = 51820
-    mtu: Annotated[int, Whole(1280, 9000)] = 1420
+    mtu: Annotated[int, Integer(1280, 9000)] = 1420
 
 
 class Edge(Frozen):
@@ -381,6 +381,12 @@ class Mesh(Frozen):
     def pair_set(self) -> frozenset[frozenset[str]]:
         """The listed pairs, without direction; empty for a full mesh."""
         return frozenset(frozenset(pair) for pair in self.pairs or ())
+
+    @property
+    def pair_count(self) -> int:
+        """How many pairs of relays keep connections to each other."""
+        relays = len(self.relays)
+        return relays * (relays - 1) // 2 if self.pairs is None else len(self.pair_set)
 
     def are_paired(self, one: str, other: str) -> bool:
         """Tell whether two different relays keep connections to each other."""

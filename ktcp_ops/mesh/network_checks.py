@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Checks of a relay's ways to others: routes, MTU, peers, targets, and what its cloud allows.
+"""Checks of a relay's network: routes, MTU, peers, targets, and what its cloud allows.
 
 Each check is a function from what is known of one relay to its findings.
 """

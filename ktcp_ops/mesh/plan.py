@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What each relay has to hold: a pure function from the mesh to one node per relay.
 
-A node is plain data, final and sorted, and the roles only write it down. In a full mesh
-every relay's list of peers has the same lines but its own, so the lines are made once
-and shared: a thousand relays take a thousand lines and not a million.
+A node is plain data, final and sorted, and the roles only write it down. In a full mesh all
+relays' lists of peers have the same lines, each without the relay's own. So the lines are made
+once and shared: a thousand relays take a thousand lines, not a million.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -92,7 +92,8 @@ def node(mesh: Mesh, name: str, paths: Sequence[Path], neighbours: "Neighbours")
 def assign_marks(paths: Sequence[Path]) -> dict[Way, int]:
     """Give each way of an ingress its mark, in the order of the marks.
 
-    A way keeps its mark when paths are added behind it; who needs more writes marks down.
+    A way keeps its mark when paths are added after it. To keep marks in all cases, write them
+    into the inventory.
     """
     marks = {path.way: path.mark for path in paths if path.mark is not None}
     taken = set(marks.values())

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from ktcp_ops.errors import ExitCode, worst
 from ktcp_ops.mesh import tunnel
 from ktcp_ops.mesh.distance import over, target_of
 from ktcp_ops.mesh.latency import RTT_MAX_US, Latency, ends
@@ -54,6 +55,61 @@ class Choice:
     rtt_us: int | None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """What came of measuring a mesh.
+
+    Attributes:
+        result: the run in which hosts measured.
+        choices: the ways of the auto paths by it.
+        latency: what is known now.
+        saved: whether that was written down.
+    """
+
+    result: RunResult
+    found: tuple[RoundTrip, ...]
+    choices: list[Choice]
+    latency: Latency
+    saved: bool
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """The run's exit code; finding nothing out is a failure."""
+        return worst(self.result.exit_code, ExitCode.OK if self.found else ExitCode.FAILED)
+
+
+def measure(
+    *,
+    engine: Engine,
+    reporter: Reporter,
+    mesh: Mesh,
+    inventories: Sequence[str],
+    limit: str | None = None,
+    fresh: bool = False,
+    check: bool = False,
+) -> Measurement:
+    """Have the hosts measure, choose ways by it, and write it down unless that is a ``check``."""
+    result, found = fetch(
+        engine=engine,
+        reporter=reporter,
+        mesh=mesh,
+        inventories=inventories,
+        limit=limit,
+        fresh=fresh,
+    )
+    latency = update(mesh, found)
+    saved = bool(found) and not check and not result.canceled
+    if saved:
+        latency.save()
+    return Measurement(
+        result=result,
+        found=found,
+        choices=choices(mesh, latency),
+        latency=latency,
+        saved=saved,
+    )
+
+
 def fetch(
     *,
     engine: Engine,
@@ -63,7 +119,7 @@ def fetch(
     limit: str | None = None,
     fresh: bool = False,
 ) -> tuple[RunResult, tuple[RoundTrip, ...]]:
-    """Have the hosts measure; ``fresh`` passes over what pools know."""
+    """Have the hosts measure; with ``fresh`` they ping also where a pool knows the time."""
     job = Job(
         title="probe",
         playbook=playbook("probe.yml"),
@@ -112,8 +168,8 @@ def round_trips(mesh: Mesh, result: RunResult) -> Iterator[RoundTrip]:
 def update(mesh: Mesh, found: Sequence[RoundTrip]) -> Latency:
     """Bring what was known up to date, and choose the ways of auto paths by it.
 
-    Of two directions the shorter counts, as delays of hosts only add. What nobody could be
-    asked about stays; what did not answer goes.
+    Of the two directions the shorter time counts, since a busy host only adds to it. Legs that
+    no host could be asked about keep their time; legs without an answer lose it.
     """
     answers: dict[tuple[str, str], list[int]] = {}
     for trip in found:

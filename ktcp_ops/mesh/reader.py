@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """From a description to a mesh, or to every error in it, each a sentence.
 
-A value that cannot be read is left out and remembered as a doubt; the rest is still
-checked, so that one run shows all there is to mend.
+A value that cannot be read is left out and noted as unreadable. The rest is still checked, so
+that one run shows all that has to be mended.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from pydantic_core import ErrorDetails
 
 from ktcp_ops.errors import InvalidMeshError
 from ktcp_ops.mesh import check, relay_check, tunnel_check, ways
-from ktcp_ops.mesh.check import Doubts, Problem, Subject
+from ktcp_ops.mesh.check import Problem, Subject, Unreadable
 from ktcp_ops.mesh.description import Description, key_path
 from ktcp_ops.mesh.latency import Latency, load
 from ktcp_ops.mesh.model import (
@@ -45,15 +45,15 @@ def read(description: Description) -> Mesh:
         InvalidMeshError: with one sentence for each problem: file, key, what is wrong, fix.
     """
     found: list[Problem] = []
-    doubts = Doubts()
+    unreadable = Unreadable()
     raw = gather(description, found)
     raw["latency"], sentences = measured(description)
-    mesh = ways.resolve(parse(raw, found, doubts))
-    left = [number for number in range(path_count(raw)) if not hopeless(number, doubts)]
+    mesh = ways.resolve(parse(raw, found, unreadable))
+    left = [number for number in range(path_count(raw)) if not is_unusable(number, unreadable)]
     subject = Subject(
         mesh=mesh,
         hosts=frozenset(description.hosts),
-        doubts=doubts,
+        unreadable=unreadable,
         paths=tuple(zip(left, mesh.paths, strict=True)),
     )
     if description.mesh is not None:
@@ -72,10 +72,12 @@ def measured(description: Description) -> tuple[Latency, list[str]]:
         return Latency(description.latency), list(error.problems)
 
 
-def hopeless(number: int, doubts: Doubts) -> bool:
+def is_unusable(number: int, unreadable: Unreadable) -> bool:
     """Tell whether a path cannot even be followed: its relays or all of it are unreadable."""
     needed = {"name", "ingress", "via", "exits", "*"}
-    return "paths" in doubts.sections or bool(needed & doubts.path_fields.get(number, set()))
+    return "paths" in unreadable.sections or bool(
+        needed & unreadable.path_fields.get(number, set())
+    )
 
 
 def path_count(raw: Mapping[str, Any]) -> int:
@@ -105,8 +107,8 @@ def gather(description: Description, found: list[Problem]) -> dict[str, Any]:
     return raw
 
 
-def parse(raw: Mapping[str, Any], found: list[Problem], doubts: Doubts) -> Mesh:
-    """Make the model of whatever can be read; note the rest as problems and doubts."""
+def parse(raw: Mapping[str, Any], found: list[Problem], unreadable: Unreadable) -> Mesh:
+    """Make the model of all that can be read; note the rest as problems and as unreadable."""
     try:
         return Mesh.model_validate(raw)
     except ValidationError as errors:
@@ -115,8 +117,8 @@ def parse(raw: Mapping[str, Any], found: list[Problem], doubts: Doubts) -> Mesh:
     for detail in details:
         location = detail["loc"]
         found.append(Problem(spell(location), sentence(location, detail)))
-        doubt(location, doubts)
-    return Mesh.model_validate(prune(raw, doubts))
+        mark_unreadable(location, unreadable)
+    return Mesh.model_validate(prune(raw, unreadable))
 
 
 def spell(location: Location) -> str:
@@ -128,40 +130,40 @@ def spell(location: Location) -> str:
     return key_path(*start, *inner)
 
 
-def doubt(location: Location, doubts: Doubts) -> None:
-    """Remember the part of the mesh that a location makes unreadable."""
+def mark_unreadable(location: Location, unreadable: Unreadable) -> None:
+    """Note which part of the mesh is unreadable because of a location."""
     match location:
         case ("paths", int(number), *inner):
-            doubts.path_fields.setdefault(number, set()).add(str(inner[0]) if inner else "*")
+            unreadable.path_fields.setdefault(number, set()).add(str(inner[0]) if inner else "*")
         case ("relays", str(name), *_):
-            doubts.relays.add(name)
+            unreadable.relays.add(name)
         case ("exits", str(name), *_):
-            doubts.exits.add(name)
+            unreadable.exits.add(name)
         case ("edges", str(name), *_):
-            doubts.edges.add(name)
+            unreadable.edges.add(name)
         case ("keys", identity, *_):
-            doubts.keys.add(str(identity))
+            unreadable.keys.add(str(identity))
         case _:
-            doubts.sections.add(str(location[0]))
+            unreadable.sections.add(str(location[0]))
 
 
-def prune(raw: Mapping[str, Any], doubts: Doubts) -> dict[str, Any]:
-    """Leave the doubtful parts out."""
-    kept = {name: value for name, value in raw.items() if name not in doubts.sections}
+def prune(raw: Mapping[str, Any], unreadable: Unreadable) -> dict[str, Any]:
+    """Leave the unreadable parts out."""
+    kept = {name: value for name, value in raw.items() if name not in unreadable.sections}
     if "paths" in kept:
         kept["paths"] = [
-            prune_path(path, doubts.path_fields.get(number, set()))
+            prune_path(path, unreadable.path_fields.get(number, set()))
             for number, path in enumerate(kept["paths"])
-            if not hopeless(number, doubts)
+            if not is_unusable(number, unreadable)
         ]
     if "exits" in kept:
-        kept["exits"] = without(kept["exits"], doubts.exits)
+        kept["exits"] = without(kept["exits"], unreadable.exits)
     if "edges" in kept:
-        kept["edges"] = without(kept["edges"], doubts.edges)
+        kept["edges"] = without(kept["edges"], unreadable.edges)
     if "keys" in kept:
-        kept["keys"] = without(kept["keys"], doubts.keys)
+        kept["keys"] = without(kept["keys"], unreadable.keys)
     kept["relays"] = {
-        name: {"name": name} if name in doubts.relays else relay
+        name: {"name": name} if name in unreadable.relays else relay
         for name, relay in raw["relays"].items()
     }
     return kept

@@ -31,7 +31,7 @@ def listeners_spare_ssh(subject: Subject) -> Iterator[Problem]:
 
 
 def exits_can_allow(subject: Subject) -> Iterator[Problem]:
-    """Some addresses no rule can open."""
+    """No rule allows addresses to which a relay never connects."""
     for name, rules in sorted(subject.mesh.exits.items()):
         for number, rule in enumerate(rules):
             what = never_a_target(rule.prefix)
@@ -59,8 +59,8 @@ def exits_say_it_once(subject: Subject) -> Iterator[Problem]:
 
 
 def exits_spare_relays(subject: Subject) -> Iterator[Problem]:
-    """Who may use a path must not come to the relays' own services by it, as ssh."""
-    if subject.doubts.relays:
+    """Clients of a path must not reach services of the relays through it, such as ssh."""
+    if subject.unreadable.relays:
         return
     addresses = list(relay_addresses(subject.mesh))
     for name, rules in sorted(subject.mesh.exits.items()):
@@ -77,7 +77,8 @@ def opened(
 ) -> Iterator[tuple[int, list[tuple[Address, str]]]]:
     """Give the rules that allow a network, each with the relays in it that no rule before has.
 
-    A relay that a rule allows by its own address is meant. ``relays`` are sorted.
+    A rule that allows a relay by its own address does so on purpose, and is not given.
+    ``relays`` are sorted.
     """
     decided: set[Address] = set()
     order = [(address.version, int(address)) for address, _ in relays]
@@ -104,7 +105,7 @@ def open_to(rule: ExitRule, reached: Sequence[tuple[Address, str]]) -> str:
 
 
 def sources_use_paths(subject: Subject) -> Iterator[Problem]:
-    """Who may use a path speaks a family in which it takes flows."""
+    """Each destination of a path has the IP version of at least one of its sources."""
     for number, path in subject.paths:
         if not path.sources:
             continue
@@ -132,7 +133,7 @@ def keys_differ(subject: Subject) -> Iterator[Problem]:
 
 
 def open_services(mesh: Mesh) -> Iterator[str]:
-    """Say which service ports everybody who reaches them may use: right, but to be known."""
+    """Say which service ports everybody may use who reaches them: allowed, but worth a note."""
     for path in mesh.paths:
         if path.service and (not path.sources or any(net.prefixlen == 0 for net in path.sources)):
             yield (

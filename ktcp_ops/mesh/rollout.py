@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Looking at a mesh, resting it and taking it away: one run of one playbook each.
+"""Actions that are one run of one playbook: verify, drain, undrain, remove.
 
-What goes through the mesh in waves is ``campaign``'s business.
+``campaign`` does what goes through the mesh in waves.
 """
 
 from collections.abc import Mapping, Sequence
@@ -60,6 +60,11 @@ def run(
         return engine.run(chosen, reporter)
     run = Run.begin(action, mesh=mesh, inventories=inventories, limit=limit, options=options)
     return Journal.of(inventories).recorded(run, lambda: engine.run(chosen, reporter))
+
+
+def draining(*, on: bool, deadline_s: int = 0) -> dict[str, Any]:
+    """Give the options of ``drain`` and ``undrain``: how long live splits may take to end."""
+    return {"ktcp_drain": "on" if on else "off", "ktcp_drain_deadline": deadline_s}
 
 
 def remove_host(

@@ -42,7 +42,7 @@ def standing(mesh: Mesh, runs: Sequence[Run]) -> Rotation:
     """Tell where the rotation of a mesh stands; ``runs`` are the journal's, the latest first.
 
     Raises:
-        UsageError: when there is no key, or when no way on is known to leave no gap.
+        UsageError: when there is no key, or when going on might leave relays without a common key.
     """
     used = mesh.key
     if used not in mesh.keys:

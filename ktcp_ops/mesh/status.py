@@ -114,7 +114,7 @@ def addresses(mesh: Mesh) -> frozenset[Address]:
 
 
 def strangers(status: RelayStatus, known: Collection[Address]) -> tuple[str, ...]:
-    """Name a relay's peers that no relay of the inventory is: it may have left, or been typed."""
+    """Name a relay's peers that are no relays of the inventory: gone from it, or typed wrong."""
     peers = status.state.peers if status.state else ()
     return tuple(
         peer.endpoint
@@ -126,7 +126,7 @@ def strangers(status: RelayStatus, known: Collection[Address]) -> tuple[str, ...
 def relay_status(
     name: str, state: HostState, message: str | None, output: Mapping[str, Any] | None
 ) -> RelayStatus:
-    """Make the status of a relay of what reading it gave."""
+    """Make the status of a relay from what was read there."""
     if state is HostState.UNREACHABLE or output is None or "stdout" not in output:
         return RelayStatus(relay=name, state=None, reason=message or "it could not be asked")
     texts = procfs.split_files(str(output["stdout"]))

@@ -241,7 +241,7 @@ def trees(claimed: Sequence[Claim]) -> Iterator[list[Claim]]:
 def divide_tree(
     claimed: Sequence[Claim],
 ) -> Iterator[tuple[Owner, tuple[PortRange, ...], tuple[str, ...]]]:
-    """Give each owner its part of one tree; ports that all claims treat alike go together."""
+    """Give each owner its part of one tree; ports that are in the same claims go together."""
     parts: dict[tuple[Owner, tuple[str, ...]], list[PortRange]] = {}
     for ports, spans in port_classes(frozenset(claim.ports for claim in claimed)):
         for owner, entries in nested(claim for claim in claimed if claim.ports in ports):
@@ -285,9 +285,9 @@ def merged(spans: Iterable[PortRange]) -> tuple[PortRange, ...]:
 
 
 def nested(claimed: Iterable[Claim]) -> Iterator[tuple[Owner, tuple[str, ...]]]:
-    """Give each owner's prefixes, and as exceptions those right inside of them of others.
+    """Give each owner's prefixes, with other owners' prefixes directly inside them as exceptions.
 
-    What lies inside of an exception needs none of its own.
+    Prefixes inside an exception need no exception of their own.
     """
     held: dict[Owner, list[str]] = {}
     for claim, enclosing in nest(claimed, lambda claim: claim.network):
@@ -302,7 +302,7 @@ def nested(claimed: Iterable[Claim]) -> Iterator[tuple[Owner, tuple[str, ...]]]:
 
 
 def rules_of(share: Share, label: str, version: int, sets: Sets) -> Iterator[Rule]:
-    """Write the rules of a share; what only the other family may use has none."""
+    """Write the rules of a share for one family; none if its sources are all of the other."""
     sources = sets.sources(label, version, share.owner.sources)
     if sources is None:
         return

@@ -13,13 +13,16 @@ from ktcp_ops.mesh.model import Edge, Mesh, Relay
 from ktcp_ops.mesh.values import Endpoint, Network
 
 KEEPALIVE_S = 25
-"""Shorter than any translator of addresses forgets; an edge may be behind one."""
+"""Seconds; shorter than any NAT forgets a flow, since an edge may be behind one."""
 
 Address = IPv4Address | IPv6Address
 
 
 class TunnelPeer(TypedDict):
-    """Another end of a tunnel; an empty endpoint means that it calls, a keepalive of 0 none."""
+    """The other end of a tunnel.
+
+    An empty endpoint means that the other end connects to us; a keepalive of 0 means none.
+    """
 
     name: str
     networks: list[str]
@@ -59,9 +62,9 @@ def room(network: Network) -> int:
 
 
 def tunnel_address(mesh: Mesh, name: str) -> Address:
-    """Give a host's address in the tunnel: its own, or that of its name's digest.
+    """Give a host's address in the tunnel: the inventory's, or one computed from its name.
 
-    So it stays when other hosts come and go.
+    Computed like this, it stays the same when other hosts come and go.
     """
     own = chosen(mesh, name)
     if own is not None:

@@ -31,11 +31,11 @@ def sound_edges(subject: Subject) -> Iterator[tuple[str, Edge]]:
 
 def hosts(subject: Subject) -> list[str]:
     """Name the hosts with an interface whose address can be told."""
-    mesh, doubts = subject.mesh, subject.doubts
-    if {"tunnel", "encryption", "edges"} & doubts.sections or not room(mesh.tunnel.network):
+    mesh, unreadable = subject.mesh, subject.unreadable
+    if {"tunnel", "encryption", "edges"} & unreadable.sections or not room(mesh.tunnel.network):
         return []
     known = mesh.relays.keys() | mesh.edges.keys()
-    return [name for name in members(mesh) if name in known and name not in doubts.relays]
+    return [name for name in members(mesh) if name in known and name not in unreadable.relays]
 
 
 def address_key(mesh: Mesh, name: str) -> str:
@@ -57,7 +57,7 @@ def tunnel_has_room(subject: Subject) -> Iterator[Problem]:
 
 
 def tunnel_addresses_differ(subject: Subject) -> Iterator[Problem]:
-    """Names may give two hosts the same address, and so may who writes it down."""
+    """No two hosts have one address, whether it comes from their names or from the inventory."""
     mesh = subject.mesh
     owners: dict[Address, str] = {}
     taken = {tunnel_address(mesh, name) for name in hosts(subject)}
@@ -122,7 +122,7 @@ def others(mesh: Mesh, paths: tuple[tuple[int, Path], ...]) -> Iterator[tuple[st
 
 def edges_are_hosts(subject: Subject) -> Iterator[Problem]:
     """An edge is a host of the inventory, and no relay."""
-    for name in sorted(subject.mesh.edges.keys() | subject.doubts.edges):
+    for name in sorted(subject.mesh.edges.keys() | subject.unreadable.edges):
         if name in subject.mesh.relays:
             yield Problem(
                 at("edges", name),
@@ -144,7 +144,7 @@ def edges_have_relays(subject: Subject) -> Iterator[Problem]:
         key = at("edges", name, "relay")
         if edge.relay not in mesh.relays:
             yield Problem(key, not_a_relay(edge.relay, mesh))
-        elif not destinations(mesh, edge.relay) and not subject.doubts.path_fields:
+        elif not destinations(mesh, edge.relay) and not subject.unreadable.path_fields:
             yield Problem(
                 key,
                 f"no path with destinations begins at {edge.relay}, so nothing would come from "
@@ -168,7 +168,7 @@ def edges_keep_their_default_route(subject: Subject) -> Iterator[Problem]:
 def edges_reach_their_relays(subject: Subject) -> Iterator[Problem]:
     """A route has a next hop of its family; a tunnel has one end to call."""
     for name, edge in sound_edges(subject):
-        if edge.relay in subject.doubts.relays:
+        if edge.relay in subject.unreadable.relays:
             continue
         versions = [address.version for address in reached(subject.mesh, edge)]
         for version in sorted({v for v in versions if versions.count(v) > 1}):
@@ -187,7 +187,7 @@ def edges_reach_their_relays(subject: Subject) -> Iterator[Problem]:
 
 
 def tunnels_lead_back(subject: Subject) -> Iterator[Problem]:
-    """A relay knows what is behind a tunnel; of a route it need not."""
+    """An edge by tunnel says which networks are behind it; an edge by route need not."""
     for name, edge in sorted(subject.mesh.edges.items()):
         key = at("edges", name, "networks")
         if edge.by == "wireguard" and not edge.networks:

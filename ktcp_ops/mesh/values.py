@@ -20,7 +20,7 @@ Network = IPv4Network | IPv6Network
 
 
 @dataclass(frozen=True)
-class Whole:
+class Integer:
     """Parser of whole numbers from ``low`` to ``high``, decimal or 0x."""
 
     low: int
@@ -44,7 +44,7 @@ class Whole:
         number = value
         if isinstance(value, str) and re.fullmatch(r"\s*(\d+|0[xX][0-9a-fA-F]+)\s*", value):
             number = int(value, 16 if "x" in value.lower() else 10)
-        # To Python, True is the number 1; to who wrote it, it is not.
+        # Python takes True for the number 1; the author of the file did not mean that.
         match number:
             case int() if not isinstance(number, bool) and self.low <= number <= self.high:
                 return number
@@ -265,9 +265,9 @@ PORT_RANGE = {
     ]
 }
 
-Port = Annotated[int, Whole(1, 65535)]
-Mark = Annotated[int, Whole(1, 0x7FFFFFFF)]
-KeyId = Annotated[int, Whole(1, 65535)]
+Port = Annotated[int, Integer(1, 65535)]
+Mark = Annotated[int, Integer(1, 0x7FFFFFFF)]
+KeyId = Annotated[int, Integer(1, 65535)]
 Switch = Annotated[
     bool,
     BeforeValidator(switch),

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """One item of a variable in the text of a YAML file, set or dropped: all else stays as it is.
 
-These are edits of text, so that the operator's comments, order and quotes survive. Whoever
-calls reads the file again and compares: YAML has more forms than are known here.
+The text is edited, so that the operator's comments, order and quotes survive. The caller has to
+read the file again and compare, since YAML has more forms than this module knows.
 """
 
 import yaml

@@ -54,7 +54,7 @@ class Verdict:
 
 
 @dataclass(frozen=True)
-class Blame:
+class Fault:
     """The first hop that explains why a path does not work."""
 
     hop: str
@@ -73,7 +73,7 @@ class Evidence:
         return self.after[relay].state if relay in self.after else None
 
     def grown(self, relay: str, counter: str) -> int:
-        """Give by how much a counter grew meanwhile."""
+        """Give by how much a counter grew during the downloads."""
         now, then = self.state(relay), self.before.get(relay)
         old = then.state.stats.get(counter, 0) if then and then.state else 0
         return now.stats.get(counter, 0) - old if now else 0
@@ -206,56 +206,56 @@ def judge(
     )
 
 
-def setup_faults(mesh: Mesh, path: Path, evidence: Evidence) -> Iterator[Blame]:
+def setup_faults(mesh: Mesh, path: Path, evidence: Evidence) -> Iterator[Fault]:
     """Find what is not as the plan has it, from the ingress to the exit."""
     for place, name in enumerate(path.relays):
         state = evidence.state(name)
         if state is None:
             reason = evidence.after[name].reason if name in evidence.after else "it was not asked"
-            yield Blame(name, reason)
+            yield Fault(name, reason)
             continue
         kind, port = ("relay", mesh.ports.relay) if place else ("client", mesh.ports.client)
         if state.listeners.get(kind) != port:
-            yield Blame(name, f"the {kind} listener on port {port} is not up")
+            yield Fault(name, f"the {kind} listener on port {port} is not up")
         elif not place and state.interception != mesh.relays[name].ktcp_interception:
             wanted = mesh.relays[name].ktcp_interception
-            yield Blame(name, f"its client listener is for {state.interception}, not {wanted}")
+            yield Fault(name, f"its client listener is for {state.interception}, not {wanted}")
         if state.draining:
-            yield Blame(name, "it is draining and takes no new split")
+            yield Fault(name, "it is draining and takes no new split")
         if not place:
             yield from route_faults(mesh, path, state)
         if name != path.exit:
             yield from peer_faults(mesh, name, path.relays[place + 1], state)
         elif not set(exit_lines(mesh, name)) <= {rule.rule for rule in state.exits}:
-            yield Blame(name, "its exit list is not the mesh's")
+            yield Fault(name, "its exit list is not the mesh's")
 
 
-def route_faults(mesh: Mesh, path: Path, state: State) -> Iterator[Blame]:
+def route_faults(mesh: Mesh, path: Path, state: State) -> Iterator[Fault]:
     """Find out whether the ingress knows the way of the path."""
     marks = assign_marks([other for other in mesh.paths if other.ingress == path.ingress])
     mark, way = marks[path.way], path.way
     wanted = route(mesh, path.ingress, way, mark)
     known = {each.mark: each for each in state.routes}.get(mark)
     if known is None:
-        yield Blame(path.ingress, f"it has no route for mark {mark:#x}")
+        yield Fault(path.ingress, f"it has no route for mark {mark:#x}")
     elif known.via != wanted.via:
-        yield Blame(path.ingress, f"its route for mark {mark:#x} goes another way")
+        yield Fault(path.ingress, f"its route for mark {mark:#x} goes another way")
     elif known.backup != wanted.backup:
-        yield Blame(path.ingress, f"its route for mark {mark:#x} has other backups")
+        yield Fault(path.ingress, f"its route for mark {mark:#x} has other backups")
     elif known.target != wanted.target:
-        yield Blame(path.ingress, f"its route for mark {mark:#x} ends at another target")
+        yield Fault(path.ingress, f"its route for mark {mark:#x} ends at another target")
     elif (known.proxy, known.transparent) != (way.proxy, way.transparent):
-        yield Blame(path.ingress, f"its route for mark {mark:#x} shows the client in another way")
+        yield Fault(path.ingress, f"its route for mark {mark:#x} shows the client in another way")
 
 
-def peer_faults(mesh: Mesh, name: str, following: str, state: State) -> Iterator[Blame]:
+def peer_faults(mesh: Mesh, name: str, following: str, state: State) -> Iterator[Fault]:
     """Find out whether a relay knows the next one of the path, and takes it for alive."""
     peer = leg_text(mesh, name, following)
     known = next((each for each in state.peers if each.endpoint == peer), None)
     if known is None:
-        yield Blame(name, f"{following} ({peer}) is not among its peers")
+        yield Fault(name, f"{following} ({peer}) is not among its peers")
     elif known.state != "up":
-        yield Blame(following, f"it is {known.state} as {name} sees it; new flows go another way")
+        yield Fault(following, f"it is {known.state} as {name} sees it; new flows go another way")
 
 
 def leg_text(mesh: Mesh, one: str, other: str) -> str:
@@ -265,42 +265,42 @@ def leg_text(mesh: Mesh, one: str, other: str) -> str:
 
 def traffic_faults(
     path: Path, host: str, evidence: Evidence, download: Download | None
-) -> Iterator[Blame]:
-    """Explain a download that failed, or one that came another way than through the relays."""
+) -> Iterator[Fault]:
+    """Explain a download that failed, or that did not go through the relays."""
     if download is None:
-        yield Blame(host, "it could not run the download")
+        yield Fault(host, "it could not run the download")
     elif download.error is None:
         for name in path.relays:
             if evidence.grown(name, "splits_opened_total") == 0:
-                yield Blame(name, "the download was routed past it and not split; see its steering")
+                yield Fault(name, "the download was routed past it and not split; see its steering")
     else:
         yield from leg_faults(path, evidence)
         yield from exit_faults(path, evidence, download.error)
 
 
-def leg_faults(path: Path, evidence: Evidence) -> Iterator[Blame]:
+def leg_faults(path: Path, evidence: Evidence) -> Iterator[Fault]:
     """Find what failed between two relays while the download went wrong."""
     for one, other in pairwise(path.relays):
         if any(evidence.grown(name, "handshake_failures_total") for name in (one, other)):
-            yield Blame(
+            yield Fault(
                 other, f"the handshake between {one} and {other} failed; compare their keys"
             )
         if evidence.grown(one, "connect_failures_total"):
-            yield Blame(other, f"{one} could not connect to it; see the firewalls between them")
+            yield Fault(other, f"{one} could not connect to it; see the firewalls between them")
         if evidence.grown(other, "open_rejected_total"):
-            yield Blame(other, "it refused to open the connection; see its peers and keys")
+            yield Fault(other, "it refused to open the connection; see its peers and keys")
 
 
-def exit_faults(path: Path, evidence: Evidence, error: str) -> Iterator[Blame]:
+def exit_faults(path: Path, evidence: Evidence, error: str) -> Iterator[Fault]:
     """Find what failed at the exit, or how far the download came at all."""
     if evidence.grown(path.exit, "exit_denied_total"):
-        yield Blame(path.exit, "its exit list denied the target")
+        yield Fault(path.exit, "its exit list denied the target")
     if evidence.grown(path.exit, "connect_failures_total"):
-        yield Blame("target", f"{path.exit} could not connect to it: {error}")
+        yield Fault("target", f"{path.exit} could not connect to it: {error}")
     for name in path.relays:
         if not any(evidence.grown(name, f"splits_{word}_total") for word in ("opened", "failed")):
-            yield Blame(name, f"the download did not arrive here: {error}")
-    yield Blame("target", error)
+            yield Fault(name, f"the download did not arrive here: {error}")
+    yield Fault("target", error)
 
 
 COLUMNS = ("PATH", "STATE", "FIRST BYTE", "TOTAL", "BYTES", "HOP", "REASON")

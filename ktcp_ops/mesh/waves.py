@@ -76,7 +76,7 @@ def build(
     waves: list[Wave] = []
     for size in sizes(steps, len(left)):
         if not waves:
-            # One that traffic crosses, or it would show nothing; of these the one with least.
+            # A relay without traffic would show nothing; of those with traffic, the one with least.
             order = sorted(left, key=lambda n: (n != canary, not load[n], load[n], n))
         else:
             # As Welsh and Powell colour a graph: who has most partners is placed first.

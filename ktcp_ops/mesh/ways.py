@@ -18,7 +18,7 @@ from ktcp_ops.mesh.latency import Latency
 from ktcp_ops.mesh.model import Mesh, Path
 
 RELAY_COST_US = 1000
-"""What a leg has to be worth: its relay's work, and what a measurement cannot tell apart."""
+"""Added for each leg: the relay's own time, and the error of a measurement."""
 UNMEASURED_US = 1 << 40
 NEVER_US = 1 << 50
 """Two relays that are no pair."""
@@ -55,15 +55,15 @@ def resolve(mesh: Mesh) -> Mesh:
 
 def choose(mesh: Mesh, latency: Latency) -> dict[str, tuple[str, ...]]:
     """Choose the way of each path that leaves that to us, if it has one, by the path's name."""
-    atlas = Atlas(mesh, latency)
+    table = DistanceTable(mesh, latency)
     return {
         path.name: way
         for path in mesh.paths
-        if path.exits and (way := atlas.way(path, latency.ways.get(path.name)))
+        if path.exits and (way := table.way(path, latency.ways.get(path.name)))
     }
 
 
-class Atlas:
+class DistanceTable:
     """The distances between a mesh's relays, and what follows from them."""
 
     def __init__(self, mesh: Mesh, latency: Latency) -> None:

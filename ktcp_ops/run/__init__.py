@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Running Ansible: where our playbooks are, with which environment, and what came of it.
+"""Runs Ansible: finds our playbooks, sets its environment, and gives results as data.
 
-The only package that knows ansible-runner. Results are data; printing is the caller's.
+No other package knows ansible-runner. Printing is up to the caller.
 """

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The user's ``ansible.cfg``: what in it our own variables would else hide.
+"""The user's ``ansible.cfg``: settings in it that our own variables would override.
 
-To Ansible a variable of the environment wins over the file. So before we set one, we look
-whether the user's file has its say about the same thing.
+For Ansible an environment variable wins over the file. So before we set one, we look whether
+the user's file sets the same thing.
 """
 
 import configparser
@@ -26,7 +26,7 @@ def candidates() -> Iterator[Path]:
     if named is not None:
         path = Path(named).expanduser()
         yield path / "ansible.cfg" if path.is_dir() else path
-    # Ansible believes no file where anybody could have put it.
+    # Ansible ignores a file in a directory that anybody may write to.
     if not Path.cwd().stat().st_mode & stat.S_IWOTH:
         yield Path.cwd() / "ansible.cfg"
     yield Path("~/.ansible.cfg").expanduser()
@@ -34,7 +34,7 @@ def candidates() -> Iterator[Path]:
 
 
 def said(settings: Iterable[SETTING]) -> str | None:
-    """Give what the user's file says of the first of some settings that it has."""
+    """Give the value of the first of these settings that the user's file has."""
     path = find()
     if path is None:
         return None

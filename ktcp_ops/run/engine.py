@@ -14,17 +14,17 @@ from typing import Any, Protocol
 import ansible_runner
 
 from ktcp_ops.run.environment import ansible_environment, as_the_user_has_it, callbacks
-from ktcp_ops.run.events import Tally
+from ktcp_ops.run.events import ResultBuilder
 from ktcp_ops.run.hosts import tasks_of
 from ktcp_ops.run.job import Job
 from ktcp_ops.run.options import Options
 from ktcp_ops.run.reporter import Reporter
 from ktcp_ops.run.result import RunResult
-from ktcp_ops.run.transcript import Transcript, Unheard, pass_on
+from ktcp_ops.run.transcript import NoTranscript, Transcript, pass_on
 from ktcp_ops.signals import handled
 
 ANSWERS = {r"Are you sure you want to continue connecting.*\?\s*$": "no"}
-"""To ssh, which asks about unknown host keys before ansible-core 2.19: pattern -> answer."""
+"""Pattern -> answer for ssh, which asks about unknown host keys before ansible-core 2.19."""
 
 
 class Engine(Protocol):
@@ -41,18 +41,18 @@ class LocalEngine:
         self, options: Options | None = None, transcript: Transcript | None = None
     ) -> None:
         self.options = options or Options()
-        self.transcript = transcript or Unheard()
+        self.transcript = transcript or NoTranscript()
 
     def run(self, job: Job, reporter: Reporter) -> RunResult:
         """Run a job; Ctrl-C and SIGTERM end it within a second and give a canceled result."""
-        tally = Tally(reporter, job.keep, job.hosts)
+        builder = ResultBuilder(reporter, job.keep, job.hosts)
         stop = Stop()
 
         def take(event: dict[str, Any]) -> bool:
             if event.get("event") == "playbook_on_start":
                 stop.process = event.get("pid")
             pass_on(event, self.transcript)
-            tally.feed(event)
+            builder.feed(event)
             return False  # no copy of the event on disk
 
         reporter.started(title=job.title, tasks=tasks_of(job.playbook))
@@ -81,7 +81,7 @@ class LocalEngine:
                 runner.run()
         finally:
             reporter.finished()
-        return tally.result(canceled=stop.wanted.is_set())
+        return builder.result(canceled=stop.wanted.is_set())
 
 
 class Stop:
@@ -98,7 +98,7 @@ class Stop:
         self.deadline: float | None = None
 
     def must_kill(self) -> bool:
-        """Ask once a second: whether the time for an end of its own is over."""
+        """Tell whether Ansible had its time to end by itself; asked once a second."""
         if not self.wanted.is_set():
             return False
         if self.deadline is None:
@@ -106,7 +106,7 @@ class Stop:
         return time.monotonic() >= self.deadline
 
     def ask(self) -> bool:
-        """Ask Ansible to end; tell whether it was there to be asked."""
+        """Ask Ansible to end; False if it does not run."""
         if self.process is None:  # it has no worker yet
             return False
         try:

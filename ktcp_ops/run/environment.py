@@ -53,7 +53,7 @@ def ansible_environment() -> dict[str, str]:
             "ANSIBLE_INVENTORY_PLUGINS", str(root / "plugins/inventory")
         ),
         "ANSIBLE_ROLES_PATH": search_path("ANSIBLE_ROLES_PATH", str(root / "roles")),
-        # An inventory that was read in part gives a rollout to a part of the mesh.
+        # If part of the inventory cannot be read, the rollout would miss part of the mesh.
         "ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "true",
         "ANSIBLE_NOCOLOR": "true",
         # Ansible refuses to start under a locale that is not UTF-8.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""From Ansible's events to results: a tally that is fed one event after the other.
+"""Builds the result of a run from Ansible's events, one after the other.
 
 It holds one small record a host and the outputs that were asked for, and nothing of the
 rest, so that a run over many hosts needs no memory that grows with its tasks.
@@ -27,7 +27,7 @@ EMPTY = ("non-zero return code", "non-zero return code.", "MODULE FAILURE")
 
 
 @dataclass
-class HostTally:
+class HostRecord:
     """What is known of a host so far."""
 
     ok: int = 0
@@ -40,8 +40,8 @@ class HostTally:
     item_message: str | None = None
 
 
-class Tally:
-    """Follows a run by its events and tells a reporter."""
+class ResultBuilder:
+    """Builds a run's result from its events, and tells a reporter how far the run is."""
 
     def __init__(
         self,
@@ -52,14 +52,14 @@ class Tally:
         self.reporter = reporter
         self.keep = keep
         self.expected = expected
-        self.hosts: dict[str, HostTally] = {}
+        self.hosts: dict[str, HostRecord] = {}
         self.outputs: dict[str, dict[str, Mapping[str, Any]]] = {name: {} for name in sorted(keep)}
         self.tasks = 0
         self.complete = False
         self.said: list[str] = []
 
     def feed(self, event: Event) -> None:
-        """Take one event, of any kind; kinds that tell nothing here are passed over."""
+        """Take one event; ignore kinds that say nothing about hosts or tasks."""
         kind = str(event.get("event", ""))
         data: Event = event.get("event_data") or {}
         if kind in ("playbook_on_task_start", "playbook_on_handler_task_start"):
@@ -77,30 +77,30 @@ class Tally:
             ]
             del self.said[:-COMPLAINT_LINES]
 
-    def host(self, data: Event) -> HostTally:
-        """Give the tally of the event's host."""
-        return self.hosts.setdefault(str(data.get("host")), HostTally())
+    def host(self, data: Event) -> HostRecord:
+        """Give the record of the host that the event is about."""
+        return self.hosts.setdefault(str(data.get("host")), HostRecord())
 
     def outcome(self, outcome: str, data: Event) -> None:
         """Take a host's outcome of a task."""
-        tally = self.host(data)
+        record = self.host(data)
         result: Mapping[str, Any] = data.get("res") or {}
         task = str(data.get("task"))
         message = ""
         if outcome in ("failed", "unreachable"):
-            message = tally.item_message or message_of(result)
+            message = record.item_message or message_of(result)
             if outcome == "failed" and data.get("ignore_errors"):
                 outcome = "ignored"
             else:
-                tally.failed = tally.failed or outcome == "failed"
-                tally.unreachable = tally.unreachable or outcome == "unreachable"
-                tally.failed_task, tally.message = task_name(data), message
-        tally.item_message = None
+                record.failed = record.failed or outcome == "failed"
+                record.unreachable = record.unreachable or outcome == "unreachable"
+                record.failed_task, record.message = task_name(data), message
+        record.item_message = None
         if outcome == "ok":
-            tally.ok += 1
+            record.ok += 1
             if result.get("changed"):
-                tally.changed += 1
-                tally.changed_tasks.append(task_name(data))
+                record.changed += 1
+                record.changed_tasks.append(task_name(data))
                 outcome = "changed"
         if task in self.keep:
             self.outputs[task][str(data.get("host"))] = dict(result)
@@ -110,16 +110,16 @@ class Tally:
         """Take the final counts: only they know which failures were rescued."""
         self.complete = True
         for name in data.get("processed") or {}:
-            self.hosts.setdefault(str(name), HostTally())
-        for name, tally in self.hosts.items():
-            tally.failed = bool((data.get("failures") or {}).get(name))
-            tally.unreachable = bool((data.get("dark") or {}).get(name))
-            tally.ok = int((data.get("ok") or {}).get(name, tally.ok))
-            tally.changed = int((data.get("changed") or {}).get(name, tally.changed))
+            self.hosts.setdefault(str(name), HostRecord())
+        for name, record in self.hosts.items():
+            record.failed = bool((data.get("failures") or {}).get(name))
+            record.unreachable = bool((data.get("dark") or {}).get(name))
+            record.ok = int((data.get("ok") or {}).get(name, record.ok))
+            record.changed = int((data.get("changed") or {}).get(name, record.changed))
 
     def result(self, *, canceled: bool) -> RunResult:
         """Give the outcome of the run, as far as it went."""
-        hosts = [self.sum_up(name, tally) for name, tally in self.hosts.items()]
+        hosts = [self.sum_up(name, record) for name, record in self.hosts.items()]
         if not self.complete:
             message = "the run ended before it came here"
             hosts += [
@@ -136,25 +136,25 @@ class Tally:
             outputs=self.outputs,
         )
 
-    def sum_up(self, name: str, tally: HostTally) -> HostResult:
+    def sum_up(self, name: str, record: HostRecord) -> HostResult:
         """Sum a host up."""
-        message = tally.message
-        if tally.unreachable:
+        message = record.message
+        if record.unreachable:
             state = HostState.UNREACHABLE
-        elif tally.failed:
+        elif record.failed:
             state = HostState.FAILED
         elif not self.complete:
             state, message = HostState.UNFINISHED, "the run ended before this host was done"
         else:
-            state, message = HostState.CHANGED if tally.changed else HostState.OK, None
-        bad = tally.unreachable or tally.failed
+            state, message = HostState.CHANGED if record.changed else HostState.OK, None
+        bad = record.unreachable or record.failed
         return HostResult(
             host=name,
             state=state,
-            ok=tally.ok,
-            changed=tally.changed,
-            changed_tasks=tuple(tally.changed_tasks),
-            failed_task=tally.failed_task if bad else None,
+            ok=record.ok,
+            changed=record.changed,
+            changed_tasks=tuple(record.changed_tasks),
+            failed_task=record.failed_task if bad else None,
             message=message,
         )
 

@@ -24,7 +24,7 @@ class Survey:
 
 
 def hosts_of(job: Job) -> list[str]:
-    """Ask Ansible which hosts a job is about, within its limit; none is no error.
+    """Ask Ansible which hosts a job is about, within its limit; it may be none.
 
     Raises:
         KtcpError: with Ansible's words, when it cannot read inventory or playbook.

@@ -50,7 +50,7 @@ def export(inventories: Sequence[str]) -> dict[str, Any]:
 def listing(inventories: Sequence[str]) -> dict[str, Any]:
     """Give every group, and every host with all its variables, as ``ansible-inventory`` does.
 
-    Texts that Ansible must not evaluate keep its mark for them, and so do vaulted ones.
+    Texts that Ansible must not evaluate keep their mark (``__ansible_unsafe``); so do vaulted ones.
 
     Raises:
         UsageError: for an inventory that does not exist.
@@ -62,8 +62,8 @@ def listing(inventories: Sequence[str]) -> dict[str, Any]:
 def portion(listing: Mapping[str, Any], hosts: Collection[str]) -> dict[str, Any]:
     """Make an inventory of some hosts of a listing, in the form that Ansible reads from files.
 
-    What the mesh was computed from stays here: every relay's ``ktcp_node`` is in it, and with
-    it the keys that these relays use, and no others.
+    It leaves out what the mesh was computed from. It has each relay's ``ktcp_node``, and with it
+    only the keys that these relays use.
     """
     variables = {
         host: {name: value for name, value in own.items() if name not in SOURCES}
@@ -113,7 +113,7 @@ def yaml_files(inventory: Path) -> Iterator[Path]:
 
 
 def broken_files(inventory: Path) -> Iterator[str]:
-    """Say which files of an inventory are no YAML, and where; Ansible tells one's fault only."""
+    """Say which files of an inventory are no YAML, and where; Ansible itself names only one."""
     for path in yaml_files(inventory):
         try:
             # Composed, not constructed: tags as !vault are Ansible's.
@@ -190,7 +190,7 @@ def complaints(inventory: str, stderr: str) -> list[str]:
         r"Failed to parse inventory with '(ini|yaml|toml|host_list|script)'|Completely failed"
     )
     messages = [
-        # The first paragraph says it all; the rest repeats it with the way it came.
+        # The first paragraph says it all; the rest repeats it with a stack trace.
         " ".join(message.split("\n\n")[0].split())
         for message in re.split(r"^\[(?:WARNING|ERROR)\]: ", stderr, flags=re.MULTILINE)
         if message.strip()

@@ -83,7 +83,7 @@ def worker_environment() -> dict[str, str]:
     """Keep only the variables that mean the same on a worker: no paths of this host."""
     paths = {"PATH", "ANSIBLE_INVENTORY_PLUGINS", "ANSIBLE_ROLES_PATH"}
     ours = {name: value for name, value in ansible_environment().items() if name not in paths}
-    # Without it the worker's runner would switch the check off.
+    # Without it the worker's runner would not check host keys.
     ours["ANSIBLE_HOST_KEY_CHECKING"] = os.environ.get("ANSIBLE_HOST_KEY_CHECKING", "true")
     # The worker takes it from the directory `roles` beside `project`.
     return {**ours, "ANSIBLE_ROLES_PATH": "../project/roles"}

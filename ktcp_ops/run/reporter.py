@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What a run tells while it goes on. Who shows it, and how, is not known here."""
+"""The interface by which a run reports its progress; ``console`` shows it."""
 
 from typing import Protocol
 

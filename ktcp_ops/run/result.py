@@ -17,7 +17,7 @@ class HostState(StrEnum):
     FAILED = "failed"
     UNREACHABLE = "unreachable"
     UNFINISHED = "unfinished"
-    """The run ended in the midst of it; its counts are what was done until then."""
+    """The run ended while the host was at work; its counts are what was done until then."""
     NOT_REACHED = "not reached"
     """The run ended before it came to the host, which is as it was."""
 
@@ -57,7 +57,7 @@ class RunResult:
     def exit_code(self) -> ExitCode:
         """The exit code of a command whose work this run was.
 
-        Unreachable wins over failed: a host that fails often does so for want of the other.
+        Unreachable wins over failed: a host often fails because another one is unreachable.
         """
         states = {host.state for host in self.hosts}
         if self.canceled:
@@ -72,7 +72,7 @@ class RunResult:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What is to be said besides a line a host: long failures, and what ails the run."""
+        """Messages beside the table of hosts: long failures, and what went wrong with the run."""
         found = [
             f"{host.host}: {host.failed_task}: {host.message}"
             for host in self.hosts

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""All that Ansible says during a run. Who keeps it, and where, is not known here."""
+"""The interface that gets every line Ansible prints; ``mesh.log`` keeps them."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -12,8 +12,8 @@ class Transcript(Protocol):
         """Ansible printed a text of one or several lines; ``diff``: what a file gains and loses."""
 
 
-class Unheard:
-    """Keeps nothing."""
+class NoTranscript:
+    """A transcript that keeps nothing."""
 
     def say(self, text: str, *, diff: bool) -> None:
         """Forget it."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The engine that has other hosts run the parts of a job: beyond what one control node can do.
+"""The engine that has other hosts run parts of a job, where one control node is too slow.
 
 Each worker gets its share of the hosts through the standard input of one command, mostly
 ssh, and answers with its events on that command's standard output, as ansible-runner's
@@ -23,14 +23,14 @@ import ansible_runner
 from ktcp_ops.errors import KtcpError
 from ktcp_ops.run import parcel
 from ktcp_ops.run.engine import interrupts_set
-from ktcp_ops.run.events import Tally
+from ktcp_ops.run.events import ResultBuilder
 from ktcp_ops.run.hosts import tasks_of
 from ktcp_ops.run.inventory import listing, portion
 from ktcp_ops.run.job import Job
 from ktcp_ops.run.options import Options
 from ktcp_ops.run.reporter import Reporter
 from ktcp_ops.run.result import RunResult
-from ktcp_ops.run.transcript import Transcript, Unheard, pass_on
+from ktcp_ops.run.transcript import NoTranscript, Transcript, pass_on
 
 SSH = (
     "ssh",
@@ -43,7 +43,7 @@ SSH = (
 )
 GRACE_S = 10.0
 BROKEN = (OSError, ValueError, TypeError, KeyError, AttributeError)
-"""What reading a stream raises that is none of a worker's."""
+"""What ansible-runner raises when a worker's stream breaks off or makes no sense."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +68,7 @@ class Share:
     hosts: tuple[str, ...]
     process: subprocess.Popen[bytes]
     complaints: IO[bytes]
-    tally: Tally
+    builder: ResultBuilder
     status: str = "unstarted"
     explanation: str = ""
     ended: bool = False
@@ -89,8 +89,8 @@ class Share:
 
 
 @dataclass
-class Furthest:
-    """A reporter for several workers at once: tasks are told when the first one begins them."""
+class SharedReporter:
+    """One reporter for several workers: a task is reported when the first worker begins it."""
 
     reporter: Reporter
     number: int = field(default=0, init=False)
@@ -129,7 +129,7 @@ class WorkersEngine:
     ) -> None:
         self.workers = tuple(workers)
         self.options = options or Options()
-        self.transcript = transcript or Unheard()
+        self.transcript = transcript or NoTranscript()
 
     def run(self, job: Job, reporter: Reporter) -> RunResult:
         """Run a job; Ctrl-C and SIGTERM end the commands that reach the workers.
@@ -138,7 +138,7 @@ class WorkersEngine:
         unreachable. A worker that loses us ends Ansible at its next event.
         """
         wanted = threading.Event()
-        furthest = Furthest(reporter)
+        furthest = SharedReporter(reporter)
         reporter.started(title=job.title, tasks=tasks_of(job.playbook))
         try:
             with parcel.memory_directory() as directory, interrupts_set(wanted):
@@ -170,7 +170,7 @@ class WorkersEngine:
 
 
 def hosts_in(listing: dict[str, Any]) -> set[str]:
-    """List the hosts that have no variable at all too."""
+    """List all hosts of the inventory, also those without any variable."""
     return {
         host
         for name, group in listing.items()
@@ -201,7 +201,9 @@ def running(
             complaints = stack.enter_context(tempfile.TemporaryFile())
             source = stack.enter_context(stream.open("rb"))
             process = start(worker, source, complaints)
-            share = Share(worker, hosts, process, complaints, Tally(reporter, job.keep, hosts))
+            share = Share(
+                worker, hosts, process, complaints, ResultBuilder(reporter, job.keep, hosts)
+            )
             stack.callback(end, share)
             shares.append(share)
         yield shares
@@ -225,7 +227,7 @@ def start(worker: Worker, source: IO[bytes], complaints: IO[bytes]) -> subproces
 def follow(
     shares: Sequence[Share], wanted: threading.Event, directory: Path, transcript: Transcript
 ) -> None:
-    """Feed each worker's events to its tally, all from this thread, until all have ended."""
+    """Feed each worker's events to its builder, in this thread, until all workers have ended."""
     items: queue.SimpleQueue[Item] = queue.SimpleQueue()
     for number, share in enumerate(shares):
         place = directory / f"answers-{number}"
@@ -243,7 +245,7 @@ def follow(
             continue
         if event is not None:
             pass_on(event, transcript)
-            share.tally.feed(event)
+            share.builder.feed(event)
             continue
         share.ended = True
         if not wanted.is_set():
@@ -279,9 +281,9 @@ def listen(share: Share, items: "queue.SimpleQueue[Item]", directory: Path) -> N
 
 
 def end(share: Share) -> None:
-    """Have a worker's command end: by itself if it has said all, else politely, then by force.
+    """End a worker's command: wait for one that sent all its events, interrupt others, then kill.
 
-    One that has said all still has its files to remove.
+    A worker that sent all its events still has to remove its files.
     """
     if not share.ended:
         share.process.terminate()
@@ -294,21 +296,21 @@ def end(share: Share) -> None:
 
 def settle(share: Share) -> None:
     """Count the hosts of a lost worker as unreachable, but for those that had failed before."""
-    if share.tally.complete or share.status != "error":
+    if share.builder.complete or share.status != "error":
         return
     end(share)  # only then it has said its last words
     message = f"worker {share.worker.name} is lost: {share.last_words()}"
     data = {"task": "Run on a worker", "res": {"msg": message}}
     for host in share.hosts:
-        if not share.tally.host({"host": host}).failed:
+        if not share.builder.host({"host": host}).failed:
             event = {"event": "runner_on_unreachable", "event_data": {**data, "host": host}}
-            share.tally.feed(event)
-    share.tally.complete = True
+            share.builder.feed(event)
+    share.builder.complete = True
 
 
 def merged(shares: Sequence[Share], *, canceled: bool) -> RunResult:
     """Make one result of all shares."""
-    parts = [share.tally.result(canceled=canceled) for share in shares]
+    parts = [share.builder.result(canceled=canceled) for share in shares]
     outputs: dict[str, dict[str, Any]] = {}
     for result in parts:
         for task, hosts in result.outputs.items():

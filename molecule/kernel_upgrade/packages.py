@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import get_args
 
 from ktcp_ops.errors import KtcpError
-from ktcp_ops.lab import image
-from ktcp_ops.lab.recipe import DEFAULT_MIRROR, RELEASES, Release, apt_options, keyring, sources
+from ktcp_testbed.lab import image
+from ktcp_testbed.lab.recipe import DEFAULT_MIRROR, RELEASES, Release, apt_options, keyring, sources
 
 WANTED = ("linux-image-cloud-amd64", "linux-headers-cloud-amd64", "kexec-tools")
 

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from ktcp_ops import console
-from ktcp_ops.bench import machine, plan, session
-from ktcp_ops.bench.results import percentile
-from ktcp_ops.lab.recipe import RELEASES
-from ktcp_ops.lab.virtual import Event
+from ktcp_testbed.bench import boot, plan, session
+from ktcp_testbed.bench.results import percentile
+from ktcp_testbed.lab.recipe import RELEASES
+from ktcp_testbed.lab.virtual import Event
 
 GUEST = Path(__file__).with_name("guest_burst.py")
 WORK = Path("build/bench/.burst.work")
@@ -46,9 +46,9 @@ def summary(bursts: list[Event]) -> dict[str, Any]:
 def measure(wishes: plan.Wishes) -> dict[str, Any]:
     """Run the guest; the versions in it, and what it measured."""
     told: list[Event] = []
-    vm = session.prepare(plan.make(wishes), WORK)
-    vm = dataclasses.replace(vm, program=GUEST.stem, files=(*vm.files, GUEST))
-    machine.run(vm, told.append)
+    guest = session.prepare(plan.make(wishes), WORK)
+    guest = dataclasses.replace(guest, program=GUEST.stem, files=(*guest.files, GUEST))
+    boot.run(guest, told.append)
     [versions] = [event["versions"] for event in told if event["event"] == "versions"]
     return {
         "kernel": versions["kernel"],

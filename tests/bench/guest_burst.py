@@ -15,12 +15,12 @@ import time
 import traceback
 from pathlib import Path
 
-from ktcp_ops.bench.guest import ktcp, server
-from ktcp_ops.bench.guest.__main__ import JOB, OPEN_FILES, versions
-from ktcp_ops.bench.guest.channel import Channel
-from ktcp_ops.bench.guest.job import Job
-from ktcp_ops.bench.guest.namespace import Namespace, run
-from ktcp_ops.bench.guest.network import Network
+from ktcp_testbed.bench.guest import ktcp, server
+from ktcp_testbed.bench.guest.__main__ import JOB, OPEN_FILES, versions
+from ktcp_testbed.bench.guest.channel import Channel
+from ktcp_testbed.bench.guest.job import Job
+from ktcp_testbed.bench.guest.namespace import Namespace, run
+from ktcp_testbed.bench.guest.network import Network
 
 PROGRAM = ["python3", "-m", "guest_burst"]
 BOUND_S = 30.0

@@ -7,12 +7,12 @@
 import sys
 from pathlib import Path
 
-from ktcp_ops.bench import chart, report, results
-from ktcp_ops.bench.catalogue import COSTS, WAYS, label
-from ktcp_ops.bench.progress import human_size
-from ktcp_ops.bench.results import FILE, Results
-from ktcp_ops.bench.tables import runs
 from ktcp_ops.errors import UsageError
+from ktcp_testbed.bench import chart, report, results
+from ktcp_testbed.bench.catalogue import COSTS, WAYS, label
+from ktcp_testbed.bench.progress import human_size
+from ktcp_testbed.bench.results import FILE, Results
+from ktcp_testbed.bench.tables import runs
 
 ROOT = Path(__file__).parents[2]
 PLACE = Path("docs/figures")

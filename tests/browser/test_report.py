@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ktcp_ops.bench import page, results
+from ktcp_testbed.bench import page, results
 from tests.browser import chromium
 from tests.browser.chromium import Browser
 

@@ -6,8 +6,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from ktcp_ops.bench import report, results
-from ktcp_ops.bench.chart import shown_seconds
+from ktcp_testbed.bench import report, results
+from ktcp_testbed.bench.chart import shown_seconds
 from tests.bench import publish
 from tests.contract.conftest import ROOT, text
 

@@ -26,7 +26,7 @@ from ktcp_ops.mesh.model import (
 )
 from ktcp_ops.mesh.plan import plan
 from ktcp_ops.mesh.reader import read
-from ktcp_ops.mesh.values import Whole
+from ktcp_ops.mesh.values import Integer
 from tests.contract.conftest import ROOT, kmod_sources, sections, text
 from tests.unit.mesh.conftest import make_description
 
@@ -96,7 +96,7 @@ def bounds(model: type[BaseModel], field: str) -> tuple[int, int]:
     info = model.model_fields[field]
     inner = [item for part in get_args(info.annotation) for item in get_args(part)]
     for item in (*info.metadata, *inner):
-        if isinstance(item, Whole):
+        if isinstance(item, Integer):
             return item.low, item.high
     raise AssertionError(f"{model.__name__}.{field} has no range")
 

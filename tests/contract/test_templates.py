@@ -48,51 +48,52 @@ Rendered = dict[str, dict[str, str]]
 """Relay -> name -> text."""
 
 
+def add_paths(mesh: dict[str, Any]) -> None:
+    """Add paths and exits, so that every kind of line occurs."""
+    mesh["paths"].append(
+        {
+            "name": "direct",
+            "ingress": "rc",
+            "destinations": ["198.51.100.128/25"],
+            "ports": [22, "8000-8100"],
+        }
+    )
+    # Inside of another one, for some clients only.
+    mesh["paths"].append(
+        {
+            "name": "inner",
+            "ingress": "rc",
+            "destinations": ["10.77.3.64/26"],
+            "sources": ["192.0.2.0/24", "2001:db8:1::/48"],
+        }
+    )
+    through = {"ingress": "rc", "via": ["rs"]}
+    mesh["paths"] += [
+        {**through, "name": "shop", "service": {"port": 8443, "target": "10.77.3.2:443"}},
+        {
+            **through,
+            "name": "seen",
+            "service": {"port": 8444, "target": "[fd77:0:0:3::2]:443"},
+            "proxy": True,
+            "transparent": True,
+        },
+    ]
+    mesh["exits"]["rc"] = [
+        {"deny": "198.51.100.9"},
+        {"allow": "198.51.100.0/24", "ports": 22},
+        {"allow": "198.51.100.128/25"},
+        {"allow": "10.77.3.64/26"},
+    ]
+
+
 def nodes() -> dict[str, Node]:
     """Plan a mesh in which every kind of line occurs."""
-
-    def more(mesh: dict[str, Any]) -> None:
-        mesh["paths"].append(
-            {
-                "name": "direct",
-                "ingress": "rc",
-                "destinations": ["198.51.100.128/25"],
-                "ports": [22, "8000-8100"],
-            }
-        )
-        # Inside of another one, for some clients only.
-        mesh["paths"].append(
-            {
-                "name": "inner",
-                "ingress": "rc",
-                "destinations": ["10.77.3.64/26"],
-                "sources": ["192.0.2.0/24", "2001:db8:1::/48"],
-            }
-        )
-        through = {"ingress": "rc", "via": ["rs"]}
-        mesh["paths"] += [
-            {**through, "name": "shop", "service": {"port": 8443, "target": "10.77.3.2:443"}},
-            {
-                **through,
-                "name": "seen",
-                "service": {"port": 8444, "target": "[fd77:0:0:3::2]:443"},
-                "proxy": True,
-                "transparent": True,
-            },
-        ]
-        mesh["exits"]["rc"] = [
-            {"deny": "198.51.100.9"},
-            {"allow": "198.51.100.0/24", "ports": 22},
-            {"allow": "198.51.100.128/25"},
-            {"allow": "10.77.3.64/26"},
-        ]
-
     relays = copy.deepcopy(RELAY_HOSTS)
     relays["rs"]["ktcp_inside_interface"] = "eth1"
     relays["rc"]["ktcp_interception"] = "redirect"
-    found = plan(read(make_description(more, relays=relays)))
+    found = plan(read(make_description(add_paths, relays=relays)))
     relays["rc"]["ktcp_interception"] = "untracked"
-    return {**found, UNTRACKED: plan(read(make_description(more, relays=relays)))["rc"]}
+    return {**found, UNTRACKED: plan(read(make_description(add_paths, relays=relays)))["rc"]}
 
 
 def task(role: str) -> dict[str, Any]:

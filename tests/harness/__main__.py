@@ -10,8 +10,8 @@ from types import FrameType
 
 from ktcp_ops import console
 from ktcp_ops.errors import KtcpError
-from ktcp_ops.kbuild import buildroot
-from ktcp_ops.lab.recipe import RELEASES
+from ktcp_testbed.kbuild import buildroot
+from ktcp_testbed.lab.recipe import RELEASES
 from tests.harness import debug_kernel, lint, suite, without
 from tests.harness.smoke import SMOKE
 

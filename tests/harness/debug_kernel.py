@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ktcp_ops.errors import KtcpError
-from ktcp_ops.kbuild import cached, progress
-from ktcp_ops.kbuild.buildroot import Buildroot, as_root
+from ktcp_testbed.kbuild import cached, progress
+from ktcp_testbed.kbuild.buildroot import Buildroot, as_root
 
 CHECKERS = ("kasan", "kcsan")
 CONFIG = Path(__file__).with_name("debug-kernel.config")

@@ -2,7 +2,7 @@
 """``python3 -m tests.harness.guest``: the guest's only program; runs pytest as the job says.
 
 What pytest prints goes out as it is; besides this program tells events, a JSON object
-a line (ktcp_ops/lab/virtual.py). Here is nothing but Python and tests.kernel.
+a line (ktcp_testbed/lab/virtual.py). Here is nothing but Python and tests.kernel.
 """
 
 import base64

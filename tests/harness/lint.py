@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 from ktcp_ops import console
-from ktcp_ops.kbuild import buildroot, kmodule
-from ktcp_ops.kbuild.buildroot import Buildroot
-from ktcp_ops.lab.recipe import RELEASES
+from ktcp_testbed.kbuild import buildroot, kmodule
+from ktcp_testbed.kbuild.buildroot import Buildroot
+from ktcp_testbed.lab.recipe import RELEASES
 
 # All that W=1 and sparse print about our files is a finding; the compiler's
 # and the kernel's own lines begin otherwise.

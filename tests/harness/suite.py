@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from ktcp_ops import console
-from ktcp_ops.kbuild import buildroot, kmodule
-from ktcp_ops.lab import image, virtual
-from ktcp_ops.lab.archive import File
-from ktcp_ops.lab.recipe import Release
-from ktcp_ops.lab.virtual import Event
+from ktcp_testbed.kbuild import buildroot, kmodule
+from ktcp_testbed.lab import image, virtual
+from ktcp_testbed.lab.archive import File
+from ktcp_testbed.lab.recipe import Release
+from ktcp_testbed.lab.virtual import Event
 from tests.harness import debug_kernel
 from tests.kernel.splat import splats
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ktcp_ops import console
 from ktcp_ops.errors import KtcpError
-from ktcp_ops.kbuild import buildroot, kmodule
+from ktcp_testbed.kbuild import buildroot, kmodule
 from tests.harness.defences import DEFENCES, Defence
 from tests.harness.suite import Part, Plan, boot, part_of, stock_tree
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from ktcp_ops.bench.plan import Plan, Wishes, make
-from ktcp_ops.bench.results import Results, options_of
-from ktcp_ops.bench.session import Collector
+from ktcp_testbed.bench.plan import Plan, Wishes, make
+from ktcp_testbed.bench.results import Results, options_of
+from ktcp_testbed.bench.session import Collector
 
 Events = list[dict[str, Any]]
 TIMES = {"e2e": (0.5477, 0.5478), "nginx": (0.5479, 0.548), "ktcp": (0.3068, 0.307)}

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from ktcp_ops.bench.compare import Kind, Row, compare
-from ktcp_ops.bench.results import FILE, Results
-from ktcp_ops.cli.main import run
 from ktcp_ops.errors import UsageError
+from ktcp_testbed.bench.compare import Kind, Row, compare
+from ktcp_testbed.bench.results import FILE, Results
+from ktcp_testbed.cli.main import run
 
 
 def changed(results: Results, **cost: float) -> Results:

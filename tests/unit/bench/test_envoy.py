@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from ktcp_ops.bench import envoy
-from ktcp_ops.bench.guest.ways import envoy_configuration
 from ktcp_ops.errors import KtcpError
+from ktcp_testbed.bench import envoy
+from ktcp_testbed.bench.guest.ways import envoy_configuration
 
 Call = list[str]
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from ktcp_ops.bench.guest import (
+from ktcp_testbed.bench.guest import (
     cost,
     downloads,
     holder,
@@ -27,11 +27,11 @@ from ktcp_ops.bench.guest import (
     server,
     ways,
 )
-from ktcp_ops.bench.guest.channel import Channel
-from ktcp_ops.bench.guest.job import Job
-from ktcp_ops.bench.guest.namespace import CommandError, Namespace
-from ktcp_ops.bench.guest.network import Network
-from ktcp_ops.bench.plan import Wishes, make
+from ktcp_testbed.bench.guest.channel import Channel
+from ktcp_testbed.bench.guest.job import Job
+from ktcp_testbed.bench.guest.namespace import CommandError, Namespace
+from ktcp_testbed.bench.guest.network import Network
+from ktcp_testbed.bench.plan import Wishes, make
 
 JOB = make(Wishes(sizes=("10k",), runs=2)).job
 
@@ -370,11 +370,11 @@ def test_connections_are_held_open() -> None:
 
 
 def test_the_guests_programs_need_nothing_but_python() -> None:
-    program = "import sys, ktcp_ops.bench.guest.__main__; print(*sys.modules)"
+    program = "import sys, ktcp_testbed.bench.guest.__main__; print(*sys.modules)"
     said = subprocess.check_output([sys.executable, "-S", "-c", program], text=True).split()
-    ours = {name for name in said if name.startswith("ktcp_ops.")}
+    ours = {name for name in said if name.startswith(("ktcp_ops", "ktcp_testbed."))}
     assert ours
-    assert all(name.startswith("ktcp_ops.bench") for name in ours)
+    assert all(name.startswith("ktcp_testbed.bench") for name in ours)
 
 
 def test_micro_measurements_are_read_from_program_and_log(

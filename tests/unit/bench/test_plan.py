@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import pytest
 
-from ktcp_ops.bench.catalogue import CATALOGUE, COSTS, WAYS, theory
-from ktcp_ops.bench.guest.cost import SET_UP_WAYS
-from ktcp_ops.bench.guest.job import Job
-from ktcp_ops.bench.guest.ways import WAYS as GUEST_WAYS
-from ktcp_ops.bench.plan import Wishes, make
 from ktcp_ops.errors import ExitCode, UsageError
+from ktcp_testbed.bench.catalogue import CATALOGUE, COSTS, WAYS, theory
+from ktcp_testbed.bench.guest.cost import SET_UP_WAYS
+from ktcp_testbed.bench.guest.job import Job
+from ktcp_testbed.bench.guest.ways import WAYS as GUEST_WAYS
+from ktcp_testbed.bench.plan import Wishes, make
 
 
 def test_the_defaults_are_the_paper() -> None:

@@ -3,8 +3,8 @@
 
 import pytest
 
-from ktcp_ops.bench.plan import Plan, Wishes, make
-from ktcp_ops.bench.progress import Progress, human_size, parts, weight
+from ktcp_testbed.bench.plan import Plan, Wishes, make
+from ktcp_testbed.bench.progress import Progress, human_size, parts, weight
 from tests.unit.bench.conftest import Events
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from ktcp_ops.bench import results as schema
-from ktcp_ops.bench.results import FILE, Results
 from ktcp_ops.errors import UsageError
+from ktcp_testbed.bench import results as schema
+from ktcp_testbed.bench.results import FILE, Results
 from tests.bench import publish
 
 

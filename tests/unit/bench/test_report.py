@@ -8,11 +8,11 @@ from xml.etree import ElementTree
 
 import pytest
 
-from ktcp_ops.bench import chart, page, report, session
-from ktcp_ops.bench.plan import Plan
-from ktcp_ops.bench.results import Options, Results, options_of
-from ktcp_ops.cli.main import run
 from ktcp_ops.errors import KtcpError
+from ktcp_testbed.bench import chart, page, report, session
+from ktcp_testbed.bench.plan import Plan
+from ktcp_testbed.bench.results import Options, Results, options_of
+from ktcp_testbed.cli.main import run
 
 VOID = {"meta", "br", "img"}
 

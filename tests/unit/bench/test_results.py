@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from ktcp_ops.bench.results import FILE, Results, dump, percentile, read
-from ktcp_ops.bench.tables import csv_rows, tables
 from ktcp_ops.errors import UsageError
+from ktcp_testbed.bench.results import FILE, Results, dump, percentile, read
+from ktcp_testbed.bench.tables import csv_rows, tables
 
 
 def test_medians_and_spread(results: Results) -> None:

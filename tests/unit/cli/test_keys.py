@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from ktcp_ops import console
-from ktcp_ops.cli import main, waves
+from ktcp_ops.cli import main, workers
 from ktcp_ops.mesh import inventory, rotation
 from ktcp_ops.mesh.journal import Journal
 from ktcp_ops.mesh.key_files import with_keys
@@ -31,7 +31,7 @@ ONE_ROLLOUT = ["status", "site", "gate", "site", "gate"]
 def fleet(monkeypatch: pytest.MonkeyPatch) -> Fleet:
     """The relays that the command meets."""
     fleet = Fleet()
-    monkeypatch.setattr(waves, "make_engine", lambda: fleet)
+    monkeypatch.setattr(workers, "make_engine", lambda: fleet)
     return fleet
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The program's signals: each leaves by the clean-up of Ctrl-C, unless it is to be ignored."""
+"""The program as a whole: its signals, and what only a checkout has."""
 
 import signal
 from collections.abc import Iterator
@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from ktcp_ops.cli import main
+from ktcp_ops.errors import ExitCode
+from ktcp_testbed.cli import main as testbed
 
 SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 
@@ -26,7 +28,7 @@ def test_a_signal_is_taken_as_an_interrupt(
 ) -> None:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
-    def run(_: list[str]) -> int:
+    def run(*_: object) -> int:
         signal.raise_signal(number)
         return 0
 
@@ -37,7 +39,22 @@ def test_a_signal_is_taken_as_an_interrupt(
 
 def test_nohup_is_respected(monkeypatch: pytest.MonkeyPatch) -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    monkeypatch.setattr(main, "run", lambda _: 0)
+    monkeypatch.setattr(main, "run", lambda *_: 0)
     with pytest.raises(SystemExit):
         main.main()
     assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+
+
+@pytest.mark.parametrize("words", [["lab", "up"], ["bench", "paper", "--runs", "3"]])
+def test_the_test_bed_is_not_part_of_the_operators_program(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.run(words) == ExitCode.USAGE
+    said = f"{words[0]}: belongs to the test bed, which only a checkout of the project has"
+    assert said in capsys.readouterr().err
+
+
+def test_a_checkouts_program_has_the_test_bed(capsys: pytest.CaptureFixture[str]) -> None:
+    for group in main.TESTBED:
+        assert testbed.run([group, "--help"]) == ExitCode.OK
+        assert f"Usage: ktcp-ops {group}" in capsys.readouterr().out

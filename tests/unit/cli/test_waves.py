@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ktcp_ops.cli import main, waves
-from ktcp_ops.cli import mesh as commands
+from ktcp_ops.cli import main, workers
 from ktcp_ops.mesh import inventory, rollout, status
 from ktcp_ops.mesh.journal import Journal
 from ktcp_ops.mesh.model import Mesh
@@ -44,8 +43,7 @@ def limits_are_lists_of_names(monkeypatch: pytest.MonkeyPatch) -> None:
 def fleet(monkeypatch: pytest.MonkeyPatch) -> Fleet:
     """The relays that the commands meet."""
     fleet = Fleet()
-    for module in (commands, waves):
-        monkeypatch.setattr(module, "make_engine", lambda: fleet)
+    monkeypatch.setattr(workers, "make_engine", lambda: fleet)
     return fleet
 
 

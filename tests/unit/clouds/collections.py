@@ -11,7 +11,7 @@ import zipfile
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from ktcp_ops.lab import cache
+from ktcp_testbed.lab import cache
 
 PACKAGE = "ansible==12.3.0"
 NAMES = ("amazon/aws", "azure/azcollection", "google/cloud")

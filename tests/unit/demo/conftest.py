@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from ktcp_ops.demo.results import (
+from ktcp_ops.model import Improvements
+from ktcp_testbed.demo.results import (
     Download,
     Results,
     RoundTrip,
@@ -14,7 +15,6 @@ from ktcp_ops.demo.results import (
     Way,
     compare,
 )
-from ktcp_ops.model import Improvements
 
 TRIPS = RoundTrips(
     client=RoundTrip(nominal=0.0327, measured=0.0329),

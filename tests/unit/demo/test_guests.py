@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ktcp_ops.demo.guests import (
+from ktcp_ops.errors import KtcpError, UnreachableError
+from ktcp_testbed.demo.guests import (
     Guests,
     differing,
     fetch_script,
@@ -15,9 +16,8 @@ from ktcp_ops.demo.guests import (
     ping_times,
     read_download,
 )
-from ktcp_ops.demo.results import Download, Way
-from ktcp_ops.errors import KtcpError, UnreachableError
-from ktcp_ops.lab.topology import PAPER
+from ktcp_testbed.demo.results import Download, Way
+from ktcp_testbed.lab.topology import PAPER
 
 SERVER = IPv4Address("10.77.3.2")
 SUM = "0f" * 32

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from ktcp_ops.demo import __main__ as program
-from ktcp_ops.demo.results import Results
-from ktcp_ops.demo.session import Session
 from ktcp_ops.errors import ExitCode, KtcpError, UnreachableError
+from ktcp_testbed.demo import __main__ as program
+from ktcp_testbed.demo.results import Results
+from ktcp_testbed.demo.session import Session
 
 
 @pytest.fixture(autouse=True)

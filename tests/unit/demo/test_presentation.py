@@ -6,10 +6,10 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from ktcp_ops.demo.__main__ import present, trust, write
-from ktcp_ops.demo.results import Results, StepResult, StepTimes
-from ktcp_ops.demo.tables import tables
 from ktcp_ops.errors import KtcpError
+from ktcp_testbed.demo.__main__ import present, trust, write
+from ktcp_testbed.demo.results import Results, StepResult, StepTimes
+from ktcp_testbed.demo.tables import tables
 
 
 def test_a_row_a_size(results: Results) -> None:

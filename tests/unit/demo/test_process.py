@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from ktcp_ops.demo import process
 from ktcp_ops.errors import ExitCode, KtcpError
+from ktcp_testbed.demo import process
 
 PATIENT = """
 import pathlib, signal, sys, time

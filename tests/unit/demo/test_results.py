@@ -6,8 +6,8 @@ import json
 import pytest
 from pydantic import ValidationError
 
-from ktcp_ops.demo.results import Download, Results, Way, human_size, improvements_in, medians
 from ktcp_ops.model import Improvements
+from ktcp_testbed.demo.results import Download, Results, Way, human_size, improvements_in, medians
 
 
 def test_median_ignores_an_outlier(downloads: list[Download]) -> None:

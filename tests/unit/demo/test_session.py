@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from ktcp_ops.demo import process, session
-from ktcp_ops.demo.guests import Guests
-from ktcp_ops.demo.results import Download, Results, Way
-from ktcp_ops.demo.session import Session
 from ktcp_ops.errors import ExitCode, KtcpError
+from ktcp_testbed.demo import process, session
+from ktcp_testbed.demo.guests import Guests
+from ktcp_testbed.demo.results import Download, Results, Way
+from ktcp_testbed.demo.session import Session
 
 SUM = "0f" * 32
 

@@ -75,7 +75,7 @@ def machine(tmp_path: Path) -> Machine:
 def test_nothing_is_installed_when_all_is_there(machine: Machine) -> None:
     assert machine.dev("ops", "--version").returncode == 0
     assert machine.called("apt-get") == []
-    assert machine.called("python") == [f"python -m ktcp_ops --version in {machine.home}"]
+    assert machine.called("python") == [f"python -m ktcp_testbed --version in {machine.home}"]
 
 
 def test_root_installs_what_is_missing_in_one_call(machine: Machine) -> None:
@@ -97,7 +97,7 @@ def test_without_root_the_packages_are_named(machine: Machine) -> None:
     assert result.returncode == 0
     assert "apt-get install uidmap" in result.stderr
     assert machine.called("apt-get") == []
-    assert machine.called("python") == [f"python -m ktcp_ops.demo --keep in {CHECKOUT}"]
+    assert machine.called("python") == [f"python -m ktcp_testbed.demo --keep in {CHECKOUT}"]
 
 
 def test_an_archive_out_of_reach_is_a_sentence(machine: Machine) -> None:
@@ -118,8 +118,8 @@ def test_a_bench_is_the_papers_unless_said_otherwise(machine: Machine) -> None:
     assert machine.dev("bench", "--runs", "3").returncode == 0
     assert machine.dev("bench", "compare", "one", "two").returncode == 0
     assert machine.called("python") == [
-        f"python -m ktcp_ops bench paper --runs 3 in {machine.home}",
-        f"python -m ktcp_ops bench compare one two in {machine.home}",
+        f"python -m ktcp_testbed bench paper --runs 3 in {machine.home}",
+        f"python -m ktcp_testbed bench compare one two in {machine.home}",
     ]
 
 

@@ -65,10 +65,9 @@ def test_the_collection_is_complete(names: set[str]) -> None:
     assert wanted - names == set()
 
 
-def test_the_package_is_complete_but_for_the_demonstration(names: set[str]) -> None:
-    wanted = {n for n in committed("ktcp_ops") if not n.startswith("ktcp_ops/demo/")}
-    assert wanted - names == set()
-    assert not any(name.startswith("ktcp_ops/demo/") for name in names)
+def test_the_package_is_complete_and_the_test_bed_stays_out(names: set[str]) -> None:
+    assert committed("ktcp_ops") - names == set()
+    assert [name for name in names if "ktcp_testbed" in name] == []
 
 
 def test_nothing_that_a_build_left_behind(names: set[str]) -> None:

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from ktcp_ops.errors import KtcpError
-from ktcp_ops.lab import image
-from ktcp_ops.lab.image import Image
-from ktcp_ops.lab.virtual import GuestFailedError
+from ktcp_testbed.lab import image
+from ktcp_testbed.lab.image import Image
+from ktcp_testbed.lab.virtual import GuestFailedError
 from tests.harness import suite, without
 from tests.harness.debug_kernel import DebugKernel
 from tests.harness.defences import DEFENCES

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from ktcp_ops.errors import KtcpError
-from ktcp_ops.kbuild import cached, kmodule, progress
-from ktcp_ops.kbuild.buildroot import Buildroot
+from ktcp_testbed.kbuild import cached, kmodule, progress
+from ktcp_testbed.kbuild.buildroot import Buildroot
 
 
 def test_keys_tell_parts_from_their_sum() -> None:

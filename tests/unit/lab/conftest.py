@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from ktcp_ops.lab import image, lab
-from ktcp_ops.lab.image import Image, Progress
-from ktcp_ops.lab.lab import Lab
-from ktcp_ops.lab.recipe import Release
-from ktcp_ops.lab.topology import Guest, Link, Topology
+from ktcp_testbed.lab import image, lab
+from ktcp_testbed.lab.image import Image, Progress
+from ktcp_testbed.lab.lab import Lab
+from ktcp_testbed.lab.recipe import Release
+from ktcp_testbed.lab.topology import Guest, Link, Topology
 
 BIN = Path(__file__).parent / "bin"
 

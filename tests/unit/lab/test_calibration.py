@@ -4,8 +4,8 @@
 import pytest
 
 from ktcp_ops.errors import KtcpError
-from ktcp_ops.lab import calibration
-from ktcp_ops.lab.calibration import BRIEF, CAREFUL, Effort, Result
+from ktcp_testbed.lab import calibration
+from ktcp_testbed.lab.calibration import BRIEF, CAREFUL, Effort, Result
 
 GOOD_ENOUGH = 0.006
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The commands of ``ktcp-ops lab``: what they print, and how they end."""
+"""The commands of ``./dev lab``: what they print, and how they end."""
 
 import json
 from collections.abc import Callable
@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from ktcp_ops.cli import lab as cli
-from ktcp_ops.cli.main import run
 from ktcp_ops.errors import ExitCode
-from ktcp_ops.lab.image import Image
-from ktcp_ops.lab.lab import Lab
-from ktcp_ops.lab.status import LabStatus
+from ktcp_testbed.cli import lab as cli
+from ktcp_testbed.cli.main import run
+from ktcp_testbed.lab.image import Image
+from ktcp_testbed.lab.lab import Lab
+from ktcp_testbed.lab.status import LabStatus
 
 NewLab = Callable[..., Lab]
 
@@ -31,7 +31,7 @@ def test_without_a_lab(directory: Path, capfd: pytest.CaptureFixture[str]) -> No
     assert run(["lab", "calibrate"]) == ExitCode.USAGE
     said = capfd.readouterr()
     assert f"lab: none is up in {directory}" in said.out
-    assert "ktcp-ops lab up" in said.err
+    assert "./dev lab up" in said.err
 
 
 def test_status_as_data(

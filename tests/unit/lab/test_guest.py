@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from ktcp_ops.errors import KtcpError
-from ktcp_ops.lab import guest, launch, ssh
-from ktcp_ops.lab.guest import GuestDiedError
-from ktcp_ops.lab.image import Image
+from ktcp_testbed.lab import guest, launch, ssh
+from ktcp_testbed.lab.guest import GuestDiedError
+from ktcp_testbed.lab.image import Image
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from ktcp_ops.errors import KtcpError
-from ktcp_ops.lab import archive, cache, image, recipe
-from ktcp_ops.lab.recipe import Recipe
+from ktcp_testbed.lab import archive, cache, image, recipe
+from ktcp_testbed.lab.recipe import Recipe
 
 RECIPE = Recipe(release="trixie")
 

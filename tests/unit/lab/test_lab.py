@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from ktcp_ops.errors import KtcpError, UnreachableError, UsageError
-from ktcp_ops.lab import image, lab, launch, qemu, state
-from ktcp_ops.lab.calibration import BRIEF, CAREFUL, Effort
-from ktcp_ops.lab.lab import Lab
-from ktcp_ops.lab.process import Process
-from ktcp_ops.lab.topology import Guest, Topology
+from ktcp_testbed.lab import image, lab, launch, qemu, state
+from ktcp_testbed.lab.calibration import BRIEF, CAREFUL, Effort
+from ktcp_testbed.lab.lab import Lab
+from ktcp_testbed.lab.process import Process
+from ktcp_testbed.lab.topology import Guest, Topology
 from tests.unit.lab.conftest import PAIR
 
 NewLab = Callable[..., Lab]
@@ -257,7 +257,7 @@ def test_down_does_not_wait_for_ever(
     pair = new_lab()
     pair.up()
     monkeypatch.setattr(lab, "POWER_OFF_SECONDS", 0.2)
-    monkeypatch.setattr("ktcp_ops.lab.guest.Guest.power_off", lambda _guest: None)
+    monkeypatch.setattr("ktcp_testbed.lab.guest.Guest.power_off", lambda _guest: None)
     pair.down()
     assert_nothing_left(tmp_path, fakes)
 
@@ -332,11 +332,11 @@ def test_careful_pings_of_one_family_wait_for_the_other(
 
 
 def test_links_of_a_lab_that_is_not_up_are_not_measured(new_lab: NewLab, fakes: Path) -> None:
-    with pytest.raises(UsageError, match="is not up: ktcp-ops lab up"):
+    with pytest.raises(UsageError, match=r"is not up: \./dev lab up"):
         new_lab().recalibrate()
     new_lab().up()
     (fakes / "left.silent").touch()
-    with pytest.raises(UsageError, match="is not up: ktcp-ops lab up"):
+    with pytest.raises(UsageError, match=r"is not up: \./dev lab up"):
         new_lab().recalibrate()
 
 

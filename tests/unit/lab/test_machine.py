@@ -8,10 +8,10 @@ from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
-from ktcp_ops.lab import machine, qemu, seed, ssh
-from ktcp_ops.lab.image import Image
-from ktcp_ops.lab.machine import Files, Options
-from ktcp_ops.lab.topology import PAPER
+from ktcp_testbed.lab import machine, qemu, seed, ssh
+from ktcp_testbed.lab.image import Image
+from ktcp_testbed.lab.machine import Files, Options
+from ktcp_testbed.lab.topology import PAPER
 
 
 def vm(image: Image, name: str = "rc", options: Options | None = None) -> qemu.Vm:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ktcp_ops.lab import network
-from ktcp_ops.lab.topology import PAPER, SINGLE
+from ktcp_testbed.lab import network
+from ktcp_testbed.lab.topology import PAPER, SINGLE
 
 DELAYS = {link.name: network.half_delay_us(link) for link in PAPER.links}
 

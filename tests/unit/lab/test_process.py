@@ -9,8 +9,8 @@ from dataclasses import replace
 
 import pytest
 
-from ktcp_ops.lab import process
-from ktcp_ops.lab.process import Process
+from ktcp_testbed.lab import process
+from ktcp_testbed.lab.process import Process
 
 STUBBORN = "trap '' TERM; echo ready; while :; do sleep 0.05; done"
 

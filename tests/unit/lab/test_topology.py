@@ -7,8 +7,8 @@ import pytest
 import yaml
 
 from ktcp_ops.errors import ExitCode, UsageError
-from ktcp_ops.lab import topology
-from ktcp_ops.lab.topology import PAPER
+from ktcp_testbed.lab import topology
+from ktcp_testbed.lab.topology import PAPER
 
 
 def file(tmp_path: Path, data: object) -> str:

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from ktcp_ops.errors import KtcpError
-from ktcp_ops.lab import virtual
-from ktcp_ops.lab.archive import File
-from ktcp_ops.lab.virtual import Event, GuestFailedError, Vm
+from ktcp_testbed.lab import virtual
+from ktcp_testbed.lab.archive import File
+from ktcp_testbed.lab.virtual import Event, GuestFailedError, Vm
 from tests.unit.conftest import Speak
 
 

@@ -11,7 +11,6 @@ import pytest
 
 from ktcp_ops import __version__
 from ktcp_ops.cli import main, workers
-from ktcp_ops.cli import mesh as commands
 from ktcp_ops.errors import InvalidMeshError, KtcpError
 from ktcp_ops.mesh import inventory, probe, procfs, rollout, status, verify
 from ktcp_ops.mesh.journal import Journal
@@ -74,7 +73,7 @@ def limits_are_lists_of_names(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def use(monkeypatch: pytest.MonkeyPatch, engine: FakeEngine | Relays) -> None:
-    monkeypatch.setattr(commands, "make_engine", lambda: engine)
+    monkeypatch.setattr(workers, "make_engine", lambda: engine)
 
 
 def break_mesh(monkeypatch: pytest.MonkeyPatch) -> None:

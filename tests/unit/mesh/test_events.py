@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from ktcp_ops.errors import ExitCode
-from ktcp_ops.run.events import Tally, message_of
+from ktcp_ops.run.events import ResultBuilder, message_of
 from ktcp_ops.run.result import HostResult, HostState, RunResult
 
 
@@ -49,7 +49,7 @@ def stats(**counts: dict[str, int]) -> dict[str, Any]:
 
 def run(*events: dict[str, Any], keep: frozenset[str] = frozenset()) -> tuple[Recorder, RunResult]:
     recorder = Recorder()
-    tally = Tally(recorder, keep)
+    tally = ResultBuilder(recorder, keep)
     for one in events:
         tally.feed(one)
     return recorder, tally.result(canceled=False)
@@ -130,7 +130,7 @@ def test_without_the_end_the_run_failed_and_ansibles_words_are_kept() -> None:
 
 
 def test_a_canceled_run() -> None:
-    tally = Tally(Recorder())
+    tally = ResultBuilder(Recorder())
     tally.feed(on("ok", "rc", "t", res={"changed": True}))
     result = tally.result(canceled=True)
     assert result.exit_code is ExitCode.INTERRUPTED
@@ -140,7 +140,7 @@ def test_a_canceled_run() -> None:
 
 
 def test_hosts_that_a_run_did_not_come_to_are_not_well() -> None:
-    tally = Tally(Recorder(), expected=["rc", "rs", "rx"])
+    tally = ResultBuilder(Recorder(), expected=["rc", "rs", "rx"])
     tally.feed(on("ok", "rc", "t"))
     tally.feed(on("failed", "rs", "t", res={"msg": "no headers"}))
     states = {host.host: str(host.state) for host in tally.result(canceled=True).hosts}
@@ -162,7 +162,7 @@ def test_outputs_are_kept_for_the_wanted_tasks_only() -> None:
 
 def test_the_tally_does_not_grow_with_the_tasks() -> None:
     recorder = Recorder()
-    tally = Tally(recorder)
+    tally = ResultBuilder(recorder)
     for number in range(1000):
         tally.feed({"event": "verbose", "stdout": f"line {number}"})
         tally.feed(on("ok", "rc", f"task {number}", res={"stdout": "x" * 1000}))

@@ -25,66 +25,69 @@ from ktcp_ops.mesh.values import PortRange, ports
 from tests.unit.mesh.conftest import KEY, RELAYS, Describe
 from tests.unit.roles.programs import ROOT
 
+SMALL = {
+    "rc": {
+        "name": "rc",
+        "conf": {
+            "settings": ["early_syn off", "engine threads", "source4 10.77.2.1"],
+            "thread_pool": ["low 32", "high 256"],
+            "listeners": ["add client 5557 untracked", "add relay 5565"],
+            "peers": ["add 10.77.2.2:5565 low 16 high 64 key 1"],
+            "routes": ["add mark 0x101 via 10.77.2.2:5565"],
+            "exits": [],
+        },
+        "keys": {"1": KEY},
+        "steering": [
+            {
+                "chain": "KTCP-rc-rs",
+                "mark": "0x101",
+                "client_port": 5557,
+                "rules4": [{"destinations": "KTCP-rc-rs.v4.D", "sources": "", "ports": [80]}],
+                "rules6": [{"destinations": "KTCP-rc-rs.v6.D", "sources": "", "ports": [80]}],
+                "services4": [],
+                "services6": [],
+            }
+        ],
+        "sets4": [
+            {"name": "KTCP-rc-rs.v4.D", "entries": ["10.77.3.0/24"]},
+            {"name": "KTCP-relays.v4.D", "entries": ["10.77.2.1", "10.77.2.2"]},
+        ],
+        "sets6": [{"name": "KTCP-rc-rs.v6.D", "entries": ["fd77:0:0:3::/64"]}],
+        "relays4": "KTCP-relays.v4.D",
+        "relays6": "",
+        "relay_port": 5565,
+        "peers_addresses": ["10.77.2.2"],
+        "inside4": "",
+        "inside6": "",
+    },
+    "rs": {
+        "name": "rs",
+        "conf": {
+            "settings": ["early_syn off", "engine threads", "source4 10.77.2.2"],
+            "thread_pool": ["low 32", "high 256"],
+            "listeners": ["add relay 5565"],
+            "peers": ["add 10.77.2.1:5565 low 16 high 64 key 1"],
+            "routes": [],
+            "exits": ["allow 10.77.3.0/24 port 1-65535", "allow fd77:0:0:3::/64"],
+        },
+        "keys": {"1": KEY},
+        "steering": [],
+        "sets4": [],
+        "sets6": [],
+        "relays4": "",
+        "relays6": "",
+        "relay_port": 5565,
+        "peers_addresses": ["10.77.2.1"],
+        "inside4": "",
+        "inside6": "",
+    },
+}
+"""The plan of the small mesh; what names a digest has D for it."""
+
 
 def test_the_small_mesh(mesh: Mesh) -> None:
     text = re.sub(r"\.[0-9a-f]{8}\"", '.D"', json.dumps(plan(mesh)))
-    assert json.loads(text) == {
-        "rc": {
-            "name": "rc",
-            "conf": {
-                "settings": ["early_syn off", "engine threads", "source4 10.77.2.1"],
-                "thread_pool": ["low 32", "high 256"],
-                "listeners": ["add client 5557 untracked", "add relay 5565"],
-                "peers": ["add 10.77.2.2:5565 low 16 high 64 key 1"],
-                "routes": ["add mark 0x101 via 10.77.2.2:5565"],
-                "exits": [],
-            },
-            "keys": {"1": KEY},
-            "steering": [
-                {
-                    "chain": "KTCP-rc-rs",
-                    "mark": "0x101",
-                    "client_port": 5557,
-                    "rules4": [{"destinations": "KTCP-rc-rs.v4.D", "sources": "", "ports": [80]}],
-                    "rules6": [{"destinations": "KTCP-rc-rs.v6.D", "sources": "", "ports": [80]}],
-                    "services4": [],
-                    "services6": [],
-                }
-            ],
-            "sets4": [
-                {"name": "KTCP-rc-rs.v4.D", "entries": ["10.77.3.0/24"]},
-                {"name": "KTCP-relays.v4.D", "entries": ["10.77.2.1", "10.77.2.2"]},
-            ],
-            "sets6": [{"name": "KTCP-rc-rs.v6.D", "entries": ["fd77:0:0:3::/64"]}],
-            "relays4": "KTCP-relays.v4.D",
-            "relays6": "",
-            "relay_port": 5565,
-            "peers_addresses": ["10.77.2.2"],
-            "inside4": "",
-            "inside6": "",
-        },
-        "rs": {
-            "name": "rs",
-            "conf": {
-                "settings": ["early_syn off", "engine threads", "source4 10.77.2.2"],
-                "thread_pool": ["low 32", "high 256"],
-                "listeners": ["add relay 5565"],
-                "peers": ["add 10.77.2.1:5565 low 16 high 64 key 1"],
-                "routes": [],
-                "exits": ["allow 10.77.3.0/24 port 1-65535", "allow fd77:0:0:3::/64"],
-            },
-            "keys": {"1": KEY},
-            "steering": [],
-            "sets4": [],
-            "sets6": [],
-            "relays4": "",
-            "relays6": "",
-            "relay_port": 5565,
-            "peers_addresses": ["10.77.2.1"],
-            "inside4": "",
-            "inside6": "",
-        },
-    }
+    assert json.loads(text) == SMALL
 
 
 def test_nothing_is_said_that_the_mesh_does_not_say(describe: Describe) -> None:

@@ -6,9 +6,7 @@ from typing import Any
 
 import pytest
 
-from ktcp_ops.cli import bundle as bundle_command
-from ktcp_ops.cli import doctor as doctor_command
-from ktcp_ops.cli import mesh as commands
+from ktcp_ops.cli import workers
 from ktcp_ops.mesh import bundle, doctor, inventory, status
 from ktcp_ops.mesh.model import Mesh
 from ktcp_ops.mesh.reader import read
@@ -65,8 +63,7 @@ def use(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Answers]:
 
     def choose(*results: RunResult) -> Answers:
         engine = Answers(*results)
-        for module in (commands, doctor_command, bundle_command):
-            monkeypatch.setattr(module, "make_engine", lambda: engine)
+        monkeypatch.setattr(workers, "make_engine", lambda: engine)
         return engine
 
     return choose

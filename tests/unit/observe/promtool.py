@@ -10,7 +10,7 @@ import subprocess
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from ktcp_ops.lab import cache
+from ktcp_testbed.lab import cache
 
 PACKAGE = "prometheus"
 

@@ -1,5 +1,0 @@
-# SPDX-License-Identifier: GPL-2.0-only
-"""What runs inside the guest; needs nothing but Python and the packages of its image.
-
-Only the standard library, and nothing of the rest of ktcp_ops, which is not there.
-"""

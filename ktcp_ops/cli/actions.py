@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""``ktcp-ops mesh remove|drain|undrain``: one playbook over the relays each."""
+
+import re
+from typing import Annotated, Any
+
+import typer
+
+from ktcp_ops import console
+from ktcp_ops.cli import workers
+from ktcp_ops.cli.ansible import load
+from ktcp_ops.cli.answer import Output, OutputOption
+from ktcp_ops.cli.options import Check, Inventories, Limit
+from ktcp_ops.cli.show import give_run
+from ktcp_ops.errors import UsageError
+from ktcp_ops.mesh import rollout
+from ktcp_ops.mesh.model import Mesh
+
+Host = Annotated[
+    str | None,
+    typer.Option(
+        "--host", metavar="NAME", help="Only this host, also one that left the inventory."
+    ),
+]
+
+
+def remove(
+    inventory_names: Inventories,
+    limit: Limit = None,
+    host: Host = None,
+    check: Check = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask first.")] = False,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Take KTCP off the hosts: steering first, then the module, then every file.
+
+    Runs playbooks/teardown.yml. Traffic goes on by plain routing; open splits are reset. It
+    asks first, unless --yes or --check is given; where there is no terminal to ask on, it is
+    refused without one of them (exit code 2).
+
+    --host is for a relay that has left the inventory: it is reached by the name or address that
+    you give, with the variables of group_vars/all, and no other host is touched. Where more is
+    needed to reach it, give the inventory that still had it by -i, or variables by -e. Roll the
+    mesh out first, so that no other relay sends it anything.
+    """
+    if host is not None and limit is not None:
+        raise UsageError("--host is one host and --limit chooses some; leave one of them out")
+    if host is not None and not re.fullmatch(r"[\w.:-]+", host, re.ASCII):
+        raise UsageError(f"--host {host}: is not the name or the address of one host")
+    if not (yes or check):
+        confirm_removal(load(inventory_names), limit, host)
+    if host is None:
+        run_action("remove", inventory_names, limit=limit, check=check, output=output)
+        return
+    result = rollout.remove_host(
+        host,
+        engine=workers.make_engine(),
+        reporter=console.Progress(),
+        mesh=load(inventory_names),
+        inventories=inventory_names,
+        check=check,
+    )
+    give_run("remove", result, check=check, output=output)
+
+
+def confirm_removal(mesh: Mesh, limit: str | None, host: str | None = None) -> None:
+    """Ask whether KTCP is to be removed.
+
+    Raises:
+        UsageError: when the answer is no, or nobody can be asked.
+    """
+    whom = f"the hosts of --limit {limit}" if limit else f"all {len(mesh.relays)} relays"
+    whom = host or whom
+    question = f"Remove KTCP from {whom}, which resets the splits that live there?"
+    if not console.confirm(question):
+        raise UsageError("nothing was removed; --yes removes without a question")
+
+
+def drain(
+    inventory_names: Inventories,
+    limit: Limit = None,
+    deadline: Annotated[
+        int, typer.Option("--deadline", min=0, help="Seconds that live splits may take to end.")
+    ] = 0,
+    check: Check = False,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Let relays take no new split: new flows pass by plain routing, live splits go on.
+
+    With --deadline the command waits for live splits to end, and a relay that still has some
+    by then counts as failed (exit code 1); it stays drained. So it does until `mesh undrain`,
+    or until its module is loaded anew. A service port takes no new connection meanwhile.
+    """
+    run_action(
+        "drain",
+        inventory_names,
+        limit=limit,
+        check=check,
+        output=output,
+        options=rollout.draining(on=True, deadline_s=deadline),
+    )
+
+
+def undrain(
+    inventory_names: Inventories,
+    limit: Limit = None,
+    check: Check = False,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Let drained relays take new splits again.
+
+    Relays that take them already are not changed. Flows that began while a relay drained stay
+    as they are, unsplit, until they end.
+    """
+    run_action(
+        "undrain",
+        inventory_names,
+        limit=limit,
+        check=check,
+        output=output,
+        options=rollout.draining(on=False),
+    )
+
+
+def run_action(
+    action: str,
+    inventory_names: list[str],
+    *,
+    limit: str | None,
+    check: bool,
+    output: Output,
+    options: dict[str, Any] | None = None,
+) -> None:
+    """Run an action's playbook, print its report and end with its exit code."""
+    result = rollout.run(
+        action,
+        engine=workers.make_engine(),
+        reporter=console.Progress(),
+        mesh=load(inventory_names),
+        inventories=inventory_names,
+        limit=limit,
+        check=check,
+        options=options,
+    )
+    give_run(action, result, check=check, output=output)

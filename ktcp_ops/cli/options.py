@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The options that several commands of ``ktcp-ops mesh`` have, and options as one object."""
+
+import functools
+from collections.abc import Callable
+from dataclasses import MISSING, fields
+from inspect import Parameter, Signature
+from typing import Annotated, Any, ClassVar, Protocol, TypeVar
+
+import typer
+
+
+class AnyDataclass(Protocol):
+    """An instance of any dataclass."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+
+Asked = TypeVar("Asked", bound=AnyDataclass)
+
+
+def from_fields(asked: type[Asked], command: Callable[[Asked], None]) -> Callable[..., None]:
+    """Make a command of a function that takes its options as one object: each field is one."""
+
+    @functools.wraps(command)
+    def run(**values: Any) -> None:  # noqa: ANN401 - each field has its own
+        command(asked(**values))
+
+    run.__signature__ = Signature(  # type: ignore[attr-defined]
+        [
+            Parameter(
+                field.name,
+                Parameter.KEYWORD_ONLY,
+                default=Parameter.empty if field.default is MISSING else field.default,
+                annotation=field.type,
+            )
+            for field in fields(asked)
+        ]
+    )
+    run.__annotations__ = {field.name: field.type for field in fields(asked)} | {"return": None}
+    return run
+
+
+Inventories = Annotated[
+    list[str],
+    typer.Option(
+        "--inventory",
+        "-i",
+        metavar="INVENTORY",
+        help="Ansible inventory: a file, or a directory with hosts, group_vars and mesh.ktcp.yml. "
+        "Can be given several times.",
+    ),
+]
+Limit = Annotated[
+    str | None,
+    typer.Option(
+        "--limit",
+        metavar="PATTERN",
+        help="Only these hosts: an Ansible pattern like rc or 'relays:!rs'.",
+    ),
+]
+Relays = Annotated[
+    list[str] | None,
+    typer.Option("--relay", metavar="NAME", help="Only this relay. Can be given several times."),
+]
+Check = Annotated[
+    bool, typer.Option("--check", help="Change nothing; report what would be changed.")
+]

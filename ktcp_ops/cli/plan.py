@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""``ktcp-ops mesh validate|schema|plan``: a mesh as it is described, and what it leads to."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Annotated, Any
+
+import typer
+
+from ktcp_ops import console
+from ktcp_ops.cli import workers
+from ktcp_ops.cli.ansible import load
+from ktcp_ops.cli.answer import Output, OutputOption, give
+from ktcp_ops.cli.options import Inventories, Limit, Relays
+from ktcp_ops.errors import ExitCode, UsageError
+from ktcp_ops.mesh import change, gains, preview, relay_check, schema
+from ktcp_ops.mesh.preview import LivePreview, Preview
+
+
+def validate(inventory_names: Inventories, output: OutputOption = Output.TEXT) -> None:
+    """Check a mesh without touching any host.
+
+    Every error is reported at once, a line each: the file, the key in it, what is wrong and
+    how to put it right. Exit code 3 if there is any.
+    """
+    mesh = load(inventory_names)
+    counts = {"relays": len(mesh.relays), "pairs": mesh.pair_count, "paths": len(mesh.paths)}
+    notes = list(relay_check.open_services(mesh))
+    said = ", ".join(
+        f"{number} {word.removesuffix('s') if number == 1 else word}"
+        for word, number in counts.items()
+    )
+    lines = [
+        *(f"note: {note}" for note in notes),
+        f"{', '.join(inventory_names)}: the mesh is valid: {said}",
+    ]
+    data = {"valid": True, "problems": [], "notes": notes, **counts}
+    give(output, ExitCode.OK, data, partial(console.print_line, "\n".join(lines)))
+
+
+def show_schema() -> None:
+    """Print the JSON Schema of the file that holds ktcp_mesh, for editors.
+
+    A file of variables names it in its first line:
+    `# yaml-language-server: $schema=PATH`. It knows each value, not how they fit together;
+    that is for `mesh validate`.
+    """
+    console.print_json(schema.schema())
+
+
+def show_plan(
+    inventory_names: Inventories,
+    relays: Relays = None,
+    limit: Limit = None,
+    output: OutputOption = Output.TEXT,
+    live: Annotated[
+        bool, typer.Option("--live", help="Ask the relays, and show what would change on them.")
+    ] = False,
+    drift: Annotated[
+        bool, typer.Option("--drift", help="With --live: exit code 6 if anything would change.")
+    ] = False,
+) -> None:
+    """Show what each relay has to hold: the lines of its /proc/net/ktcp and its steering.
+
+    Computed from the description alone; no host is asked. Keys are shown by number only. Once
+    `mesh probe` has measured, a table of the paths says how long their legs are, and by the
+    model the time to the first byte in ms and the Mbit/s of a megabyte, routed and split.
+
+    With --live the relays are asked, and only what a rollout would change is shown: the lines
+    that /proc/net/ktcp would gain (+) and lose (-), the module's version, the tasks that would
+    change something, and what becomes of live splits. Nothing is changed. Exit code 4 if a
+    relay is unreachable, 1 if the dry run failed on one.
+    """
+    if drift and not live:
+        raise UsageError("--drift needs --live, which asks the relays")
+    mesh = load(inventory_names)
+    found = preview.preview(mesh, inventory_names, relays or (), limit)
+    if not live:
+        give(output, ExitCode.OK, found.to_data(), partial(print_plan, found))
+        return
+    asked = preview.ask(
+        found,
+        engine=workers.make_engine(),
+        reporter=console.Progress(),
+        mesh=mesh,
+        inventories=inventory_names,
+        drift=drift,
+    )
+    show = partial(print_survey, asked)
+    give(output, asked.exit_code, asked.to_data(), show, remarks=asked.survey.remarks)
+
+
+def print_plan(found: Preview) -> None:
+    """Print what relays have to hold, and what paths gain."""
+    for name, node in found.nodes.items():
+        print_node(name, node)
+    print_gains(found.gained)
+
+
+def print_survey(asked: LivePreview) -> None:
+    """Print what would change on relays."""
+    print_gains(asked.gained)
+    for relay in asked.survey.relays:
+        for line in change.text(relay):
+            console.print_line(line)
+
+
+def print_gains(gained: Sequence[gains.Gain]) -> None:
+    """Print what paths gain, a line each, once anything has been measured."""
+    if any(gain.split for gain in gained):
+        console.print_table(gains.COLUMNS, [gains.row(gain) for gain in gained])
+
+
+def print_node(name: str, node: dict[str, Any]) -> None:
+    """Print a node, a line for each line that its relay will hold."""
+    console.print_line(name)
+    for number in node["keys"]:
+        console.print_line(f"  {'keys':<12} add {number} (secret)")
+    for file, lines in node["conf"].items():
+        for line in lines:
+            console.print_line(f"  {file:<12} {line}")
+    held = {found["name"]: found["entries"] for found in (*node["sets4"], *node["sets6"])}
+    for chain in node["steering"]:
+        for rule in (*chain["rules4"], *chain["rules6"]):
+            ports = ",".join(map(str, rule["ports"])) or "all ports"
+            sources = " from " + ",".join(held[rule["sources"]]) if rule["sources"] else ""
+            for entry in held[rule["destinations"]]:
+                prefix, _, exception = entry.partition(" ")
+                console.print_line(
+                    f"  {'steering':<12} {chain['chain']} mark {chain['mark']} "
+                    f"{'not ' if exception else ''}to {prefix} {ports}{sources}"
+                )

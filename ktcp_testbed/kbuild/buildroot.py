@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A Debian root file system with compilers, for each release that is supported.
+
+Modules and kernels are compiled in it, on the host's CPU, by the compiler that
+the release has: an emulated guest would take ten times as long.
+"""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ktcp_ops.errors import KtcpError
+from ktcp_testbed.kbuild import cached, progress
+from ktcp_testbed.lab.image import Image, apt_configuration
+from ktcp_testbed.lab.recipe import DEFAULT_MIRROR, LEFT_OUT, Release, apt_options, keyring, sources
+
+PACKAGES = (
+    "bc",
+    "bison",
+    "cpio",
+    "flex",
+    "gcc",
+    "kmod",
+    "libelf-dev",
+    "libssl-dev",
+    "linux-headers-amd64",
+    "linux-source",
+    "make",
+    "perl",
+    "sparse",
+    "xz-utils",
+)
+
+# checkpatch is in no package but the source.
+FROM_SOURCE = (
+    "scripts/checkpatch.pl",
+    "scripts/const_structs.checkpatch",
+    "scripts/spelling.txt",
+)
+
+# Root directory is $1; $2 is seen in it as /work, $3 as /kernel; the rest is
+# run there.
+CHROOT = """
+set -eu
+root=$1 work=$2 kernel=$3
+shift 3
+mkdir -p "$root/work" "$root/kernel"
+mount --rbind /dev "$root/dev"
+mount --rbind /proc "$root/proc"
+mount --bind "$work" "$root/work"
+mount --bind "$kernel" "$root/kernel"
+exec chroot "$root" sh -c 'cd /work && exec "$@"' sh "$@"
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Buildroot:
+    """The root file system of a release."""
+
+    release: Release
+    root: Path
+
+    def command(self, argv: Sequence[str], work: Path, *, kernel: Path | None = None) -> list[str]:
+        """The host's command that runs `argv` inside.
+
+        Args:
+            argv: What to run.
+            work: A directory of the host, seen as /work, where it runs.
+            kernel: Another one, seen as /kernel.
+        """
+        places = [str(path.resolve()) for path in (self.root, work, kernel or work)]
+        return [*as_root(), "sh", "-c", CHROOT, "sh", *places, *argv]
+
+    def kernel_releases(self) -> list[str]:
+        """The stock kernels that a module can be built for, oldest first."""
+        # Debian 12's links are absolute: they lead somewhere in the build root only.
+        kernels = self.root.glob("lib/modules/*")
+        return sorted(path.name for path in kernels if os.path.lexists(path / "build"))
+
+    def headers(self, image: Image) -> str:
+        """The kernel release of the image, with its headers here.
+
+        The archive may have moved on since the image was made; then the
+        headers come from the image itself.
+        """
+        if image.kernel_release not in self.kernel_releases():
+            names = ("./usr/src/linux-headers-*", "./usr/lib/linux-kbuild-*")
+            build = f"./usr/lib/modules/{image.kernel_release}/build"
+            unpack = ["tar", "-C", str(self.root), "--wildcards", "-xf", str(image.rootfs)]
+            progress.logged(
+                [*as_root(), *unpack, *names, build],
+                log=self.root.with_suffix(".headers.log"),
+                what=f"headers of {image.kernel_release} from the image",
+            )
+        return image.kernel_release
+
+    def sources(self) -> Path:
+        """The kernel's source archive, as the release ships it."""
+        return next(self.root.glob("usr/src/linux-source-*.tar.xz"))
+
+
+def as_root() -> list[str]:
+    """How to become root where files may belong to anyone: already, or in a user namespace."""
+    own_mounts = ["unshare", "--mount"]
+    return own_mounts if os.geteuid() == 0 else [*own_mounts, "--map-root-user", "--map-auto"]
+
+
+def ensure(release: Release) -> Buildroot:
+    """The build root of a release, made if the cache has none.
+
+    Raises:
+        KtcpError: A program or keyring is missing, or the archive is out of reach.
+    """
+    parts = [release, *PACKAGES, *FROM_SOURCE, *LEFT_OUT]
+    name = f"buildroot-{release}-{cached.key_of(*parts)}"
+    place = cached.directory(name, lambda partial: make(release, partial))
+    return Buildroot(release=release, root=place / "root")
+
+
+def make(release: Release, place: Path) -> None:
+    """Fill `place`."""
+    for program in ("mmdebstrap", "unshare"):
+        if not shutil.which(program):
+            raise KtcpError(f"{program} is missing; ./dev test installs it")
+    keys = keyring(release)
+    if keys is None:
+        raise KtcpError(f"no keyring for {release}; install debian-archive-keyring")
+    archive = place / "root.tar"
+    mirror = os.environ.get("KTCP_MIRROR", DEFAULT_MIRROR)
+    progress.logged(
+        [
+            "mmdebstrap",
+            "--variant=apt",
+            f"--include={','.join(PACKAGES)}",
+            *(f"--dpkgopt=path-exclude={path}" for path in LEFT_OUT),
+            *(f"--aptopt={line}" for line in apt_options(apt_configuration())),
+            release,
+            str(archive),
+            *sources(release, mirror, keys),
+        ],
+        log=place.parent / f"{place.stem}.log",
+        what=f"build root for {release}",
+    )
+    unpack(archive, place / "root")
+    archive.unlink()
+
+
+def unpack(archive: Path, root: Path) -> None:
+    """Unpack the root file system, and from the kernel's source what no package holds."""
+    root.mkdir()
+    subprocess.run([*as_root(), "tar", "-C", str(root), "-xf", str(archive)], check=True)
+    source = next(root.glob("usr/src/linux-source-*.tar.xz"))
+    tools = root / "usr/src/tools"
+    subprocess.run(
+        [
+            *as_root(),
+            "sh",
+            "-c",
+            'mkdir -p "$1" && shift && exec tar --strip-components=1 -C "$@"',
+            "sh",
+            str(tools),
+            str(tools),
+            "--wildcards",
+            "-xf",
+            str(source),
+            *(f"*/{name}" for name in FROM_SOURCE),
+        ],
+        check=True,
+    )
