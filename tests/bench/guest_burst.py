@@ -126,8 +126,9 @@ def work(job: Job, channel: Channel) -> None:
     net = Network(job)
     net.build()
     run(["modprobe", "sch_netem"])
-    ktcp.load()
-    channel.tell("versions", versions=versions(net))
+    ktcp.prepare()
+    with ktcp.loaded():
+        channel.tell("versions", versions=versions(net))
     server.make_files(job.sizes)
     server.serve(net.server)
     net.delay()

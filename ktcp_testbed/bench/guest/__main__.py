@@ -40,8 +40,9 @@ def work(job: Job, channel: Channel) -> None:
     net = Network(job)
     net.build()
     run(["modprobe", "sch_netem"])
-    ktcp.load()
-    channel.tell("versions", versions=versions(net))
+    ktcp.prepare()
+    with ktcp.loaded():
+        channel.tell("versions", versions=versions(net))
     sums = server.make_files({**cost.FILES, **job.sizes})
     server.serve(net.server)
     net.delay()

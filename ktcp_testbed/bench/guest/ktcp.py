@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The module on the relays: loaded once, configured as a rollout would configure it."""
+"""The module on the relays: loaded while it is used, configured as a rollout would do it."""
 
 import time
 from collections.abc import Iterator
@@ -14,8 +14,6 @@ MODULE = Path("/run/bench/ktcp.ko")
 CLIENT_PORT = 5557
 RELAY_PORT = 5565
 MARK = 0x101
-# Added to the mark by the module when it takes a flow.
-TAKEN = 0x80000000
 # Nobody else can reach these relays.
 KEY = "07" * 32
 POOL = {"low": 16, "high": 64}
@@ -26,12 +24,24 @@ CONNTRACK_MAX = Path("/proc/sys/net/netfilter/nf_conntrack_max")
 IMPROVEMENTS = ("thread_pool", "early_syn", "conn_pool", "turbo")
 
 
-def load() -> None:
-    """Load the module with what it needs."""
+def prepare() -> None:
+    """Load what the module needs."""
     run(["modprobe", "nf_conntrack"])
-    # For all namespaces, as ktcp_tunables sets it. With 1 GiB the default is full at 4,096 splits.
+    # For all namespaces, as ktcp_tunables sets it. With 1 GiB the default is full at 4,096 flows.
     CONNTRACK_MAX.write_text("262144\n", encoding="ascii")
+
+
+@contextmanager
+def loaded() -> Iterator[None]:
+    """Load the module for a while.
+
+    Its hooks stay for as long as it does, and the next way would pay for them.
+    """
     run(["insmod", str(MODULE)])
+    try:
+        yield
+    finally:
+        run(["rmmod", "ktcp"])
 
 
 def write(relay: Namespace, file: str, *lines: str) -> None:
@@ -66,14 +76,22 @@ def split(net: Network, step: int, more: dict[str, str] | None = None) -> Iterat
     ``more`` are settings in place of the job's.
     """
     settings = {name: "on" if number < step else "off" for number, name in enumerate(IMPROVEMENTS)}
-    configure(net, {**settings, **(net.job.settings if more is None else more)})
-    try:
+    settings |= net.job.settings if more is None else more
+    with loaded(), configured(net, settings):
         if step > 2:
             await_pool(net)
         before = stat(net.relays[0], "splits_opened_total")
         yield net.server_address, server.PORT
         if stat(net.relays[0], "splits_opened_total") == before:
             raise CommandError("the relay has split nothing: what was measured was routed")
+
+
+@contextmanager
+def configured(net: Network, settings: dict[str, str]) -> Iterator[None]:
+    """Have the relays split the client's flows, for a while."""
+    configure(net, settings)
+    try:
+        yield
     finally:
         clear(net)
 
@@ -95,7 +113,7 @@ def configure(net: Network, settings: dict[str, str]) -> None:
     write(
         first, "routes", f"add mark {MARK:#x} " + (f"via {','.join(nexts)}" if nexts else "direct")
     )
-    write(first, "listeners", f"add client {CLIENT_PORT}")
+    write(first, "listeners", f"add client {CLIENT_PORT} untracked")
     steer(net, add=True)
 
 
@@ -106,16 +124,12 @@ def ordered(settings: dict[str, str]) -> list[str]:
 
 
 def steer(net: Network, *, add: bool) -> None:
-    """Add or remove the packet filter's rules on the first relay."""
+    """Add or remove the packet filter's rule on the first relay."""
     iptables = "iptables" if net.job.family == "ipv4" else "ip6tables"
     verb = "-A" if add else "-D"
-    relay = net.relays[0]
     wanted = ["-d", net.server_address, "-p", "tcp"]
     mark = ["-j", "MARK", "--set-mark", str(MARK)]
-    taken = ["-p", "tcp", "-m", "mark", "--mark", hex(MARK | TAKEN)]
-    redirect = ["-j", "REDIRECT", "--to-ports", str(CLIENT_PORT)]
-    relay.run([iptables, "-t", "mangle", verb, "PREROUTING", *wanted, *mark])
-    relay.run([iptables, "-t", "nat", verb, "PREROUTING", *taken, *redirect])
+    net.relays[0].run([iptables, "-t", "raw", verb, "PREROUTING", *wanted, *mark])
 
 
 def await_pool(net: Network) -> None:

@@ -176,7 +176,9 @@ def test_ktcp_is_configured_and_cleared(recorder: Recorder) -> None:
     assert "engine event" in said
     assert said.index("thread_pool on") < said.index("early_syn on")
     assert "del 10.77.2.2:5565" in said
-    assert recorder.having("exec rc iptables", "-D PREROUTING", "REDIRECT --to-ports 5557")
+    assert "add client 5557 untracked" in said
+    assert recorder.having("exec rc iptables", "-t raw -D PREROUTING", "--set-mark 257")
+    assert recorder.having("rmmod ktcp")
 
 
 def replace_settings(net: Network, settings: dict[str, str]) -> Network:
