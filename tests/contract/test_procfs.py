@@ -175,7 +175,7 @@ def test_watermarks_and_limits_are_the_same() -> None:
     assert f"{threads[0]} {DASH} {threads[1]}" in ABI["thread_pool"]
     assert constant("kmod/relay/route.h", "KTCP_HOPS_MAX") == MAX_HOPS
     assert f"up to {MAX_HOPS} relays" in ABI["routes"]
-    # The module counts the route's own way too.
+    # The module counts the route's own path too.
     assert constant("kmod/relay/route.h", "KTCP_PATHS_MAX") == 1 + MAX_BACKUPS
     assert f"at most {MAX_BACKUPS} and" in ABI["routes"]
     assert bounds(Path, "mark") == (1, constant("kmod/relay/route.h", "KTCP_MARK_MAX"))
