@@ -16,7 +16,7 @@
  * @initial: default
  * @min: smallest number
  * @max: largest number
- * @words: the values are these words, not a number
+ * @words: the values are these words; NULL for a number
  */
 struct setting {
 	const char *name;
@@ -80,7 +80,7 @@ void ktcp_settings_init(struct ktcp_settings *values)
 }
 
 /**
- * ktcp_settings_on_change() - Say what has to be done when values change
+ * ktcp_settings_on_change() - Set the function to call when values change
  * @fn: called with config_lock held, may sleep
  *
  * Context: before the first namespace.
@@ -95,7 +95,7 @@ static int settings_show(struct seq_file *seq, void *unused)
 	struct ktcp_net *ktcp = seq->private;
 	unsigned int i;
 
-	/* No commit in between: all are of one. */
+	/* Keep commits out, so that all values are from the same one. */
 	mutex_lock(&ktcp->config_lock);
 	for (i = 0; i < ARRAY_SIZE(settings); i++) {
 		const struct setting *setting = &settings[i];

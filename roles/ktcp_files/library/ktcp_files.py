@@ -13,7 +13,7 @@ DOCUMENTATION = r"""
 module: ktcp_files
 short_description: Write texts to files of root
 description:
-    - Does for many files what M(ansible.builtin.copy) does for one, with O(files[].text) as its
+  - Does for many files what M(ansible.builtin.copy) does for one, with O(files[].text) as its
     C(content). Each file is replaced as a whole or not at all.
   - No text may be secret; O(files[].text) is shown by C(--diff).
 options:
