@@ -141,8 +141,7 @@ class InventoryModule(BaseInventoryPlugin):  # type: ignore[misc]  # Ansible shi
         )
 
     def find_mesh_holder(self, sources: Sequence[str]) -> Mapping[str, Any]:
-        """Find the variables with ``ktcp_mesh``: those of group all, else of the one group with
-        it."""
+        """Find the variables with ``ktcp_mesh``: those of ``all``, or of the one group with it."""
         groups = self.inventory.groups
         holder = self.group_variables([groups["all"]], sources)
         if "ktcp_mesh" in holder:

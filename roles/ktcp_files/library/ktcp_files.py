@@ -84,8 +84,7 @@ def replace(module: AnsibleModule, path: Path, text: str) -> None:
 
 
 def owned(module: AnsibleModule, path: Path, mode: str) -> bool:
-    """Give a file to root, with `mode`; True if that changes it, or if a dry run did not make
-    it."""
+    """Give a file to root, with `mode`; True if that changes it, or if it does not exist."""
     if not path.exists():
         return True
     name = str(path)

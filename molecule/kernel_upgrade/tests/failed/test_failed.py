@@ -23,8 +23,7 @@ def kernel(relay: Host) -> str:
 
 
 def test_the_upgrade_says_so(relay: Host, kernel: str) -> None:
-    """Our hook reports it if DKMS is silent because headers are missing; DKMS and apt if it
-    fails."""
+    """Our hook reports it if DKMS is silent (no headers), DKMS and apt if DKMS fails."""
     log = relay.file("/var/tmp/upgrade.log").content_string
     assert "\nkernel: ended with 0\n" in log, log
     assert "\nheaders: ended with 100\n" in log, log
