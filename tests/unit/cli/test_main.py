@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The program's signals: each leaves by the clean-up of Ctrl-C, unless it is to be ignored."""
+"""The program's signals: each ends it with the clean-up of Ctrl-C, unless it is ignored."""
 
 import signal
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 
 @pytest.fixture(autouse=True)
 def _handlers() -> Iterator[None]:
-    """The tests' own handlers are in force again afterwards."""
+    """Restore the test runner's own handlers afterwards."""
     before = [signal.getsignal(number) for number in SIGNALS]
     yield
     for number, handler in zip(SIGNALS, before, strict=True):

@@ -42,7 +42,7 @@ def limits_are_lists_of_names(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def fleet(monkeypatch: pytest.MonkeyPatch) -> Fleet:
-    """The relays that the commands meet."""
+    """The relays that the commands work on."""
     fleet = Fleet()
     for module in (commands, waves):
         monkeypatch.setattr(module, "make_engine", lambda: fleet)
@@ -50,7 +50,7 @@ def fleet(monkeypatch: pytest.MonkeyPatch) -> Fleet:
 
 
 def data(capsys: pytest.CaptureFixture[str]) -> dict[str, object]:
-    """What was printed as JSON."""
+    """The printed JSON."""
     return dict(json.loads(capsys.readouterr().out))
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What ktcp-dkms makes of the words of DKMS and of the module's source."""
+"""How ktcp-dkms reads the output of DKMS and the module's source."""
 
 import subprocess
 from pathlib import Path
@@ -113,7 +113,7 @@ def test_a_kernel_that_comes_and_is_not_supported_is_named(
 
 
 class Signer:
-    """A DKMS that signs what it builds, and knows one certificate."""
+    """A DKMS that signs the modules it builds, and knows one certificate."""
 
     def __init__(self, root: Path, *, key: str) -> None:
         self.root = root

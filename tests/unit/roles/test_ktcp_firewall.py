@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""ktcp-firewall against rulesets as nft prints them: what is sure to be dropped, and no more."""
+"""ktcp-firewall with rulesets as nft prints them: it reports sure drops, and no others."""
 
 import json
 import subprocess
@@ -87,7 +87,7 @@ def run(
     saved: str = OPEN,
     steering: str = STEERING,
 ) -> int:
-    """Run it for IPv4 over what nft and iptables-save print."""
+    """Run it for IPv4 with the given output of nft and iptables-save."""
 
     def done(argv: list[str], **_: object) -> subprocess.CompletedProcess[str]:
         said = {"nft": ruleset, "iptables-save": saved}[argv[0]]
@@ -131,7 +131,7 @@ def test_what_is_sure_to_be_dropped_is_told_with_the_rule_to_add(
         " inet filter input tcp dport 5557 ct status dnat accept, and the same in"
         " /etc/nftables.conf\n"
     )
-    # And so it is when the rule is there.
+    # And with the rule nothing is dropped.
     added = [dport(5557), match({"ct": {"key": "status"}}, "dnat", "in"), ACCEPT]
     assert run(tmp_path, monkeypatch, listed(added, *rules, **more), what="steered") == 0
 
