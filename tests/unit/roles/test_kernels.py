@@ -105,7 +105,7 @@ def test_a_kernel_that_is_not_supported_needs_no_headers(
 @pytest.mark.parametrize(
     ("host", "sentence"),
     [
-        ("late", "late: runs kernel 7.3.4+deb13-amd64, for which the module is not made: boot one"),
+        ("late", "late: runs kernel 7.3.4+deb13-amd64, which the module does not support: boot"),
         ("early", "early: runs kernel 5.10.0-30-amd64: install and boot 6.1 or later"),
         ("ubuntu", 'ubuntu: runs Ubuntu 24: install one of {"Debian": ["12", "13"]}, or add it to'),
         ("rocky", "rocky: runs Rocky 9: packages come by apt only: use a host with one"),

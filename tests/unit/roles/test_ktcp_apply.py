@@ -461,8 +461,8 @@ def test_files_that_are_refused_give_way_to_those_that_were_applied(
     assert run("--restore") == 1
     said = capsys.readouterr().err.splitlines()
     assert said[0].startswith(f"ktcp-apply: {conf}/listeners.conf line 2: ")
-    assert [line for line in said if "is again" in line] == [
-        f"ktcp-apply: {conf}/{name}.conf: is again what was applied"
+    assert [line for line in said if "restored" in line] == [
+        f"ktcp-apply: {conf}/{name}.conf: restored as applied last"
         for name in ("listeners", "keys", "exits")
     ]
     assert {path.stem: path.read_text() for path in conf.glob("*.conf")} == MESH

@@ -107,7 +107,7 @@ def test_a_kernel_that_comes_and_is_not_supported_is_named(
     source = dkms.Source({"dkms.conf": CONF})
     assert dkms.lacking(source, [], "7.3.4+deb13-amd64") == dkms.DRIFT
     assert capsys.readouterr().out == (
-        "kernel 7.3.4+deb13-amd64: ktcp is not made for it: once it is booted nothing is split\n"
+        "kernel 7.3.4+deb13-amd64: ktcp does not support it: a boot into it splits nothing\n"
     )
     assert dkms.lacking(source, ["7.3.4+deb13-amd64"], "7.3.4+deb13-amd64") == 0
 

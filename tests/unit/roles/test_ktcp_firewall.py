@@ -127,7 +127,7 @@ def test_what_is_sure_to_be_dropped_is_told_with_the_rule_to_add(
 ) -> None:
     assert run(tmp_path, monkeypatch, listed(*rules, **more), what="steered") == 6
     assert capsys.readouterr().out == (
-        "nftables: inet filter input drops what is redirected to port 5557: nft insert rule"
+        "nftables: inet filter input drops flows redirected to port 5557: nft insert rule"
         " inet filter input tcp dport 5557 ct status dnat accept, and the same in"
         " /etc/nftables.conf\n"
     )
@@ -183,7 +183,7 @@ def test_what_is_taken_ahead_of_conntrack_has_its_own_port_and_no_state(
 
     assert judge(*USUAL) == 6
     assert capsys.readouterr().out == (
-        "nftables: inet filter input drops what is taken ahead of conntrack: nft insert rule"
+        "nftables: inet filter input drops flows taken ahead of conntrack: nft insert rule"
         " inet filter input meta mark & 0x80000000 == 0x80000000 accept, and the same in"
         " /etc/nftables.conf\n"
     )
@@ -214,7 +214,7 @@ def test_answers_of_what_is_taken_ahead_of_conntrack_leave_the_host(
     usual = [[match({"meta": {"key": "oifname"}}, "lo"), ACCEPT], [dport(443), ACCEPT]]
     assert judge(known, *usual) == 6
     assert capsys.readouterr().out == (
-        "nftables: inet filter out drops answers of what is taken ahead of conntrack: nft insert"
+        "nftables: inet filter out drops answers of flows taken ahead of conntrack: nft insert"
         " rule inet filter out meta l4proto tcp ct state untracked accept, and the same in"
         " /etc/nftables.conf\n"
     )

@@ -118,7 +118,7 @@ def strict(relay: Host) -> Iterator[Host]:
 def test_nothing_is_steered_that_another_firewall_drops(strict: Host) -> None:
     told = strict.run("ktcp-firewall check")
     assert told.rc == 6
-    assert "inet strict input drops what is redirected to port 5557" in told.stdout
+    assert "inet strict input drops flows redirected to port 5557" in told.stdout
     assert strict.run("systemctl restart ktcp-steering").rc == 1
     assert "KTCP" not in strict.check_output("iptables-save && ip6tables-save")
 
