@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KTCP: splits TCP connections at relays. Loading it changes nothing; each
- * network namespace does what its /proc/net/ktcp is told.
+ * KTCP splits TCP connections at relays. Loading it changes nothing; each
+ * network namespace is configured by its own /proc/net/ktcp.
  */
 
 #include "control/net.h"
@@ -45,7 +45,7 @@ static const struct ktcp_proc_file *const files[] = {
 	NULL,
 };
 
-/* What does not look at the settings each time it needs one. */
+/* For those that do not read the settings each time they need one. */
 static void apply_settings(struct ktcp_net *ktcp)
 {
 	ktcp_listener_tune_all(ktcp);
@@ -94,9 +94,9 @@ static void __net_exit net_pre_exit(struct net *net)
 }
 
 /*
- * No writer, then no new flow, then no split, and then nobody reads the
- * tables. A namespace that dies has no splits: they hold it. Connections that
- * wait between relays do not, and end here.
+ * First writers go, then new flows, then splits; after that nobody reads the
+ * tables. When a namespace dies it has no splits, since they hold a reference
+ * to it. Connections that wait between relays hold none, and end here.
  */
 static void __net_exit net_exit(struct net *net)
 {

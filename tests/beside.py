@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What runs beside the phases on the terminal: other phases, and work for later ones.
+"""Runs other phases, and work for later ones, beside the phases on the terminal.
 
 Tests in guests wait more than they compute, so two guests share two cores well.
 """
@@ -36,9 +36,9 @@ def log_name(phase: str) -> str:
 
 @contextmanager
 def working_ahead(chosen: Sequence[Phase], *, root: Path, logs: Path) -> Iterator[None]:
-    """Beside the phases, and behind them in priority, make what later ones would wait for.
+    """Beside the phases, at lower priority, make things that later phases would wait for.
 
-    How it ends does not matter: a phase that finds nothing made makes it itself.
+    It may fail: a phase that finds nothing makes the things itself.
     """
     logs.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
@@ -65,7 +65,7 @@ def lanes(chosen: Sequence[Phase]) -> list[list[Phase]]:
 
 
 class Runner:
-    """Runs phases in a process of its own, until it is waited for or left."""
+    """Runs phases in a process of its own, until somebody waits for it or leaves it."""
 
     def __init__(self, phases: Sequence[Phase], *, root: Path, logs: Path) -> None:
         logs.mkdir(parents=True, exist_ok=True)
@@ -85,7 +85,7 @@ class Runner:
             )
 
     def wait(self) -> list[Outcome]:
-        """Show what it printed, and prints until it ends; how its phases ended."""
+        """Show its output until it ends. Returns how its phases ended."""
         with self.log.open("rb") as log:
             ended = False
             while not ended:
@@ -101,7 +101,7 @@ class Runner:
 
 @contextmanager
 def running(phases: Sequence[Phase], *, root: Path, logs: Path) -> Iterator[Runner]:
-    """Run phases beside the body; they do not outlive it."""
+    """Run phases beside the block; they end with it."""
     runner = Runner(phases, root=root, logs=logs)
     try:
         yield runner
@@ -110,12 +110,12 @@ def running(phases: Sequence[Phase], *, root: Path, logs: Path) -> Iterator[Runn
 
 
 def write_outcomes(path: Path, outcomes: Sequence[Outcome]) -> None:
-    """Write how phases ended, for the runner beside which they ran."""
+    """Write how phases ended, for the runner that started this one."""
     path.write_text(json.dumps([asdict(outcome) for outcome in outcomes]), encoding="utf-8")
 
 
 def read_outcomes(path: Path) -> list[Outcome]:
-    """Read what `write_outcomes` wrote; nothing where it did not come to that."""
+    """Read what `write_outcomes` wrote; empty if it wrote nothing."""
     if not path.exists():
         return []
     rows = json.loads(path.read_text(encoding="utf-8"))

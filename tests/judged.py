@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Which commit a test run judged; one that was green in whole is written down."""
+"""Finds the commit that a test run judged, and records the last one that was all green."""
 
 import subprocess
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, kw_only=True)
 class Tree:
-    """What a checkout holds."""
+    """The state of a checkout."""
 
     commit: str
     """The id, or nothing outside of a repository."""
@@ -16,7 +16,7 @@ class Tree:
     """Neither changes nor files that are not committed."""
 
     def __str__(self) -> str:
-        """As a person is told of it."""
+        """The state in words."""
         if not self.commit:
             return "a tree without a commit"
         return (
@@ -31,7 +31,7 @@ def tree(root: Path) -> Tree:
 
 
 def git(root: Path, *words: str) -> str:
-    """What git says; nothing where it fails."""
+    """The output of git; empty if it fails."""
     done = subprocess.run(
         ["git", "-C", str(root), *words], capture_output=True, text=True, check=False
     )
@@ -39,18 +39,18 @@ def git(root: Path, *words: str) -> str:
 
 
 def judged(before: Tree, after: Tree) -> str:
-    """What a run judged, by the trees that it began and ended with."""
+    """What a run has judged, from the states at its beginning and its end."""
     if before == after:
         return str(after)
     return f"no one tree: it was {before}, and is {after}"
 
 
 def is_green(before: Tree, after: Tree, *, whole: bool, passed: bool) -> bool:
-    """True for a run that says of a commit that it is good."""
+    """True if the run proves that a commit is good."""
     return whole and passed and before == after and after.clean
 
 
 def write_green(path: Path, commit: str) -> None:
-    """Write down the last commit that was green in whole."""
+    """Record the last commit that was all green."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(f"{commit}\n", encoding="ascii")

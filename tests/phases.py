@@ -16,19 +16,19 @@ HARNESS: Command = (sys.executable, "-m", "tests.harness")
 BASELINE = "tests/bench/baseline.json"
 SHELLS = {b"sh", b"bash", b"dash"}
 
-# The release whose kernel is tried under KASAN as well.
+# The release whose kernel is also tested under KASAN.
 DEBUGGED = "trixie"
-# The group of what runs only where it is asked for.
+# The group of phases that run only on request.
 EXTENDED = "extended"
-# The scenarios that every run has; the others, with machines to boot for minutes, are extended.
+# The scenarios of every run; the others boot machines for minutes, and are extended.
 SCENARIOS = ("default", "relay_pair")
-# What every developer wants within minutes.
+# The phases that take only minutes, for every developer.
 QUICK = "quick"
-# The lane beside the terminal's. A guest in virtual time keeps one core busy, so that two lanes
-# are as many as two cores serve. These are there to make both lanes about as long: a scenario, the
-# suite of one stock kernel, and half of the debug kernel's. The scenario is the first of its lane,
-# the other scenario the last of the other one: the second finds the module that the first has
-# built, which takes an emulated machine minutes, and their machines do not share the cores.
+# The lane beside the terminal's. A guest in virtual time keeps one core busy, so two cores serve
+# two lanes. These phases make both lanes about equally long: a scenario, the suite of one stock
+# kernel, and half of the debug kernel's. The scenario is the first of its lane, and the other
+# scenario the last of the other lane. So the second one finds the module that the first has built,
+# which takes an emulated machine minutes, and their machines do not compete for the cores.
 BESIDE = 1
 RELEASE_BESIDE = "bookworm"
 SCENARIO_BESIDE = "default"
@@ -39,8 +39,8 @@ SHARES = (1, 2)
 class Phase:
     """Commands that must all succeed within `minutes`, and the groups they belong to.
 
-    `ahead` makes what the phase would else wait for; it may run beside earlier phases.
-    Phases of one `lane` run one after the other, lanes beside each other.
+    `ahead` makes things that the phase would wait for; it may run beside earlier phases. Phases of
+    one `lane` run one after the other, lanes beside each other.
     """
 
     name: str
@@ -94,7 +94,7 @@ def every(root: Path) -> list[Phase]:
 
 
 def debug_phase(share: int) -> Phase:
-    """A share of the tests in the debug kernel; the others run beside it."""
+    """A share of the tests in the debug kernel; the other shares run beside it."""
     debugged = ("--release", DEBUGGED, "--checker", "kasan")
     return phase(
         f"kernel debug {share}",
@@ -108,7 +108,7 @@ def debug_phase(share: int) -> Phase:
 
 
 def only_family(release: str) -> tuple[str, ...]:
-    """Options: one family where the debug kernel, of the same version, tries both."""
+    """Options for one family only, if the debug kernel of this release tests both."""
     return ("--family", "v4") if release == DEBUGGED else ()
 
 
@@ -160,7 +160,7 @@ def lint_commands(root: Path) -> list[Command]:
 def bench_commands() -> list[Command]:
     """A short bench, and its figures beside those that were committed.
 
-    Times, CPU and rates repeat to 1 % in virtual time. Idle memory does so to 7 %: the guest tells
+    Times, CPU and rates repeat to 1 % in virtual time. Idle memory repeats to 7 %: the guest counts
     it in whole slabs and pages, of which each processor keeps some for itself.
     """
     bounds = ("--ratio", "1.03", "--memory-ratio", "1.15")
@@ -203,12 +203,12 @@ def is_shell_script(path: Path) -> bool:
 
 
 def choose(phases: Sequence[Phase], words: Sequence[str]) -> list[Phase]:
-    """The phases that `words` call by name, by group or by `all`, in the order of running.
+    """The phases that `words` name, by phase, by group or by `all`, in the order of running.
 
-    No word calls all but those that are `extended`.
+    Without words, all phases that are not `extended`.
 
     Raises:
-        ValueError: A word calls nothing; the message lists what there is.
+        ValueError: A word names nothing; the message lists the names.
     """
     if not words:
         return [p for p in phases if EXTENDED not in p.groups]

@@ -5,14 +5,14 @@ import os
 import signal
 import subprocess
 
-# What is interrupted may need this long to bring its virtual machines down.
+# An interrupted program may take this long to stop its virtual machines.
 GRACE_S = 90.0
 
 
 def stop(process: subprocess.Popen[bytes], *, levels: int = 1) -> None:
-    """End a program that still runs: politely, and with force when it does not go.
+    """End a program that still runs: with a signal, and by force if it does not end.
 
-    It has `GRACE_S` for each of the `levels` of programs that stop one another.
+    It gets `GRACE_S` for each of the `levels` of programs that stop one another.
     """
     for signal_number in (signal.SIGINT, signal.SIGKILL):
         if process.poll() is not None:

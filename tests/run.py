@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Runs the tests phase by phase and reports how each one ended and how long it took.
 
-`./dev test` calls this once the Python environment is in place. A failed phase does not
-stop those after it: one run tells everything that is wrong.
+`./dev test` calls this once the Python environment is in place. A failed phase does not stop later
+ones: one run reports everything that is wrong.
 """
 
 import argparse
@@ -60,7 +60,7 @@ def run_command(command: Command, *, root: Path, log: IO[bytes], deadline: float
         )
     except OSError as error:
         return f"{shown}: {error.strerror}"
-    # A daemon thread: something left behind that holds the pipe open cannot hold us.
+    # A daemon thread, so that a leftover process that holds the pipe open does not block us.
     copier = threading.Thread(target=copy_output, args=(process.stdout, log), daemon=True)
     copier.start()
     try:
@@ -83,7 +83,7 @@ def copy_output(source: IO[bytes], log: IO[bytes]) -> None:
 
 
 def shorten(command: Command) -> str:
-    """A command as a person would type it: no interpreter path, no long list of files."""
+    """A command as one would type it: without the interpreter's path or a long list of files."""
     words = ["python" if word == sys.executable else word for word in command]
     return shlex.join(words if len(words) <= 7 else [*words[:6], "..."])
 
@@ -139,7 +139,7 @@ def main(arguments: Sequence[str]) -> int:
     """Run the phases that the command line names; 0 when all passed."""
     options = parse(arguments)
     every = phases.every(ROOT)
-    # A list without a word hides nothing.
+    # Without a word the list has all phases.
     words = options.phase or (["all"] if options.list else [])
     try:
         chosen = phases.choose(every, words)
@@ -151,8 +151,8 @@ def main(arguments: Sequence[str]) -> int:
             say(f"{phase.name:<20} {', '.join(sorted(phase.groups))}")
         return 0
 
-    # Molecule keeps its state below this, by the checkout's base name: two checkouts of
-    # one name must not meet.
+    # Molecule keeps its state below this, by the checkout's base name; two checkouts with the same
+    # name must not share it.
     os.environ["ANSIBLE_HOME"] = str(ROOT / "build" / "ansible")
     logs = ROOT / "build" / "tests"
     started = time.monotonic()
@@ -169,7 +169,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def conclude(before: Tree, outcomes: Sequence[Outcome], *, whole: bool, logs: Path) -> int:
-    """Say what was judged, write it down when it is green; the exit code."""
+    """Print what was judged, and record it if it is green. Returns the exit code."""
     after = judged.tree(ROOT)
     passed = not any(outcome.failures for outcome in outcomes)
     say(f"Judged: {judged.judged(before, after)}")
@@ -179,7 +179,7 @@ def conclude(before: Tree, outcomes: Sequence[Outcome], *, whole: bool, logs: Pa
 
 
 def run_phases(chosen: Sequence[Phase], *, root: Path, logs: Path) -> list[Outcome]:
-    """Run phases, some beside the others; how each one ended."""
+    """Run phases, some beside others. Returns how each one ended."""
     first, *others = beside.lanes(chosen) or [[]]
     with ExitStack() as stack:
         stack.enter_context(beside.working_ahead(chosen, root=root, logs=logs))
@@ -205,7 +205,7 @@ def interrupt(_signal: int, _frame: FrameType | None) -> None:
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, interrupt)
     signal.signal(signal.SIGHUP, interrupt)
-    # A shell starts what it sends to the background deaf to SIGINT, by which our phases end.
+    # A shell's background jobs ignore SIGINT, but our phases are ended by it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         sys.exit(main(sys.argv[1:]))

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The grammar that all procfs files share: words, numbers, addresses, and a
- * sentence for the reader of last_error when one of them is wrong.
+ * The grammar that all procfs files share: words, numbers, addresses. If one of
+ * them is wrong, last_error gets a sentence about it.
  *
  * Context of all: process context, the namespace's config_lock held.
  */
@@ -13,7 +13,7 @@
 #include <linux/kernel.h>
 #include <linux/string.h>
 
-/* The longest word of such a file that is no secret: a number. */
+/* The longest word of a secret file that is no secret: a key's number. */
 #define NO_SECRET_MAX 5
 
 static const char *quotable(const struct ktcp_command *cmd, const char *word)
@@ -23,7 +23,7 @@ static const char *quotable(const struct ktcp_command *cmd, const char *word)
 	return cmd->secret && strlen(word) > NO_SECRET_MAX ? "..." : word;
 }
 
-/* Which line, and which word of it; neither where the whole write failed. */
+/* Print the line's number and the word; neither if the whole write failed. */
 static int print_place(char *out, const struct ktcp_command *cmd,
 		       const char *word)
 {
@@ -33,7 +33,7 @@ static int print_place(char *out, const struct ktcp_command *cmd,
 			 cmd->file, cmd->line, quotable(cmd, word));
 }
 
-/* What was written may hold anything; what is read goes to a terminal. */
+/* A writer may write any bytes; what a reader gets goes to a terminal. */
 static void make_printable(char *text)
 {
 	for (; *text; text++)
@@ -44,7 +44,7 @@ static void make_printable(char *text)
 /**
  * ktcp_command_fail() - Say in last_error what is wrong with a line
  * @cmd: the line
- * @word: word at fault, NULL where one is missing
+ * @word: word at fault, NULL if a word is missing
  * @err: negative errno for the writer
  * @why: what is wrong and what would be right
  *
@@ -125,7 +125,7 @@ bool ktcp_command_accept(struct ktcp_command *cmd, const char *word)
  * @what: what the word is, for the message
  * @text: set to the word
  *
- * Return: 0, or -EINVAL where the line ends.
+ * Return: 0, or -EINVAL if the line ends here.
  */
 int ktcp_command_text(struct ktcp_command *cmd, const char *what,
 		      const char **text)
@@ -196,7 +196,7 @@ int ktcp_command_u32(struct ktcp_command *cmd, const char *what, u32 min,
 	err = ktcp_command_text(cmd, what, &word);
 	if (err)
 		return err;
-	/* A leading 0 would silently mean octal; a sign is no number here. */
+	/* A leading 0 would silently mean octal; signs are not allowed. */
 	if (!isdigit(word[0]) ||
 	    (word[0] == '0' && word[1] && tolower(word[1]) != 'x'))
 		return ktcp_command_fail(cmd, word, -EINVAL,

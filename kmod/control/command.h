@@ -16,7 +16,7 @@ struct ktcp_net;
  * struct ktcp_command - A line that is being carried out
  * @ktcp: namespace it acts on
  * @file: name of the procfs file, for the message
- * @secret: of a file that nobody may read, in no message either
+ * @secret: nobody may read the file, so messages must not quote it
  * @line: number of the line within its write, from 1
  * @words: number of words
  * @word: the words, in a buffer of the writer

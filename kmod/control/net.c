@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Where the state of a network namespace is found. */
+/* Finds the state of a network namespace. */
 
 #include "control/net.h"
 

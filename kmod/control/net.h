@@ -26,7 +26,7 @@ struct proc_dir_entry;
 /**
  * struct ktcp_net - KTCP in one network namespace
  * @net: the namespace
- * @settings: what is switched on
+ * @settings: settings in force
  * @keys: struct ktcp_key
  * @peers: struct ktcp_peer
  * @routes: struct ktcp_route, by mark
@@ -34,28 +34,29 @@ struct proc_dir_entry;
  * @listeners: struct ktcp_listener
  * @stats: counters, one set for each CPU
  * @splits: all splits
- * @split_count: length of @splits; the namespace goes when it is 0
+ * @split_count: length of @splits; the namespace can go when it is 0
  * @active: of them, those that carry or will carry a stream
  * @rendezvous: halves that wait for their client
- * @halves: how many
- * @half_share: how many of each client prefix
- * @split_share: how many splits of each client prefix
- * @prefix_key: of the hash by which prefixes are counted
- * @sweep: looks for halves that wait in vain
+ * @halves: number of halves in @rendezvous
+ * @half_share: number of halves of each client prefix
+ * @split_share: number of splits of each client prefix
+ * @prefix_key: key of the hash by which prefixes are counted
+ * @sweep: ends halves whose client never came
  * @tickets: given to other relays
  * @crowded: max_splits was nearly reached, new flows pass unsplit
  * @draining: new flows pass unsplit on request
- * @closing: no new split starts any more
- * @handshakes: connections of relays that have not proved a key yet
- * @strangers: of them, those from where none was proved lately
- * @stranger_share: how many of each prefix
- * @known: addresses from where a key was proved lately
+ * @closing: the namespace goes, no new split may start
+ * @handshakes: number of connections of relays that have not proved a key yet
+ * @strangers: of them, those of strangers, from whose address no key was proved
+ * lately
+ * @stranger_share: number of strangers' handshakes of each prefix
+ * @known: addresses from which a key was proved lately
  * @refused: targets that refused lately, see refusal.c
  * @gate_users: client listeners that need the gate
  * @redirect_users: of them, those whose flows come by REDIRECT
  * @proc_dir: /proc/net/ktcp
  * @last_error: why the last refused write was refused
- * @capture: what takes flows without conntrack, NULL until one is wanted
+ * @capture: takes flows without conntrack, NULL until a listener needs it
  */
 struct ktcp_net {
 	struct net *net;
@@ -93,7 +94,7 @@ struct ktcp_net {
 	struct ktcp_capture __rcu *capture;
 };
 
-/* Of all namespaces: given by the kernel when main.c registers. */
+/* Finds our state in each namespace; set when main.c registers. */
 extern unsigned int ktcp_net_id;
 
 struct ktcp_net *ktcp_net_of(struct net *net);

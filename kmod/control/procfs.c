@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * /proc/net/ktcp: who may use its files, and the write as a transaction. What
- * the lines mean stands beside what they configure; main.c lists the files.
+ * /proc/net/ktcp: who may use its files, and each write as a transaction. The
+ * lines of a file are parsed beside the state that they configure; main.c lists
+ * the files.
  */
 
 #include "control/procfs.h"
@@ -57,7 +58,7 @@ const struct ktcp_proc_file ktcp_last_error_file = {
 
 static const struct ktcp_proc_file *const *files;
 
-/* An open file: which one, of which namespace. */
+/* Which of our files an open file is. */
 static const struct ktcp_proc_file *file_of(struct file *file)
 {
 	const unsigned char *name = file->f_path.dentry->d_name.name;
@@ -77,7 +78,7 @@ static int proc_open(struct inode *inode, struct file *file)
 		return -ENOENT;
 	if (what->open)
 		return what->open(pde_data(inode), file);
-	/* Its mode does not stop root from opening what has nothing to show. */
+	/* The mode does not stop root from reading a write-only file. */
 	if (!what->show && (file->f_mode & FMODE_READ))
 		return -EACCES;
 	/* Writers get a seq_file as well: it is what release() expects. */
@@ -107,7 +108,7 @@ static int run_lines(struct ktcp_command *cmd,
 		line = skip_spaces(line);
 		if (!*line || *line == '#')
 			continue;
-		/* Stays at the last command, which a commit may still refuse. */
+		/* Stays at the last command: the commit may still refuse it. */
 		cmd->line = line_number;
 		err = ktcp_command_split(cmd, line) ?: what->line(cmd, draft);
 		if (err)
@@ -171,8 +172,8 @@ static int run_write(struct ktcp_net *ktcp, const struct ktcp_proc_file *what,
 }
 
 /*
- * Who made a user namespace has CAP_NET_ADMIN in it, whoever that is. Kernel
- * threads, hooks and memory are the host's, so that is not enough here.
+ * Anybody who makes a user namespace has CAP_NET_ADMIN in it. Kernel threads,
+ * hooks and memory belong to the host, so that is not enough here.
  */
 static bool may_write(struct file *file, struct ktcp_net *ktcp,
 		      const struct ktcp_proc_file *what)
@@ -232,8 +233,8 @@ static const struct proc_ops ops = {
 };
 
 /**
- * ktcp_procfs_offer() - Say which files each namespace has
- * @all: the files, the last one NULL; stays
+ * ktcp_procfs_offer() - Set which files each namespace has
+ * @all: the files, ending with NULL; must stay valid
  *
  * Context: before the first namespace.
  */
@@ -267,7 +268,7 @@ int ktcp_procfs_init(struct ktcp_net *ktcp)
 }
 
 /**
- * ktcp_procfs_exit() - Take the files away; ends with no reader or writer left
+ * ktcp_procfs_exit() - Remove the files; on return no reader or writer is left
  * @ktcp: the namespace
  *
  * Context: may sleep.

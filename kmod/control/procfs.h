@@ -20,9 +20,10 @@ struct seq_file;
  * @open: make a seq_file that prints it piece by piece, instead of @show
  * @close: free what @open made
  * @line: carry out one line on the draft, which may move. NULL: read only
- * @table_type: the draft is a table of this type, and the rest is done here
+ * @table_type: the draft is a table of this type; then the functions below are
+ * not needed
  * @table_slot: offset of that table in struct ktcp_net
- * @begin: make a draft of what is in force; NULL without memory
+ * @begin: make a draft of the state in force; NULL without memory
  * @commit: put the draft in force, all of it or nothing, and free it
  * @abandon: free the draft
  *

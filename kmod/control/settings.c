@@ -16,8 +16,9 @@
  * @initial: default
  * @min: smallest number
  * @max: largest number
- * @words: the values are these words, not a number
- * @family: the value is an address of it, in network order, all 0 for any
+ * @words: the values are these words; NULL for a number or an address
+ * @family: of the address that the value is, in network order, all 0 for any; 0
+ * for a word or a number
  */
 struct setting {
 	const char *name;
@@ -122,7 +123,7 @@ bool ktcp_settings_source(const struct ktcp_settings *settings,
 }
 
 /**
- * ktcp_settings_on_change() - Say what has to be done when values change
+ * ktcp_settings_on_change() - Set the function to call when values change
  * @fn: called with config_lock held, may sleep
  *
  * Context: before the first namespace.
@@ -155,7 +156,7 @@ static int settings_show(struct seq_file *seq, void *unused)
 	struct ktcp_net *ktcp = seq->private;
 	unsigned int i;
 
-	/* No commit in between: all are of one. */
+	/* Keep commits out, so that all values are from the same one. */
 	mutex_lock(&ktcp->config_lock);
 	for (i = 0; i < ARRAY_SIZE(settings); i++)
 		setting_print(seq, &settings[i],

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* What can be switched in a namespace at run time. */
+/* The settings of a namespace, which can change at run time. */
 #ifndef KTCP_SETTINGS_H
 #define KTCP_SETTINGS_H
 
@@ -24,7 +24,7 @@ enum ktcp_datapath {
 /**
  * struct ktcp_settings - Values in force; read them with READ_ONCE()
  * @early_syn: start the far leg at the client's SYN
- * @thread_pool: take threads from the pool, else make one for each leg
+ * @thread_pool: take threads from the pool; if off, make one for each leg
  * @conn_pool: take relay legs from pre-established connections
  * @turbo: large windows on relay legs from the first byte
  * @engine: enum ktcp_engine
@@ -32,17 +32,17 @@ enum ktcp_datapath {
  * @buffer_bytes: forwarding buffer of one direction, bytes
  * @turbo_cwnd: initial congestion window of relay legs, segments
  * @relay_buffer_bytes: socket buffers of relay legs, bytes
- * @early_syn_max: most halves that wait for their other half
- * @handshake_timeout_ms: bound of one handshake between relays
- * @connect_timeout_ms: bound of one connect
+ * @early_syn_max: how many halves may wait for their client
+ * @handshake_timeout_ms: how long a handshake between relays may take
+ * @connect_timeout_ms: how long a connect may take
  * @peer_timeout_ms: silence after which a peer counts as gone
- * @peer_hold_ms: how long one that is back is not used yet
- * @keepalive_s: silence after which clients and targets are asked, 0: never
- * @idle_timeout_s: a split of which no end acknowledges a byte for so long is
- * closed, 0: never
- * @max_splits: most splits of the namespace
- * @prefix_percent: of them, what one client prefix may have
- * @refused_hold_s: for how long flows to a target that refused pass, 0: never
+ * @peer_hold_ms: how long a peer must be back before it is used again
+ * @keepalive_s: silence after which clients and targets are probed, 0: never
+ * @idle_timeout_s: a split is reset when no end acknowledges a byte for this
+ * long, 0: never
+ * @max_splits: how many splits the namespace may have
+ * @prefix_percent: the share of them that one client prefix may have
+ * @refused_hold_s: how long flows to a target that refused pass, 0: never
  * @mark_mask: bits of marks that name routes; the others are not ours
  * @source4: where connections to IPv4 peers come from, in network order; 0: any
  * @source6: the same for IPv6

@@ -66,10 +66,10 @@ void ktcp_stats_exit(struct ktcp_net *ktcp)
 	free_percpu(ktcp->stats);
 }
 
-/**
- * ktcp_stats_add() - Count
+/*
+ * * ktcp_stats_add() - Add to a counter
  * @ktcp: the namespace
- * @counter: what
+ * @counter: which counter
  * @n: how many
  *
  * Context: any.
@@ -82,7 +82,7 @@ void ktcp_stats_add(struct ktcp_net *ktcp, enum ktcp_counter counter, u64 n)
 /**
  * ktcp_count() - Count one
  * @ktcp: the namespace
- * @counter: what
+ * @counter: which counter
  *
  * Context: any.
  */
@@ -97,7 +97,7 @@ static u64 stats_sum(struct ktcp_net *ktcp, enum ktcp_counter counter)
 	int cpu;
 
 	for_each_possible_cpu(cpu)
-		/* It may count meanwhile: a sum is never ahead of the truth. */
+		/* Other CPUs may count meanwhile: it is never too high. */
 		sum += data_race(per_cpu_ptr(ktcp->stats, cpu)->counter[counter]);
 	return sum;
 }

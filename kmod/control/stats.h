@@ -9,7 +9,7 @@
 struct ktcp_net;
 struct ktcp_proc_file;
 
-/* The name of each in procfs is its own, in lower case, with "_total". */
+/* In procfs each has this name in lower case, with "_total". */
 enum ktcp_counter {
 	KTCP_SPLITS_OPENED,
 	KTCP_SPLITS_CLOSED,

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Configuration that the datapath reads without a lock. A write to a procfs
- * file edits a draft and publishes it whole, so that readers see all of the
- * write or nothing of it.
+ * file edits a draft and publishes it as a whole, so that readers see all of
+ * the write or nothing of it.
  */
 
 #include "control/table.h"
@@ -49,7 +49,7 @@ struct ktcp_table *ktcp_table_draft(const struct ktcp_table *from,
 	return draft;
 }
 
-/* The objects move with their references. */
+/* The objects move to a larger draft, and keep their references. */
 static int draft_grow(struct ktcp_table **draft)
 {
 	struct ktcp_table *old = *draft;
@@ -67,8 +67,8 @@ static int draft_grow(struct ktcp_table **draft)
 /**
  * ktcp_table_insert() - Put an object into a draft
  * @draft: moved when it has to grow
- * @index: place of the new object; the ones from there on move up
- * @object: its reference goes over to the draft, also on failure
+ * @index: place of the new object; objects from there on move up
+ * @object: the draft takes over its reference, also on failure
  *
  * Context: may sleep.
  * Return: 0 or -ENOMEM.
@@ -133,7 +133,7 @@ void ktcp_table_publish(struct ktcp_table __rcu **slot,
 
 	if (!old)
 		return;
-	/* Readers that found an object in it take their own reference. */
+	/* Readers that found an object in it have taken a reference. */
 	synchronize_rcu();
 	ktcp_table_free(old);
 }

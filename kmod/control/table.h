@@ -30,7 +30,7 @@ struct ktcp_table {
 	void *object[];
 };
 
-/* No table at all is an empty one. */
+/* NULL stands for an empty table. */
 static inline u32 ktcp_table_count(const struct ktcp_table *table)
 {
 	return table ? table->count : 0;

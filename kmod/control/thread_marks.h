@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The words of the thread pool in procfs. */
+/* The file thread_pool of procfs. */
 #ifndef KTCP_THREAD_MARKS_H
 #define KTCP_THREAD_MARKS_H
 

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The capture: flows that are split without conntrack. Ahead of it, at a flow's
- * first SYN, it asks the gate, and gives the packet to the listener's socket;
- * each later packet goes to the socket that it belongs to. None of them is
- * tracked, and no address is changed, so that no time-out and no full table of
- * the packet filter can end a stream. What is not taken goes on untouched.
+ * The capture splits flows without conntrack. Its hook runs ahead of conntrack.
+ * At a flow's first SYN it asks the gate, and gives the packet to the
+ * listener's socket; each later packet goes to the socket that it belongs to.
+ * No packet is tracked and no address is changed, so no time-out and no full
+ * table of the packet filter can end a stream. Packets of other flows go on
+ * untouched.
  *
- * Which sockets are the capture's is said by their mark. The listener has
- * KTCP_MARK_TAKEN, and from it TCP passes it on to half-open connections, to
- * accepted ones and to those in TIME_WAIT. The route's mark joins it with the
- * packet that ends the handshake, and stays until accept has read it.
+ * The capture's sockets are known by their mark. The listener has
+ * KTCP_MARK_TAKEN, and TCP copies it to half-open connections, to accepted ones
+ * and to those in TIME_WAIT. The packet that ends the handshake adds the
+ * route's mark, which stays until accept has read it.
  */
 
 #include "intercept/capture.h"
@@ -41,15 +42,15 @@
 /* Behind the rules of table raw, which set the marks, and before conntrack. */
 #define CAPTURE_PRIORITY (NF_IP_PRI_RAW + 1)
 
-/* tcp_syncookies of a host that keeps no half-open connection at all. */
+/* tcp_syncookies of a host that never keeps a half-open connection. */
 #define COOKIES_ALWAYS 2
 
 /**
- * struct ktcp_capture - The capture of a namespace, from its first listener on
- * @rcu: readers may still use it while it goes
- * @listener: says which socket gets new flows, see ktcp_capture_open()
- * @dst: the way to local delivery, whatever a packet's destination; one for
- * each family, NULL for one that the host does not have
+ * struct ktcp_capture - A namespace's capture, from its first listener on
+ * @rcu: readers may still use it when it is freed
+ * @listener: finds the socket that gets new flows, see ktcp_capture_open()
+ * @dst: a route to local delivery, for any destination; one for each family,
+ * NULL if the host does not have the family
  */
 struct ktcp_capture {
 	struct rcu_head rcu;
@@ -106,7 +107,7 @@ static void flow_of_ends(const struct ends *ends, u32 mark,
 	flow->mark = mark;
 }
 
-/* A connection, half-open or closing ones too; with a reference. */
+/* The connection with these ends, also half-open or closing; referenced. */
 static struct sock *find(const struct nf_hook_state *state,
 			 const struct ends *ends)
 {
@@ -139,7 +140,7 @@ static bool is_captured(struct sock *sk)
 	return mark_of(sk) & KTCP_MARK_TAKEN && inet_sk_transparent(sk);
 }
 
-/* The capture's connection with a packet's ends; with a reference. */
+/* The same, but only if the connection is the capture's; referenced. */
 static struct sock *find_captured(const struct nf_hook_state *state,
 				  const struct ends *ends)
 {
@@ -152,9 +153,10 @@ static struct sock *find_captured(const struct nf_hook_state *state,
 }
 
 /*
- * Packets at their destination. Routing is not asked, so the next packet of a
- * batch must not take over what it would have said, as it does where the
- * destinations are the same: it may belong to a flow that passes.
+ * Deliver a packet to this host. Its route was not looked up, but the next
+ * packet of a batch may reuse the route of the one before if the destinations
+ * are the same, and it may belong to a flow that passes. The MULTIPATH flag
+ * forbids that reuse.
  */
 static void keep(const struct ktcp_capture *capture, struct sk_buff *skb,
 		 u8 family)
@@ -171,8 +173,8 @@ static void keep(const struct ktcp_capture *capture, struct sk_buff *skb,
 }
 
 /*
- * Was it decided at an earlier SYN that the flow passes? Then conntrack has
- * it, since it tracks what is not captured.
+ * Was it decided at an earlier SYN that the flow passes? Then conntrack has an
+ * entry, since it tracks flows that are not captured.
  */
 static bool has_passed(struct net *net, const struct ends *ends)
 {
@@ -196,13 +198,13 @@ static bool has_passed(struct net *net, const struct ends *ends)
 	if (!hash)
 		return false;
 	ct = nf_ct_tuplehash_to_ctrack(hash);
-	/* From there on a SYN begins another connection, for conntrack too. */
+	/* In later states a SYN begins a new connection, for conntrack too. */
 	goes_on = READ_ONCE(ct->proto.tcp.state) < TCP_CONNTRACK_TIME_WAIT;
 	nf_ct_put(ct);
 	return goes_on;
 }
 
-/* What conntrack would call invalid begins no flow. */
+/* A packet that conntrack would call invalid begins no flow. */
 static bool is_valid(struct sk_buff *skb, const struct nf_hook_state *state,
 		     const struct tcphdr *tcp)
 {
@@ -225,9 +227,9 @@ static bool is_to_listener(const struct sock *listener, const struct ends *ends)
 }
 
 /*
- * Over this, TCP would answer with a cookie and forget the SYN; the flow's
- * later packets could not be told from those of one that passed. And where the
- * host has no cookies TCP would drop the SYN.
+ * Without room, TCP would answer with a cookie and forget the SYN; nobody could
+ * tell the flow's later packets from those of a flow that passed. And on a host
+ * without cookies TCP would drop the SYN.
  */
 static bool listener_has_room(struct net *net, const struct sock *listener)
 {
@@ -241,11 +243,11 @@ static bool listener_has_room(struct net *net, const struct sock *listener)
 	       !sk_acceptq_is_full(listener);
 }
 
-/* Would routing drop it for its source? IPv6 has no such check behind this. */
+/* Would routing accept its source? IPv6 has no such check later on. */
 static bool source_is_sane(struct sk_buff *skb,
 			   const struct nf_hook_state *state)
 {
-	/* What a tunnel has noted there, for a flow that passes. */
+	/* A tunnel's note; a flow that passes must keep it. */
 	unsigned long before = skb->_skb_refdst;
 	const struct iphdr *ip = ip_hdr(skb);
 	int err;
@@ -265,7 +267,7 @@ static bool admits(struct ktcp_net *ktcp, const struct ktcp_flow *flow,
 		   struct sock *listener)
 {
 	enum ip_conntrack_info info;
-	/* Not tracked yet: at most a template, by a rule with target CT. */
+	/* Not tracked yet: at most there is a template, from a CT rule. */
 	const struct nf_conn *template = nf_ct_get(skb, &info);
 
 	if (!ktcp_gate_admits(ktcp, flow, skb, template, state, false))
@@ -291,7 +293,7 @@ static struct sock *begin(struct ktcp_net *ktcp,
 
 	if (!mark || !ktcp_route_exists(ktcp, mark))
 		return NULL;
-	/* Others want nothing to be known of it, also not that it passed. */
+	/* Another rule has untracked it: then we could not know it passed. */
 	nf_ct_get(skb, &info);
 	if (info == IP_CT_UNTRACKED)
 		return NULL;
@@ -307,7 +309,7 @@ static struct sock *begin(struct ktcp_net *ktcp,
 	return listener;
 }
 
-/* Where accept finds the route, see ktcp_flow_of(). */
+/* Note the route where accept finds it, see ktcp_flow_of(). */
 static void note_route(const struct ktcp_net *ktcp, const struct sk_buff *skb,
 		       const struct ends *ends, struct sock *sk)
 {
@@ -327,7 +329,7 @@ static void take(struct ktcp_net *ktcp, const struct ktcp_capture *capture,
 	struct ends ends = ends_of(skb, state->pf, tcp);
 	struct sock *sk = find_captured(state, &ends);
 
-	/* The client uses its port anew, for what may pass this time. */
+	/* The client reuses its port; the new flow may have to pass. */
 	if (sk && sk->sk_state == TCP_TIME_WAIT && ktcp_gate_is_syn(tcp)) {
 		inet_twsk_deschedule_put(inet_twsk(sk));
 		sk = NULL;
@@ -386,7 +388,7 @@ static const struct ipv6hdr *blamed_v6(const struct sk_buff *skb, int *offset,
 	return ip;
 }
 
-/* The ends of the packet that an ICMP error is about, as answers have them. */
+/* The ends, as in an answer, of the packet that an ICMP error is about. */
 static bool blamed(const struct sk_buff *skb, struct ends *ends, void *room)
 {
 	const struct { __be16 source, dest; } *ports;
@@ -417,8 +419,9 @@ static bool blamed(const struct sk_buff *skb, struct ends *ends, void *room)
 }
 
 /*
- * Errors about what this relay sent in a target's name are addressed to the
- * target. Without "fragmentation needed" a client behind a tunnel gets nothing.
+ * ICMP errors about packets that this relay sent in a target's name are
+ * addressed to the target. Without "fragmentation needed" a client behind a
+ * tunnel would get nothing.
  */
 static void take_error(const struct ktcp_capture *capture, struct sk_buff *skb,
 		       const struct nf_hook_state *state)
@@ -444,7 +447,7 @@ static unsigned int capture_in(void *priv, struct sk_buff *skb,
 	const struct tcphdr *tcp;
 	struct tcphdr room;
 
-	/* A bridge goes its own way from here, and asks no route. */
+	/* A bridge forwards by itself from here, and asks no route. */
 	if (!capture || !capture->dst[index_of(state->pf)] ||
 	    nf_bridge_in_prerouting(skb))
 		return NF_ACCEPT;
@@ -456,7 +459,7 @@ static unsigned int capture_in(void *priv, struct sk_buff *skb,
 	return NF_ACCEPT;
 }
 
-/* The other direction: tracked by itself it would be another connection. */
+/* Answers: tracked without their requests, they would be new connections. */
 static unsigned int capture_out(void *priv, struct sk_buff *skb,
 				const struct nf_hook_state *state)
 {
@@ -484,7 +487,7 @@ static const struct nf_hook_ops hooks[] = {
 	HOOK(capture_out, NFPROTO_IPV6, NF_INET_LOCAL_OUT),
 };
 
-/* As routing makes it for an address of the host. */
+/* A route as routing makes it for an address of the host. */
 static struct dst_entry *local_v4(struct net *net)
 {
 	struct rtable *rt = rt_dst_alloc(net->loopback_dev, RTCF_LOCAL,
@@ -513,7 +516,7 @@ static void free_dst(struct dst_entry *dst)
 {
 	if (!dst)
 		return;
-	/* Sockets that still have it must not keep the namespace's device. */
+	/* Sockets that still hold the route must not hold the device, too. */
 	dst_dev_put(dst);
 	dst_release(dst);
 }
@@ -527,7 +530,7 @@ static void capture_free(struct ktcp_capture *capture)
 	kfree_rcu(capture, rcu);
 }
 
-/* With conntrack, which knows what has passed. */
+/* Also gets conntrack, which knows the flows that have passed. */
 static int capture_make(struct ktcp_net *ktcp,
 			struct sock *(*listener)(struct ktcp_net *ktcp,
 						 unsigned int family))
@@ -563,11 +566,11 @@ free:
  * ktcp_capture_open() - Begin to take flows for the untracked listeners
  * @ktcp: the namespace
  * @listener: finds the listening socket that gets new flows, of family 0 (IPv4)
- * or 1 (IPv6), NULL where there is none; with rcu_read_lock() held, which keeps
- * it open
+ * or 1 (IPv6), NULL if there is none; called with rcu_read_lock() held, which
+ * keeps the socket open
  *
- * It stays open until the namespace or the module goes: without it, what has
- * been taken would go to the target, which knows nothing of it.
+ * The capture stays open until the namespace or the module goes: without it,
+ * packets of taken flows would go to the target, which does not know them.
  *
  * Context: may sleep, config_lock held.
  * Return: 0, -ENOMEM or the error of the hook.
@@ -586,7 +589,8 @@ int ktcp_capture_open(struct ktcp_net *ktcp,
  * ktcp_capture_exit() - The namespace or the module goes
  * @ktcp: the namespace
  *
- * Its devices are there still, since later they would be waited for.
+ * Runs while the devices still exist: the kernel would wait for the references
+ * that our routes hold to them.
  *
  * Context: may sleep.
  */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Takes flows ahead of conntrack, and gives their packets to their sockets. */
+/* Takes flows ahead of conntrack, and delivers packets to their sockets. */
 #ifndef KTCP_CAPTURE_H
 #define KTCP_CAPTURE_H
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Early SYN (paper, improvement 1): while the client's handshake takes its
- * round trip, the far leg is already being opened. What can go wrong here must
- * not cost the client anything: where a half cannot be started, the far leg is
- * opened when the client's connection is accepted.
+ * Early SYN (paper, improvement 1): the far leg is opened while the client's
+ * handshake still takes its round trip. A failure here must not cost the client
+ * anything: if a half cannot be started, the far leg is opened when the
+ * client's connection is accepted.
  */
 
 #include "intercept/early_syn.h"
@@ -18,7 +18,7 @@
 #include <linux/jiffies.h>
 #include <linux/workqueue.h>
 
-/* How often halves that wait in vain are looked for. */
+/* How often halves whose client never came are looked for. */
 #define SWEEP HZ
 
 static void drop_halves(struct ktcp_net *ktcp, unsigned long before)
@@ -52,7 +52,7 @@ void ktcp_early_syn_init(struct ktcp_net *ktcp)
 	INIT_DELAYED_WORK(&ktcp->sweep, sweep);
 }
 
-/* The half without a thread; its flow is set up when it is accepted. */
+/* Undo a half that got no thread; its flow is set up at accept. */
 static void withdraw(struct ktcp_split *split)
 {
 	ktcp_count(split->ktcp, KTCP_THREADS_MISSING);
@@ -64,7 +64,7 @@ static void withdraw(struct ktcp_split *split)
 /**
  * ktcp_early_syn_start() - A flow's SYN was taken: begin its far leg
  * @ktcp: the namespace
- * @flow: the flow; one that has a half already, by an earlier SYN, is left be
+ * @flow: the flow; if an earlier SYN has started a half, nothing is done
  *
  * Context: softirq; never sleeps.
  */
@@ -99,7 +99,7 @@ void ktcp_early_syn_start(struct ktcp_net *ktcp, const struct ktcp_flow *flow)
 }
 
 /**
- * ktcp_early_syn_stop() - End all halves; no SYN starts one any more
+ * ktcp_early_syn_stop() - End all halves, after the last one was started
  * @ktcp: the namespace, its gate closed
  *
  * Context: may sleep.
@@ -107,6 +107,6 @@ void ktcp_early_syn_start(struct ktcp_net *ktcp, const struct ktcp_flow *flow)
 void ktcp_early_syn_stop(struct ktcp_net *ktcp)
 {
 	cancel_delayed_work_sync(&ktcp->sweep);
-	/* All of them began before the next tick. */
+	/* All halves began before the next tick. */
 	drop_halves(ktcp, jiffies + 1);
 }

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The gate is what makes a relay fail open. The packet filter marks the flows
- * that are wanted, and redirects those whose mark has KTCP_MARK_TAKEN. Only
- * the gate sets that bit, between the two, on the SYN of a flow that can be
- * split now. Without a listener, a route or a peer that is up, over a limit,
- * while draining, or with no module at all, the bit is missing and the flow goes
- * its plain way.
+ * The gate makes a relay fail open. The packet filter marks wanted flows, and
+ * redirects those whose mark has KTCP_MARK_TAKEN. The gate is between the two,
+ * and only it sets that bit, on the SYN of a flow that can be split now.
+ * Without a listener, a route or a peer that is up, over a limit, while
+ * draining, or without the module, the bit is missing and the flow goes by
+ * plain routing.
  */
 
 #include "intercept/gate.h"
@@ -30,10 +30,10 @@
 #include <net/netfilter/nf_conntrack_zones.h>
 #include <net/tcp.h>
 
-/* TCP-AO's, which the headers of older kernels do not name. */
+/* The option of TCP-AO, which older kernels' headers do not name. */
 #define OPTION_AO 29
 
-/* Above 99 % of max_splits nothing is taken, until 95 % is reached. */
+/* From 99 % of max_splits on no flow is taken, until it is down to 95 %. */
 static bool is_crowded(struct ktcp_net *ktcp)
 {
 	u64 count = atomic_read(&ktcp->active);
@@ -50,8 +50,8 @@ static bool is_crowded(struct ktcp_net *ktcp)
 }
 
 /*
- * What REDIRECT turns a packet to is an address of the interface that it came
- * by, and where there is none, it drops the packet.
+ * REDIRECT sends a packet to an address of the interface that it came by. If
+ * that has none, REDIRECT drops the packet.
  */
 static bool can_redirect_v4(const struct net_device *dev)
 {
@@ -82,16 +82,16 @@ static bool can_redirect_v6(const struct net_device *dev)
 	return found;
 }
 
-/* Whether what comes by the interface would reach the listener. */
+/* Would packets from this interface reach the listener? */
 static bool interface_is_fit(struct ktcp_net *ktcp,
 			     const struct nf_hook_state *state, bool nat)
 {
 	const struct net_device *dev = state->in;
 
-	/* A host's own flows: nothing lies between their ends. */
+	/* The host's own flows, with nothing between their ends. */
 	if (dev->flags & IFF_LOOPBACK)
 		return false;
-	/* In a VRF the listener does not listen, and has no way on. */
+	/* The listener is in no VRF, and could not connect from one. */
 	if (netif_is_l3_master(dev) || netif_is_l3_slave(dev))
 		return false;
 	if (!nat || !READ_ONCE(ktcp->redirect_users))
@@ -101,9 +101,9 @@ static bool interface_is_fit(struct ktcp_net *ktcp,
 }
 
 /*
- * Both ends sign, number or join what lies between them, and a relay that took
- * part would be refused: BGP's signatures (RFC 2385, RFC 5925), and further
- * paths of a connection (RFC 8684).
+ * With these options the ends sign their segments (BGP: RFC 2385, RFC 5925) or
+ * add further paths to a connection (RFC 8684). An end would refuse a relay in
+ * between, which knows neither their keys nor their tokens.
  */
 static bool option_is_fit(u8 kind)
 {
@@ -126,7 +126,7 @@ static bool options_are_fit(const struct sk_buff *skb, int offset,
 
 		if (*option != TCPOPT_NOP)
 			length = left > 1 ? option[1] : 0;
-		/* Malformed: the target decides what becomes of it. */
+		/* Malformed: let the target decide what to do with it. */
 		if (length > left || (*option != TCPOPT_NOP && length < 2))
 			return false;
 		if (!option_is_fit(*option))
@@ -137,7 +137,7 @@ static bool options_are_fit(const struct sk_buff *skb, int offset,
 	return option;
 }
 
-/* A route that the packet asks for, or more that is not TCP's: not carried on. */
+/* IP options and extension headers: a split does not carry them on. */
 static bool network_header_is_fit(const struct sk_buff *skb, u8 family)
 {
 	if (family == NFPROTO_IPV4)
@@ -165,7 +165,7 @@ static bool route_is_usable(struct ktcp_net *ktcp, u32 mark)
  * @family: NFPROTO_IPV4 or NFPROTO_IPV6
  *
  * Context: any.
- * Return: negative for what is no whole TCP packet.
+ * Return: the offset; negative if this is no complete TCP packet.
  */
 int ktcp_gate_tcp_offset(const struct sk_buff *skb, u8 family)
 {
@@ -192,7 +192,7 @@ int ktcp_gate_tcp_offset(const struct sk_buff *skb, u8 family)
  * @room: for a header that is not linear
  *
  * Context: any.
- * Return: NULL where there is none, or not all of it.
+ * Return: the header; NULL if there is none, or only a part of it.
  */
 const struct tcphdr *ktcp_gate_tcp(const struct sk_buff *skb, u8 family,
 				   struct tcphdr *room)
@@ -221,7 +221,7 @@ static bool is_first_syn(const struct sk_buff *skb, u8 family)
 	return tcp && ktcp_gate_is_syn(tcp);
 }
 
-/* What a split could not honour, or would break, passes unsplit. */
+/* A flow that a split could not honour, or would break, passes unsplit. */
 static bool flow_is_fit(struct ktcp_net *ktcp, const struct sk_buff *skb,
 			const struct nf_conn *ct,
 			const struct nf_hook_state *state, bool nat)
@@ -230,7 +230,7 @@ static bool flow_is_fit(struct ktcp_net *ktcp, const struct sk_buff *skb,
 	const struct tcphdr *tcp;
 	struct tcphdr room;
 
-	/* The same addresses may be another network's there. */
+	/* In another zone the same addresses may mean another network. */
 	if ((ct && nf_ct_zone(ct)->id != NF_CT_DEFAULT_ZONE_ID) ||
 	    !network_header_is_fit(skb, state->pf) ||
 	    !interface_is_fit(ktcp, state, nat))
@@ -239,7 +239,7 @@ static bool flow_is_fit(struct ktcp_net *ktcp, const struct sk_buff *skb,
 	return tcp && options_are_fit(skb, offset, tcp);
 }
 
-/* Has the client's prefix its share of the splits? */
+/* Has the client's prefix used up its share of the splits? */
 static bool is_greedy(struct ktcp_net *ktcp, const struct ktcp_flow *flow)
 {
 	u64 most = READ_ONCE(ktcp->settings.max_splits);
@@ -255,13 +255,13 @@ static bool is_greedy(struct ktcp_net *ktcp, const struct ktcp_flow *flow)
 }
 
 /**
- * ktcp_gate_admits() - Can a flow be split now? Counts why not
+ * ktcp_gate_admits() - Can a flow be split now? If not, count the reason
  * @ktcp: the namespace
  * @flow: the flow, with the mark of its route, which may not exist
  * @skb: its first SYN
  * @ct: its conntrack entry, or the template for one, NULL for none
  * @state: of the hook
- * @nat: it would come by a NAT rule, not by its socket
+ * @nat: a NAT rule would bring it to the listener, not the capture
  *
  * Context: softirq.
  */
@@ -326,7 +326,7 @@ static unsigned int gate_hook(void *priv, struct sk_buff *skb,
 	ktcp_flow_original(ct, mask, &flow);
 	flow.mark = mark;
 	if (nf_ct_is_confirmed(ct)) {
-		/* Sent again: what was decided at its first SYN holds. */
+		/* Sent again: the decision at its first SYN holds. */
 		if (ktcp_flow_is_taken(ct, mark, mask))
 			take(ktcp, skb, &flow);
 	} else if (ktcp_gate_admits(ktcp, &flow, skb, ct, state, true)) {
@@ -356,7 +356,7 @@ static unsigned int edemux_hook(void *priv, struct sk_buff *skb,
 }
 #endif
 
-/* After mangle has set the mark, before nat turns the destination. */
+/* After mangle has set the mark, before nat changes the destination. */
 #define GATE_PRIORITY (NF_IP_PRI_MANGLE + 1)
 
 static const struct nf_hook_ops hooks[] = {
@@ -388,7 +388,7 @@ static const struct nf_hook_ops hooks[] = {
 #endif
 };
 
-/* Conntrack too: without a NAT rule nobody else asks for it. */
+/* Also gets conntrack: without a NAT rule nobody else would load it. */
 static int register_hooks(struct net *net)
 {
 	int err = nf_ct_netns_get(net, NFPROTO_INET);
@@ -405,7 +405,7 @@ static void unregister_hooks(struct net *net)
 {
 	nf_unregister_net_hooks(net, hooks, ARRAY_SIZE(hooks));
 	nf_ct_netns_put(net, NFPROTO_INET);
-	/* A hook that still runs may begin a half: nobody would end it. */
+	/* A hook that still runs might begin a half that nobody ends. */
 	synchronize_net();
 }
 
@@ -414,8 +414,8 @@ static void unregister_hooks(struct net *net)
  * @ktcp: the namespace
  * @redirect: flows come by REDIRECT, not by TPROXY
  *
- * Each call wants its ktcp_gate_close(). A namespace without a client
- * listener has no hook, and its packets cost nothing.
+ * Each call needs its own ktcp_gate_close(). A namespace without a client
+ * listener has no hook, so its packets cost nothing.
  *
  * Context: may sleep, config_lock held.
  * Return: 0 or the error of the hook.

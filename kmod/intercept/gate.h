@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Decides at a flow's first SYN whether it is taken or passes by. */
+/* Decides at a flow's first SYN whether the flow is taken or passes. */
 #ifndef KTCP_GATE_H
 #define KTCP_GATE_H
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Listeners. A connection that is ready calls back in softirq, where only
- * work is queued; the work accepts all there are and hands each to a session.
- * After drivers/nvme/target/tcp.c.
+ * Listeners. A new connection calls back in softirq, which only queues a work
+ * item; the work item accepts all waiting connections and hands each to a
+ * session. Modelled on drivers/nvme/target/tcp.c.
  */
 
 #include "intercept/listener.h"
@@ -25,9 +25,9 @@
 #include <net/sock.h>
 #include <net/tcp_states.h>
 
-/* Connections of one run of the work; others get their turn then. */
+/* Connections that one run of the work accepts, before others get a turn. */
 #define ACCEPT_BUDGET 64
-/* Pause before it goes on where one could not be accepted, for want of memory. */
+/* Pause after a connection could not be accepted, for lack of memory. */
 #define ACCEPT_AGAIN (HZ / 10)
 
 static const sa_family_t families[] = { AF_INET, AF_INET6 };
@@ -35,7 +35,7 @@ static const sa_family_t families[] = { AF_INET, AF_INET6 };
 /**
  * enum way - How flows come to a client listener
  * @REDIRECT: by a NAT rule
- * @TPROXY: by a rule that gives them to it as they are
+ * @TPROXY: by a TPROXY rule, which changes no address
  * @UNTRACKED: by the capture, without a rule and without conntrack
  */
 enum way {
@@ -46,10 +46,10 @@ enum way {
 
 /**
  * struct port - The listening socket of one family
- * @listener: it belongs to
- * @sock: the socket, NULL where the host does not have the family
+ * @listener: that it belongs to
+ * @sock: the socket, NULL if the host does not have the family
  * @data_ready: the socket's own callback
- * @accept: the work
+ * @accept: the work item that accepts connections
  */
 struct port {
 	struct ktcp_listener *listener;
@@ -59,11 +59,11 @@ struct port {
 };
 
 /**
- * struct ktcp_listener - A port that is listened on, for both families
+ * struct ktcp_listener - A listening port, for both families
  * @ref: held by the table and by drafts of it
  * @ktcp: its namespace
- * @role: what its connections are
- * @number: of the port
+ * @role: who connects to it, clients or relays
+ * @number: the port's number
  * @way: how flows come to it
  * @gated: holds the gate open
  * @port: one for each of families[]
@@ -129,7 +129,7 @@ static void port_accept(struct work_struct *work)
 		if (err == -EAGAIN)
 			return;
 		if (err) {
-			/* Nobody calls back for those that wait already. */
+			/* Connections that wait already call back no more. */
 			pause = ACCEPT_AGAIN;
 			break;
 		}
@@ -144,8 +144,9 @@ static int port_prepare(struct port *port)
 	if (port->listener->role == KTCP_ROLE_RELAY)
 		ktcp_socket_fast_open(port->sock);
 	/*
-	 * Not for all: what is transparent is spared by NAT's repair of early
-	 * demux, which REDIRECT of one source port to many servers needs.
+	 * Sockets for REDIRECT stay non-transparent: only for those does NAT
+	 * repair early demux, which it must do when a client uses one source
+	 * port for several servers.
 	 */
 	if (port->listener->way == REDIRECT)
 		return 0;
@@ -188,7 +189,7 @@ static int port_open(struct port *port, sa_family_t family)
 	sk->sk_user_data = port;
 	sk->sk_data_ready = port_data_ready;
 	write_unlock_bh(&sk->sk_callback_lock);
-	/* Whoever came before the callback was in place. */
+	/* For connections that came before the callback was in place. */
 	queue_delayed_work(accept_queue, &port->accept, 0);
 	return 0;
 }
@@ -204,13 +205,13 @@ static void port_close(struct port *port)
 	sk->sk_data_ready = port->data_ready;
 	sk->sk_user_data = NULL;
 	write_unlock_bh(&sk->sk_callback_lock);
-	/* Nobody queues it any more but itself, and this sees to that. */
+	/* Only the work still queues itself, and this stops that, too. */
 	cancel_delayed_work_sync(&port->accept);
 	ktcp_socket_release(port->sock);
 	port->sock = NULL;
 }
 
-/* Of several the one that was added first. */
+/* The untracked listener's socket; of several listeners the first. */
 static struct sock *untracked(struct ktcp_net *ktcp, unsigned int family)
 {
 	const struct ktcp_table *table = rcu_dereference(ktcp->listeners);
@@ -242,13 +243,13 @@ static void listener_close(struct ktcp_listener *listener)
 {
 	unsigned int i;
 
-	/* First no flow is sent here any more, then the ports go. */
+	/* First stop the flows, then close the ports. */
 	if (listener->gated)
 		flows_close(listener);
 	listener->gated = false;
 	for (i = 0; i < ARRAY_SIZE(families); i++)
 		port_close(&listener->port[i]);
-	/* What waits in other relays' pools would let them send flows still. */
+	/* Other relays' pools would still use these connections. */
 	if (listener->role == KTCP_ROLE_RELAY)
 		ktcp_split_abort_waiting(listener->ktcp, listener->number);
 }
@@ -277,7 +278,7 @@ static const struct ktcp_table_type listener_table = {
 	.put = listener_table_put,
 };
 
-/* Both families, where the host has both. */
+/* Listen in both families, if the host has both. */
 static int listener_open(struct ktcp_listener *listener)
 {
 	unsigned int i;
@@ -318,14 +319,14 @@ static int add_failed(struct ktcp_command *cmd, int err)
 				 "cannot listen, error %d", -err);
 }
 
-/* The table in force, for who holds config_lock. */
+/* The table in force, for callers that hold config_lock. */
 static struct ktcp_table *table_of(struct ktcp_net *ktcp)
 {
 	return rcu_dereference_protected(ktcp->listeners,
 					 lockdep_is_held(&ktcp->config_lock));
 }
 
-/* One that the same write takes away before it adds it listens on. */
+/* A listener that one write deletes and adds again keeps its sockets. */
 static struct ktcp_listener *listener_in_force(struct ktcp_net *ktcp,
 					       enum ktcp_role role, u16 number,
 					       enum way way)
@@ -442,7 +443,7 @@ static int listeners_show(struct seq_file *seq, void *unused)
 }
 
 /**
- * ktcp_listener_tune_all() - A setting changed that listeners act by
+ * ktcp_listener_tune_all() - Settings that listeners depend on have changed
  * @ktcp: the namespace
  *
  * Context: may sleep, config_lock held.
@@ -462,7 +463,7 @@ void ktcp_listener_tune_all(struct ktcp_net *ktcp)
 }
 
 /**
- * ktcp_listener_close_all() - Take no connection any more
+ * ktcp_listener_close_all() - Accept no more connections
  * @ktcp: the namespace
  *
  * Context: may sleep, config_lock held.
@@ -472,8 +473,7 @@ void ktcp_listener_close_all(struct ktcp_net *ktcp)
 	ktcp_table_publish(&ktcp->listeners, NULL);
 }
 
-/**
- * ktcp_listener_init() - Make the queue of the accepting work
+/** ktcp_listener_init() - Make the queue for the accepting work items
  *
  * Context: may sleep.
  * Return: 0 or -ENOMEM.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Addresses: text in, comparison, and the kinds that no relay may reach. */
+/* Addresses: parsing, comparing, and the kinds that no relay may reach. */
 
 #include "lib/address.h"
 
@@ -50,11 +50,11 @@ static int parse_port(const char *text, union ktcp_addr *addr)
 
 /**
  * ktcp_addr_parse() - Read "A.B.C.D:PORT" or "[IPV6]:PORT"
- * @text: the words, nothing before or after
+ * @text: the address, with nothing before or after it
  * @addr: filled on success
  *
- * Return: 0, -EINVAL for what is no address, -ERANGE for a port that is
- * not 1 to 65535.
+ * Return: 0, -EINVAL if this is no address, -ERANGE for a port that is not 1 to
+ * 65535.
  */
 int ktcp_addr_parse(const char *text, union ktcp_addr *addr)
 {
@@ -72,7 +72,7 @@ int ktcp_addr_parse(const char *text, union ktcp_addr *addr)
 	err = parse_ip(host, len, addr);
 	if (err)
 		return err;
-	/* Brackets belong to IPv6 and to nothing else. */
+	/* IPv6 addresses need brackets, others must not have them. */
 	if (addr->sa.sa_family == (bracket ? AF_INET : AF_INET6))
 		return -EINVAL;
 	return parse_port(colon + 1, addr);
@@ -144,7 +144,7 @@ static bool v4_is_unicast(__be32 ip)
 	       !ipv4_is_lbcast(ip);
 }
 
-/* Where a translator's IPv4 address stands depends on the network (RFC 8215). */
+/* Each network chooses where the IPv4 address is in these (RFC 8215). */
 static bool is_local_translation(const struct in6_addr *ip)
 {
 	return ip->s6_addr32[0] == htonl(0x0064ff9b) &&
@@ -166,9 +166,9 @@ static bool v6_is_unicast(const struct in6_addr *ip)
  * ktcp_addr_is_unicast() - An address that a host on a network can have
  * @addr: address of either family
  *
- * Loopback, link-local, multicast, unspecified and IPv4 inside IPv6 (which
- * would go round the IPv4 rules) are not, but for what ktcp_addr_embedded()
- * finds.
+ * Loopback, link-local, multicast and unspecified addresses are not. Nor is
+ * IPv4 inside IPv6, which would bypass the IPv4 rules, except for the kinds
+ * that ktcp_addr_embedded() finds.
  */
 bool ktcp_addr_is_unicast(const union ktcp_addr *addr)
 {
@@ -178,13 +178,13 @@ bool ktcp_addr_is_unicast(const union ktcp_addr *addr)
 }
 
 /**
- * ktcp_addr_embedded() - The IPv4 address that packets to an address end up at
+ * ktcp_addr_embedded() - The IPv4 address that packets to an IPv6 address reach
  * @addr: address of either family
- * @inner: set where there is one, with the port of @addr
+ * @inner: set if there is one, with the port of @addr
  *
  * By NAT64 (RFC 6052), 6to4 (RFC 3056), Teredo (RFC 4380), ISATAP (RFC 5214).
  *
- * Return: true where there is one.
+ * Return: true if there is one.
  */
 bool ktcp_addr_embedded(const union ktcp_addr *addr, union ktcp_addr *inner)
 {
@@ -208,7 +208,7 @@ bool ktcp_addr_embedded(const union ktcp_addr *addr, union ktcp_addr *inner)
 	return true;
 }
 
-/* Does a packet that this host sends there, by device @oif or any, stay here? */
+/* Would a packet to this address, by device @oif or any, stay on this host? */
 static bool v4_stays(struct net *net, __be32 ip, int oif)
 {
 	struct flowi4 flow = { .daddr = ip, .flowi4_oif = oif };
@@ -241,7 +241,7 @@ static bool packet_stays(struct net *net, const union ktcp_addr *addr, int oif)
 	return v6_stays(net, &addr->in6.sin6_addr, oif);
 }
 
-/* A VRF has tables of its own, which only who asks for it gets to see. */
+/* Each VRF has routing tables of its own, and has to be asked by itself. */
 static bool stays_in_vrf(struct net *net, const union ktcp_addr *addr)
 {
 	struct net_device *dev;
@@ -260,11 +260,11 @@ static bool stays_in_vrf(struct net *net, const union ktcp_addr *addr)
 
 /**
  * ktcp_addr_is_local() - Does the address belong to this host?
- * @net: the namespace asked
+ * @net: the namespace
  * @addr: address of either family
  *
- * Also by a local route without an address, and inside of a VRF. Broadcast and
- * anycast addresses count as local: they too are answered here.
+ * Also if only a local route says so, or if the address is in a VRF. Broadcast
+ * and anycast addresses count as local, since this host answers to them, too.
  *
  * Context: any.
  */
@@ -275,7 +275,7 @@ bool ktcp_addr_is_local(struct net *net, const union ktcp_addr *addr)
 		    RTN_UNICAST)
 			return true;
 	} else if (!ipv6_mod_enabled()) {
-		/* No route to ask for, and no way there. */
+		/* Without IPv6 there is no route to look up. */
 		return false;
 	} else if (ipv6_chk_addr(net, &addr->in6.sin6_addr, NULL, 0)) {
 		return true;
@@ -285,10 +285,10 @@ bool ktcp_addr_is_local(struct net *net, const union ktcp_addr *addr)
 
 /**
  * ktcp_prefix_parse() - Read "ADDRESS/BITS" or a bare address
- * @text: the words
+ * @text: the prefix, with nothing before or after it
  * @prefix: filled on success
  *
- * Return: 0, -EINVAL for what is no prefix or has bits set beyond its length,
+ * Return: 0, -EINVAL if this is no prefix or has bits set beyond its length,
  * -ERANGE for a length that the family does not have.
  */
 int ktcp_prefix_parse(const char *text, struct ktcp_prefix *prefix)
@@ -308,7 +308,7 @@ int ktcp_prefix_parse(const char *text, struct ktcp_prefix *prefix)
 	if (prefix->bits > most)
 		return -ERANGE;
 
-	/* 10.0.0.1/24 is a slip of the pen: nobody can tell what was meant. */
+	/* 10.0.0.1/24 is a typing error: nobody can tell what was meant. */
 	host = *prefix;
 	if (most == 32)
 		host.addr.in.sin_addr.s_addr &= inet_make_mask(prefix->bits);
@@ -329,9 +329,9 @@ bool ktcp_prefix_equal(const struct ktcp_prefix *a, const struct ktcp_prefix *b)
 }
 
 /**
- * ktcp_prefix_contains() - Is the address inside? Its port plays no part.
+ * ktcp_prefix_contains() - Is the address in the prefix, whatever its port?
  * @prefix: of either family
- * @addr: of either family; another one than the prefix's is outside
+ * @addr: of either family; outside if its family is not the prefix's
  */
 bool ktcp_prefix_contains(const struct ktcp_prefix *prefix,
 			  const union ktcp_addr *addr)

@@ -24,9 +24,9 @@ struct ktcp_prefix {
 
 /**
  * struct ktcp_flow - A client's connection
- * @client: where it came from
- * @target: where it was bound for
- * @mark: of its route
+ * @client: the address and port that it comes from
+ * @target: the address and port that the client connects to
+ * @mark: the mark of its route
  */
 struct ktcp_flow {
 	union ktcp_addr client;

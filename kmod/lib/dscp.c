@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What an end marks its packets with reaches the other end, as if no relay lay
- * between: bytes leave a relay as they came. ECN is each leg's own.
+ * The DSCP of one end's packets reaches the other end, as if there were no
+ * relay: bytes leave a relay with the DSCP that they came with. ECN belongs to
+ * each leg alone.
  */
 
 #include "lib/dscp.h"
@@ -24,14 +25,14 @@ static void set(struct sock *sk, u8 dsfield)
 			   (*field & INET_ECN_MASK));
 	if (!v6)
 		WRITE_ONCE(sk->sk_priority, rt_tos2priority(*field));
-	/* Routes may depend on it. */
+	/* Routes may depend on the TOS. */
 	sk_dst_reset(sk);
 }
 
 /**
- * ktcp_dscp_follow() - What is sent from now on is marked as an skb came
+ * ktcp_dscp_follow() - Send from now on with the DSCP of a received skb
  * @sk: the sock
- * @skb: of the receive queue of another
+ * @skb: in another sock's receive queue
  *
  * Context: any, @sk locked.
  */
@@ -41,9 +42,9 @@ void ktcp_dscp_follow(struct sock *sk, const struct sk_buff *skb)
 }
 
 /**
- * ktcp_dscp_set() - Mark what is sent from now on
+ * ktcp_dscp_set() - Send from now on with this DSCP
  * @sock: the socket
- * @dsfield: as ktcp_dscp_of() said
+ * @dsfield: a return value of ktcp_dscp_of()
  *
  * Context: may sleep.
  */
@@ -55,11 +56,11 @@ void ktcp_dscp_set(struct socket *sock, u8 dsfield)
 }
 
 /**
- * ktcp_dscp_of() - How what is received next was marked
+ * ktcp_dscp_of() - The DSCP of the next bytes to receive
  * @sock: the socket
  *
  * Context: may sleep.
- * Return: TOS or traffic class; of the handshake where nothing is there yet.
+ * Return: TOS or traffic class; that of the handshake if nothing has come yet.
  */
 u8 ktcp_dscp_of(struct socket *sock)
 {

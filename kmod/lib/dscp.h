@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* How packets are marked for the network that carries them (RFC 2474). */
+/* The DSCP, by which networks treat packets differently (RFC 2474). */
 #ifndef KTCP_DSCP_H
 #define KTCP_DSCP_H
 

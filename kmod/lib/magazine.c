@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Magazines (J. Bonwick and J. Adams, "Magazines and Vmem", USENIX 2001). Each
- * core has two magazines of objects at hand, under a lock that nobody else
- * wants; only whole magazines are exchanged with the depot. Two, so that a core
- * that gives and takes at the edge of one does not go to the depot each time.
+ * core has two magazines of objects at hand, under a lock that other cores
+ * rarely want; only whole magazines are exchanged with the depot. With two, a
+ * core that puts and takes at the edge of one does not go to the depot each
+ * time.
  *
- * Unlike an allocator's, these objects cannot be made on the spot. Who finds
- * neither a round at hand nor a full magazine in the depot looks through the
- * other cores', before it says that there is none.
+ * Unlike an allocator's, these objects cannot be made on the spot. A core that
+ * finds neither a round at hand nor a full magazine in the depot looks through
+ * the other cores' magazines before it gives up.
  */
 
 #include "lib/magazine.h"
@@ -21,9 +22,9 @@
 #define ROUNDS 14
 
 /**
- * struct ktcp_magazine - Objects, the last one in is the first one out
+ * struct ktcp_magazine - A stack of objects
  * @next: in a list of the depot
- * @count: how many of @round there are
+ * @count: number of objects in @round
  * @round: the objects
  */
 struct ktcp_magazine {
@@ -33,10 +34,10 @@ struct ktcp_magazine {
 };
 
 /**
- * struct ktcp_magazine_cpu - What a core has at hand
+ * struct ktcp_magazine_cpu - The magazines of one core
  * @lock: contended only when another core finds nothing
- * @loaded: where objects go and come from; NULL before the first one
- * @previous: the one before, full or empty; NULL before there was one
+ * @loaded: where objects are put and taken; NULL before the first one
+ * @previous: the one loaded before, full or empty; NULL if there was none
  */
 struct ktcp_magazine_cpu {
 	spinlock_t lock; /* protects loaded and previous */
@@ -78,7 +79,7 @@ static void free_all(struct ktcp_magazine *magazine)
 }
 
 /**
- * ktcp_depot_exit() - Free a depot from which all has been taken
+ * ktcp_depot_exit() - Free a depot whose objects have all been taken
  * @depot: the depot; nobody uses it any more
  *
  * Context: may sleep.
@@ -125,7 +126,7 @@ static bool has_round(const struct ktcp_magazine *magazine)
 	return magazine && magazine->count;
 }
 
-/* The full magazine @old for an empty one; NULL: no memory for one. */
+/* Exchange the full magazine @old for an empty one; NULL without memory. */
 static struct ktcp_magazine *depot_empty_for(struct ktcp_depot *depot,
 					     struct ktcp_magazine *old)
 {
@@ -141,13 +142,13 @@ static struct ktcp_magazine *depot_empty_for(struct ktcp_depot *depot,
 	return new;
 }
 
-/* The empty magazine @old for a full one; NULL: there is none. */
+/* Exchange the empty magazine @old for a full one; NULL if there is none. */
 static struct ktcp_magazine *depot_full_for(struct ktcp_depot *depot,
 					    struct ktcp_magazine *old)
 {
 	struct ktcp_magazine *new;
 
-	/* Looked at without the lock: most often there is none. */
+	/* First look without the lock: most often there is none. */
 	if (!READ_ONCE(depot->full))
 		return NULL;
 	spin_lock(&depot->lock);
@@ -193,7 +194,7 @@ static bool load_round(struct ktcp_depot *depot, struct ktcp_magazine_cpu *hand)
 }
 
 /**
- * ktcp_depot_put() - Have an object wait here
+ * ktcp_depot_put() - Put an object into the depot
  * @depot: the depot
  * @object: the object; not NULL
  *
@@ -228,13 +229,13 @@ static void *take_of(struct ktcp_depot *depot, struct ktcp_magazine_cpu *hand)
 }
 
 /**
- * ktcp_depot_take() - Take an object that waits
+ * ktcp_depot_take() - Take an object out of the depot
  * @depot: the depot
  *
- * Most likely the one that this core put there last, whose cache is warm.
+ * Most likely it is the one that this core put there last, whose cache is warm.
  *
  * Context: any but hard interrupts.
- * Return: the object, NULL where no core has one.
+ * Return: the object, NULL if no core has one.
  */
 void *ktcp_depot_take(struct ktcp_depot *depot)
 {
@@ -286,10 +287,11 @@ static void sift_full(struct ktcp_depot *depot, ktcp_depot_reject_fn reject,
 /**
  * ktcp_depot_sift() - Look at all objects, and remove some
  * @depot: the depot
- * @reject: called for each; true: it is the callee's from now on
+ * @reject: called for each object; if true, the object now belongs to the
+ * callee
  * @arg: its second argument
  *
- * One that moves between cores meanwhile may be left out.
+ * An object that moves between cores meanwhile may be missed.
  *
  * Context: any but hard interrupts; @reject must not sleep.
  */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* A store of ready objects for which cores do not contend. */
+/* A store of ready objects, which cores use without contention. */
 #ifndef KTCP_MAGAZINE_H
 #define KTCP_MAGAZINE_H
 
@@ -12,7 +12,7 @@ struct ktcp_magazine_cpu;
 /**
  * struct ktcp_depot - Objects that wait to be taken
  * @cpu: magazines of each core
- * @lock: for whole magazines only
+ * @lock: only taken to exchange whole magazines
  * @full: magazines with objects that no core has at hand, most of them full
  * @empty: magazines without objects
  */

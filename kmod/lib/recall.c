@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A bounded memory for addresses. Each has one place, by a keyed hash, and what
- * is noted there later takes it: who notes many addresses has old ones
- * forgotten, and nothing else. To forget has to do no harm.
+ * A bounded memory for addresses. A keyed hash gives each address its place,
+ * and a later address at the same place replaces it. So many addresses only
+ * make old ones forgotten, and users must be able to live with that.
  *
  * Context of all: any.
  */
@@ -13,7 +13,7 @@
 #include <linux/random.h>
 
 /**
- * ktcp_recall_init() - Nothing is noted yet
+ * ktcp_recall_init() - Make an empty memory
  * @recall: zeroed; filled
  */
 void ktcp_recall_init(struct ktcp_recall *recall)
@@ -37,9 +37,9 @@ static u64 hash_of(const struct ktcp_recall *recall,
 
 /**
  * ktcp_recall_note() - Note an address
- * @recall: where
- * @addr: the address, whatever its port
- * @beside: what else has to be the same
+ * @recall: the memory
+ * @addr: the address; its port does not count
+ * @beside: a number that has to match as well
  * @period: for how long, jiffies
  */
 void ktcp_recall_note(struct ktcp_recall *recall, const union ktcp_addr *addr,
@@ -55,12 +55,12 @@ void ktcp_recall_note(struct ktcp_recall *recall, const union ktcp_addr *addr,
 }
 
 /**
- * ktcp_recall_has() - Is it known of an address?
- * @recall: where it would have been noted
+ * ktcp_recall_has() - Was this address noted, and is its period not over?
+ * @recall: the memory
  * @addr: the address
- * @beside: what else has to be the same
+ * @beside: a number that has to match as well
  *
- * Return: false also where it was forgotten.
+ * Return: false also if it was forgotten.
  */
 bool ktcp_recall_has(struct ktcp_recall *recall, const union ktcp_addr *addr,
 		     u32 beside)
@@ -73,7 +73,7 @@ bool ktcp_recall_has(struct ktcp_recall *recall, const union ktcp_addr *addr,
 	has = recall->noted[place].until &&
 	      recall->noted[place].hash == hash &&
 	      time_before(jiffies, recall->noted[place].until);
-	/* Else it would come true again when jiffies wrap. */
+	/* Or the note would become valid again when jiffies wrap. */
 	if (!has && recall->noted[place].hash == hash)
 		recall->noted[place].until = 0;
 	spin_unlock_bh(&recall->lock);

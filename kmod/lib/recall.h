@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Addresses of which something is known for a while. */
+/* Remembers addresses for a while. */
 #ifndef KTCP_RECALL_H
 #define KTCP_RECALL_H
 
@@ -11,9 +11,9 @@
 #define KTCP_RECALLS 256
 
 /**
- * struct ktcp_recall - What was noted last
+ * struct ktcp_recall - A bounded memory for addresses
  * @key: of the hash that stands for an address
- * @noted: by the hash
+ * @noted: the latest address at each place, as its hash
  */
 struct ktcp_recall {
 	spinlock_t lock; /* protects noted */

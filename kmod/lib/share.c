@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Nobody uses a relay up: of what is bounded each source prefix, /24 or /56,
- * gets a share. Prefixes are counted by a keyed hash, so that nobody can choose
- * whose share to use up; two that fall on one slot share a share.
+ * Nobody can exhaust a relay: each source prefix, /24 or /56, gets a share of
+ * every limited thing. A keyed hash gives each prefix a slot to count in, so
+ * nobody can choose whose share to use up; two prefixes with the same slot have
+ * one share together.
  *
  * Context of all: any.
  */
@@ -28,11 +29,11 @@ unsigned int ktcp_share_slot(const siphash_key_t *key,
 
 /**
  * ktcp_share_take() - Take one more
- * @share: of what
+ * @share: what is counted
  * @slot: of the prefix
- * @most: that a prefix may have
+ * @most: how many a prefix may have
  *
- * Return: false where it has so many.
+ * Return: false if the prefix already has @most.
  */
 bool ktcp_share_take(struct ktcp_share *share, unsigned int slot, u32 most)
 {
@@ -44,7 +45,7 @@ bool ktcp_share_take(struct ktcp_share *share, unsigned int slot, u32 most)
 
 /**
  * ktcp_share_give() - Give one back
- * @share: of what
+ * @share: what is counted
  * @slot: of the prefix
  */
 void ktcp_share_give(struct ktcp_share *share, unsigned int slot)
@@ -54,7 +55,7 @@ void ktcp_share_give(struct ktcp_share *share, unsigned int slot)
 
 /**
  * ktcp_share_used() - How many a prefix has
- * @share: of what
+ * @share: what is counted
  * @slot: of the prefix
  */
 u32 ktcp_share_used(const struct ktcp_share *share, unsigned int slot)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* How much of something each source prefix has. */
+/* Counts how much of a limited thing each source prefix uses. */
 #ifndef KTCP_SHARE_H
 #define KTCP_SHARE_H
 
@@ -11,8 +11,8 @@
 #define KTCP_PREFIXES 1024
 
 /**
- * struct ktcp_share - What prefixes have, by the hash of the prefix
- * @count: how much
+ * struct ktcp_share - How much each prefix uses
+ * @count: by the prefix's slot
  */
 struct ktcp_share {
 	atomic_t count[KTCP_PREFIXES];

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Making, using and ending TCP sockets of the kernel.
+ * Making, using and closing the kernel's TCP sockets.
  *
  * Context of all: process context, may sleep, no lock held.
  */
@@ -14,12 +14,12 @@
 #include <net/tcp.h>
 
 #define BACKLOG 4096
-/* Connections that may be open before their handshake ends. */
+/* How many connections may be accepted before their handshake ends. */
 #define FAST_OPEN_MAX 1024
 #define KEEPALIVE_IDLE_S 15
 #define KEEPALIVE_INTERVAL_S 5
 #define KEEPALIVE_PROBES 3
-/* What a client or a target may be away for, where nothing is sent. */
+/* How long a client or a target may be silent while nothing is sent. */
 #define KEEPALIVE_PATIENCE_S 7200
 
 static int bind_to(struct socket *sock, union ktcp_addr *addr)
@@ -86,7 +86,7 @@ static int connect_to(struct socket *sock, union ktcp_addr *addr,
 	return err;
 }
 
-/* A relay adds no delay of its own, on any leg. */
+/* Without Nagle's algorithm: a relay adds no delay of its own, on any leg. */
 static struct socket *adopt(struct socket *sock)
 {
 	tcp_sock_set_nodelay(sock->sk);
@@ -97,9 +97,9 @@ static struct socket *adopt(struct socket *sock)
  * ktcp_socket_hold() - Keep the namespace for as long as the socket lives
  * @sock: a socket that is about to carry a stream
  *
- * Without this what is in flight at close is lost, see
- * ktcp_compat_sk_hold_net(). Listeners and connections that wait between
- * relays never call it: else a namespace with one would never go.
+ * Without this, bytes in flight at close are lost, see
+ * ktcp_compat_sk_hold_net(). Listeners and connections that wait between relays
+ * never call it: they would keep their namespace for ever.
  *
  * Return: 0, or -ENETDOWN when the namespace is going.
  */
@@ -115,7 +115,7 @@ int ktcp_socket_hold(struct socket *sock)
 }
 
 /**
- * ktcp_socket_create() - A socket to connect with
+ * ktcp_socket_create() - Make a socket to connect with
  * @net: its namespace
  * @family: AF_INET or AF_INET6
  * @out: set on success; ktcp_socket_release() it
@@ -138,8 +138,9 @@ int ktcp_socket_create(struct net *net, sa_family_t family,
 }
 
 /**
- * ktcp_socket_transparent() - Let it have addresses that are not the host's
- * @sock: a socket; as a listener it takes what TPROXY gives it
+ * ktcp_socket_transparent() - Let a socket use addresses that are not the
+ * host's
+ * @sock: a socket; a listener then accepts connections from TPROXY
  *
  * Return: 0 or the error of the option.
  */
@@ -154,8 +155,8 @@ int ktcp_socket_transparent(struct socket *sock)
 }
 
 /**
- * ktcp_socket_mark() - Mark what a socket sends
- * @sock: a socket; what a listener accepts has its mark from the first SYN on
+ * ktcp_socket_mark() - Set the mark of a socket and of the packets it sends
+ * @sock: a socket; a listener's connections have its mark from their SYN on
  * @mark: the mark
  */
 void ktcp_socket_mark(struct socket *sock, u32 mark)
@@ -166,13 +167,13 @@ void ktcp_socket_mark(struct socket *sock, u32 mark)
 /**
  * ktcp_socket_bind_transparent() - Connect from another host's address
  * @sock: a socket that is not connected yet
- * @addr: the address; another port where its own is in use here
+ * @addr: the address; another port is taken if this one is in use here
  *
- * What is sent back to @addr has to come by this host, and to be delivered
- * here, for anything to come of it.
+ * For this to work, packets to @addr have to pass this host, and have to be
+ * delivered here.
  *
- * Return: 0, -EAFNOSUPPORT for an address of the other family,
- * -EADDRNOTAVAIL for one that no host can have, or the error of the bind.
+ * Return: 0, -EAFNOSUPPORT for an address of the other family, -EADDRNOTAVAIL
+ * for an address that no host can have, or the error of the bind.
  */
 int ktcp_socket_bind_transparent(struct socket *sock,
 				 const union ktcp_addr *addr)
@@ -217,9 +218,9 @@ int ktcp_socket_bind_source(struct socket *sock, const union ktcp_addr *source)
 }
 
 /**
- * ktcp_socket_listen() - A listener on all addresses of a family
+ * ktcp_socket_listen() - Make a listener on all addresses of a family
  * @net: its namespace
- * @family: AF_INET or AF_INET6; one of the latter takes IPv6 only
+ * @family: AF_INET or AF_INET6, which then takes IPv6 only
  * @port: port
  * @out: set on success
  *
@@ -249,7 +250,7 @@ int ktcp_socket_listen(struct net *net, sa_family_t family, u16 port,
 }
 
 /**
- * ktcp_socket_accept() - The next connection of a listener
+ * ktcp_socket_accept() - Accept the next connection of a listener
  * @listener: the listener
  * @out: set on success
  *
@@ -302,16 +303,16 @@ int ktcp_socket_connect(struct socket *sock, const union ktcp_addr *to,
 
 	ktcp_socket_set_timeout(sock, msecs_to_jiffies(timeout_ms));
 	err = connect_to(sock, &addr, NULL, 0);
-	/* What a timed-out connect(2) says: still under way. */
+	/* A timed-out connect(2) returns "still under way". */
 	return err == -EINPROGRESS ? -ETIMEDOUT : err;
 }
 
 /**
  * ktcp_socket_connect_start() - Connect, and do not wait
- * @sock: the socket; its state_change callback tells how it ends
+ * @sock: the socket; its state_change callback hears the outcome
  * @to: where to
  *
- * Return: 0 where it has begun, or what connect(2) says.
+ * Return: 0 if the connect has begun, or the error of connect(2).
  */
 int ktcp_socket_connect_start(struct socket *sock, const union ktcp_addr *to)
 {
@@ -322,16 +323,16 @@ int ktcp_socket_connect_start(struct socket *sock, const union ktcp_addr *to)
 }
 
 /**
- * ktcp_socket_connect_with() - Connect, the first bytes going with the SYN
+ * ktcp_socket_connect_with() - Connect, and send the first bytes with the SYN
  * @sock: the socket
  * @to: where to
  * @timeout_ms: bound, milliseconds
  * @data: the bytes
- * @size: how many, little enough for one segment
+ * @size: how many, few enough for one segment
  *
- * They do where this host and the other have Fast Open switched on and spoke
- * to each other before; else they follow the handshake (RFC 7413, section 3).
- * In either case they are sent once this returns.
+ * The bytes go with the SYN if both hosts have Fast Open switched on and have
+ * spoken before; otherwise they follow the handshake (RFC 7413, section 3). In
+ * either case they are sent when this returns.
  *
  * Return: 0, -ETIMEDOUT, or what connect(2) says.
  */
@@ -353,10 +354,10 @@ int ktcp_socket_connect_with(struct socket *sock, const union ktcp_addr *to,
 }
 
 /**
- * ktcp_socket_fast_open() - Let a listener take bytes that come with a SYN
+ * ktcp_socket_fast_open() - Let a listener accept bytes that come with a SYN
  * @sock: the listener
  *
- * Without effect where the host's net.ipv4.tcp_fastopen says no.
+ * Has no effect if the host's net.ipv4.tcp_fastopen does not allow it.
  */
 void ktcp_socket_fast_open(struct socket *sock)
 {
@@ -380,7 +381,7 @@ static void set_keepalive(struct sock *sk, int idle_s, int interval_s,
  * @sock: the socket
  *
  * A dead relay is noticed within KEEPALIVE_IDLE_S + KEEPALIVE_INTERVAL_S *
- * KEEPALIVE_PROBES seconds, also where nothing is sent.
+ * KEEPALIVE_PROBES seconds, also if nothing is sent.
  */
 void ktcp_socket_relay_options(struct socket *sock)
 {
@@ -391,11 +392,11 @@ void ktcp_socket_relay_options(struct socket *sock)
 /**
  * ktcp_socket_keepalive() - Keep a client's or a target's connection alive
  * @sock: the socket
- * @every_s: silence after which the other end is asked; 0: TCP's default
+ * @every_s: silence after which the other end is probed; 0: TCP's default
  *
- * The asking keeps the flow in the tables of firewalls and NATs on the way. It
- * is not to end connections that would live without a relay: a laptop may
- * sleep for as long as with the kernel's own keepalive.
+ * The probes keep the flow in the tables of firewalls and NATs on the way. They
+ * must not end connections that would live without a relay: a laptop may sleep
+ * for as long as with the kernel's own keepalive.
  */
 void ktcp_socket_keepalive(struct socket *sock, u32 every_s)
 {
@@ -406,12 +407,12 @@ void ktcp_socket_keepalive(struct socket *sock, u32 every_s)
 }
 
 /**
- * ktcp_socket_watch() - Have TCP end a connection soon after the other goes
+ * ktcp_socket_watch() - Let TCP end a connection soon after the other end goes
  * @sock: the socket, connected or not
  * @timeout_ms: silence after which it ends, milliseconds
  *
- * Within this time the other end is asked KEEPALIVE_PROBES times, or as often
- * as TCP can: it counts keepalive in seconds.
+ * Within this time the other end is probed KEEPALIVE_PROBES times, or as often
+ * as TCP can, since it counts keepalive in seconds.
  */
 void ktcp_socket_watch(struct socket *sock, u32 timeout_ms)
 {
@@ -426,10 +427,10 @@ void ktcp_socket_watch(struct socket *sock, u32 timeout_ms)
  * @sock: socket to connect or to listen with
  * @bytes: of each buffer, 0 without turbo
  *
- * The window scale is fixed at SYN and follows from the buffer. The locks keep
- * TCP from resizing what was asked for, as rds_tcp_tune() does; connections
- * that a listener accepts inherit all of it. Without turbo, a socket gets
- * what every socket gets.
+ * The SYN fixes the window scale, which follows from the buffer. The locks keep
+ * TCP from resizing the buffers, as in rds_tcp_tune(); connections that a
+ * listener accepts inherit all of it. Without turbo, a socket gets the default
+ * buffers.
  */
 void ktcp_socket_turbo_prepare(struct socket *sock, u32 bytes)
 {
@@ -451,7 +452,7 @@ void ktcp_socket_turbo_prepare(struct socket *sock, u32 bytes)
 	release_sock(sk);
 }
 
-/* Slow start after idle looks at these two. */
+/* Slow start after idle depends on these two. */
 static void forget_idle(struct tcp_sock *tp)
 {
 	tp->lsndtime = tcp_jiffies32;
@@ -474,9 +475,9 @@ static void raise_pacing(struct sock *sk, u32 cwnd)
  * @sock: connected socket between relays, prepared before
  * @cwnd: congestion window, segments, 0 without turbo
  *
- * Inside a cloud there is no congestion to probe for. The sending window is
- * set here; the receiving one is opened as far as the buffer goes and told to
- * the other end with the next ACK.
+ * Inside a cloud there is no congestion to probe for. This sets the sending
+ * window, and opens the receiving window as far as the buffer allows; the other
+ * end learns it with the next ACK.
  */
 void ktcp_socket_turbo(struct socket *sock, u32 cwnd)
 {
@@ -486,7 +487,7 @@ void ktcp_socket_turbo(struct socket *sock, u32 cwnd)
 	if (!cwnd)
 		return;
 	lock_sock(sk);
-	/* The latter where the first bytes came with the SYN. */
+	/* In SYN_RECV the first bytes came with the SYN. */
 	if (sk->sk_state == TCP_ESTABLISHED || sk->sk_state == TCP_SYN_RECV) {
 		tcp_snd_cwnd_set(tp, cwnd);
 		tp->snd_ssthresh = TCP_INFINITE_SSTHRESH;
@@ -513,7 +514,7 @@ void ktcp_sock_turbo_refresh(struct sock *sk)
 }
 
 /**
- * ktcp_socket_turbo_refresh() - The same, which locks
+ * ktcp_socket_turbo_refresh() - The same, for callers without the lock
  * @sock: socket that ktcp_socket_turbo() was called on
  */
 void ktcp_socket_turbo_refresh(struct socket *sock)
@@ -528,7 +529,7 @@ void ktcp_socket_turbo_refresh(struct socket *sock)
 }
 
 /**
- * ktcp_socket_local() - Own address of a connection
+ * ktcp_socket_local() - This end's address of a connection
  * @sock: the socket
  * @addr: set on success
  *
@@ -550,7 +551,7 @@ int ktcp_socket_local(struct socket *sock, union ktcp_addr *addr)
  * @sock: the socket
  * @addr: set on success
  *
- * Return: 0, or -ENOTCONN where the connection has ended already.
+ * Return: 0, or -ENOTCONN if the connection has ended already.
  */
 int ktcp_socket_remote(struct socket *sock, union ktcp_addr *addr)
 {
@@ -595,7 +596,7 @@ u32 ktcp_socket_unread(const struct socket *sock)
 }
 
 /**
- * ktcp_socket_has_bytes() - Are so many bytes, or the end, there to receive?
+ * ktcp_socket_has_bytes() - Can this many bytes, or the end, be received now?
  * @sock: the socket
  * @count: how many
  *
@@ -618,8 +619,8 @@ static int recv_flags(struct socket *sock, void *buffer, size_t size,
 	int n = kernel_recvmsg(sock, &msg, &vec, 1, size, flags);
 
 	/*
-	 * 0 stands for FIN, but also for a reset whose error somebody else was
-	 * told already. tcp_fin() alone sets SOCK_DONE.
+	 * 0 means FIN, but also a reset whose error another call has already
+	 * returned. Only tcp_fin() sets SOCK_DONE.
 	 */
 	if (!n && !sock_flag(sock->sk, SOCK_DONE))
 		return -ECONNRESET;
@@ -627,7 +628,7 @@ static int recv_flags(struct socket *sock, void *buffer, size_t size,
 }
 
 /**
- * ktcp_socket_recv() - Receive what there is, wait where there is nothing
+ * ktcp_socket_recv() - Receive what there is; wait if there is nothing
  * @sock: the socket
  * @buffer: filled
  * @size: of @buffer, bytes
@@ -640,7 +641,7 @@ int ktcp_socket_recv(struct socket *sock, void *buffer, size_t size)
 }
 
 /**
- * ktcp_socket_recv_all() - Receive all of a record
+ * ktcp_socket_recv_all() - Receive a complete record
  * @sock: the socket
  * @buffer: filled
  * @size: of the record, bytes
@@ -660,12 +661,12 @@ int ktcp_socket_recv_all(struct socket *sock, void *buffer, size_t size)
 }
 
 /**
- * ktcp_socket_send() - Queue all of a buffer, wait where the queue is full
+ * ktcp_socket_send() - Queue all of a buffer; wait while the queue is full
  * @sock: the socket
  * @buffer: bytes
  * @size: how many
  *
- * Return: 0, -ETIMEDOUT when nothing moved for the socket's timeout, or
+ * Return: 0, -ETIMEDOUT if the queue stayed full for the socket's timeout, or
  * another error.
  */
 int ktcp_socket_send(struct socket *sock, const void *buffer, size_t size)
@@ -685,7 +686,7 @@ int ktcp_socket_send(struct socket *sock, const void *buffer, size_t size)
 }
 
 /**
- * ktcp_socket_end() - Send FIN after what is queued; receiving goes on
+ * ktcp_socket_end() - Send FIN behind all queued bytes; receiving goes on
  * @sock: the socket
  */
 void ktcp_socket_end(struct socket *sock)
@@ -694,7 +695,8 @@ void ktcp_socket_end(struct socket *sock)
 }
 
 /**
- * ktcp_socket_is_unheard() - Is an answer due, and was nothing heard since?
+ * ktcp_socket_is_unheard() - Is an answer due, and has nothing come @since
+ * then?
  * @sock: the socket
  * @since: jiffies
  *
@@ -709,7 +711,7 @@ bool ktcp_socket_is_unheard(const struct socket *sock, unsigned long since)
 }
 
 /**
- * ktcp_socket_is_sent() - Has the other end acknowledged all, or never will?
+ * ktcp_socket_is_sent() - Has the other end acknowledged all, or will it never?
  * @sock: the socket
  */
 bool ktcp_socket_is_sent(const struct socket *sock)
@@ -733,7 +735,8 @@ bool ktcp_socket_is_out(const struct socket *sock)
 }
 
 /**
- * ktcp_socket_is_shut() - Is nothing on the way, for want of room?
+ * ktcp_socket_is_shut() - Is nothing in flight because the other end has no
+ * room?
  * @sock: the socket, of which ktcp_socket_is_sent() is not true
  */
 bool ktcp_socket_is_shut(const struct socket *sock)
@@ -744,7 +747,7 @@ bool ktcp_socket_is_shut(const struct socket *sock)
 }
 
 /**
- * ktcp_socket_silence() - How long ago was anything heard of the other end?
+ * ktcp_socket_silence() - How long ago did anything come from the other end?
  * @sock: connected socket
  *
  * Context: any.
@@ -752,16 +755,16 @@ bool ktcp_socket_is_shut(const struct socket *sock)
  */
 unsigned long ktcp_socket_silence(const struct socket *sock)
 {
-	/* A time that is a moment old will do. */
+	/* A slightly old time is good enough. */
 	return data_race(keepalive_time_elapsed(tcp_sk(sock->sk)));
 }
 
 /**
- * ktcp_socket_is_broken() - Has it ended by anything but FINs?
+ * ktcp_socket_is_broken() - Has the connection ended other than by FINs?
  * @sock: the socket
  * @fin: FIN was sent
  *
- * After both FINs, too: where the other end did not acknowledge all.
+ * Also after both FINs, if the other end did not acknowledge everything.
  *
  * Context: any.
  */
@@ -771,7 +774,7 @@ bool ktcp_socket_is_broken(const struct socket *sock, bool fin)
 
 	if (READ_ONCE(sock->sk->sk_state) != TCP_CLOSE)
 		return false;
-	/* tcp_fin() alone sets SOCK_DONE. */
+	/* Only tcp_fin() sets SOCK_DONE. */
 	return !fin || !sock_flag(sock->sk, SOCK_DONE) ||
 	       READ_ONCE(tp->snd_una) != READ_ONCE(tp->write_seq);
 }
@@ -794,11 +797,11 @@ bool ktcp_socket_is_unknown(const struct socket *sock)
 }
 
 /**
- * ktcp_socket_stalled() - How long has the other end acknowledged nothing?
+ * ktcp_socket_stalled() - For how long has the other end acknowledged nothing?
  * @sock: the socket
- * @flush: what was seen before, zeroed at first; updated
+ * @flush: what the last call saw, zeroed at first; updated
  *
- * Return: jiffies since the first call that saw what is so now.
+ * Return: jiffies since the first call that saw the present state.
  */
 unsigned long ktcp_socket_stalled(const struct socket *sock,
 				  struct ktcp_flush *flush)
@@ -813,8 +816,8 @@ unsigned long ktcp_socket_stalled(const struct socket *sock,
 }
 
 /**
- * ktcp_socket_abort() - Send RST; who waits on the socket wakes with an error
- * @sock: the socket; still to be released
+ * ktcp_socket_abort() - Send RST; waiters on the socket wake with an error
+ * @sock: the socket; the caller still has to release it
  */
 void ktcp_socket_abort(struct socket *sock)
 {
@@ -822,7 +825,7 @@ void ktcp_socket_abort(struct socket *sock)
 }
 
 /**
- * ktcp_sock_abort() - The same for who holds a reference of the sock
+ * ktcp_sock_abort() - The same, for callers with a reference to the sock
  * @sk: the sock
  */
 void ktcp_sock_abort(struct sock *sk)
@@ -834,8 +837,8 @@ void ktcp_sock_abort(struct sock *sk)
  * ktcp_socket_release() - Close
  * @sock: the socket, gone after this
  *
- * What is queued is still sent, in background, where ktcp_socket_hold() was
- * called. Any other connection ends by RST: nobody would resend its FIN.
+ * After ktcp_socket_hold() queued bytes are still sent, in the background. Any
+ * other connection ends by RST, since nobody would resend its FIN.
  */
 void ktcp_socket_release(struct socket *sock)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Kernel sockets as a relay needs them. Nobody else touches their options. */
+/* Kernel sockets as a relay needs them. No other file sets their options. */
 #ifndef KTCP_SOCKET_H
 #define KTCP_SOCKET_H
 
@@ -10,9 +10,9 @@ struct sock;
 struct socket;
 
 /**
- * struct ktcp_flush - How far the other end has come with its last bytes
- * @una: the first one that it had not acknowledged
- * @since: jiffies when that was so first; 0 before it was looked at
+ * struct ktcp_flush - How far the other end has acknowledged the last bytes
+ * @una: the first byte that it had not acknowledged
+ * @since: jiffies when this was first seen; 0 before the first look
  */
 struct ktcp_flush {
 	u32 una;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The thread pool. Making a kernel thread costs about 12 microseconds and now
- * and then some milliseconds (paper, section 3), and cannot be done in
- * softirq. So one manager makes them ahead of time, on a core of its own
- * where there is more than one, and a connection only wakes one up.
+ * The thread pool. Making a kernel thread costs about 12 microseconds,
+ * sometimes milliseconds (paper, section 3), and cannot be done in softirq. So
+ * one manager makes threads ahead of time, on a core of its own if there are
+ * several, and a connection only wakes one up.
  *
  * The pool serves all namespaces.
  */
@@ -47,7 +47,7 @@ static struct {
 	spinlock_t lock; /* protects jobs */
 	struct list_head jobs; /* that found no thread */
 	struct task_struct *manager;
-	wait_queue_head_t wait; /* where the manager waits */
+	wait_queue_head_t wait; /* for the manager */
 	struct completion gone; /* once for each thread that ended */
 } pool = {
 	.lock = __SPIN_LOCK_UNLOCKED(pool.lock),
@@ -58,7 +58,7 @@ static struct {
 	.high = HIGH_DEFAULT,
 };
 
-/* An order to end, given like work. */
+/* A worker gets this function as work when it has to end. */
 static void worker_end(void *unused)
 {
 }
@@ -68,7 +68,7 @@ static void worker_order(struct worker *worker, ktcp_thread_fn fn, void *arg)
 	struct task_struct *task = worker->task;
 
 	worker->arg = arg;
-	/* It may run and end before it is woken here, but RCU keeps the task. */
+	/* It may run and end before we wake it, but RCU keeps the task. */
 	rcu_read_lock();
 	/* Pairs with worker_wait(). */
 	smp_store_release(&worker->fn, fn);
@@ -76,7 +76,7 @@ static void worker_order(struct worker *worker, ktcp_thread_fn fn, void *arg)
 	rcu_read_unlock();
 }
 
-/* Give work to a ready thread. False: there is none. */
+/* Give work to a ready thread. False if there is none. */
 static bool pool_order(ktcp_thread_fn fn, void *arg)
 {
 	struct worker *worker = ktcp_depot_take(&pool.ready);
@@ -88,7 +88,7 @@ static bool pool_order(ktcp_thread_fn fn, void *arg)
 	return true;
 }
 
-/* Make a worker ready that is counted as such. */
+/* Make a worker available that is already counted as ready. */
 static int pool_keep(struct worker *worker)
 {
 	int err = ktcp_depot_put(&pool.ready, worker);
@@ -98,14 +98,14 @@ static int pool_keep(struct worker *worker)
 	return err;
 }
 
-/* Make a worker without work ready for some. */
+/* Count an idle worker as ready, and make it available. */
 static int pool_put(struct worker *worker)
 {
 	atomic_inc(&pool.nr_ready);
 	return pool_keep(worker);
 }
 
-/* The job that waits for longest, if it takes a thread of the pool. */
+/* The job that has waited longest, if it may run in a thread of the pool. */
 static struct ktcp_job *pooled_job(void)
 {
 	struct ktcp_job *job;
@@ -123,8 +123,9 @@ static struct ktcp_job *pooled_job(void)
 }
 
 /*
- * Count one more worker as ready, up to the high mark. Counting and looking are
- * one step: of two workers that come back at once only one gets the last place.
+ * Count one more worker as ready, up to the high mark. Checking and counting
+ * are one step: of two workers that come back at once only one gets the last
+ * place.
  */
 static bool pool_has_room(void)
 {
@@ -134,7 +135,7 @@ static bool pool_has_room(void)
 	return false;
 }
 
-/* False: the worker has to end. */
+/* Make a worker wait for work. False if it has to end. */
 static bool worker_park(struct worker *worker)
 {
 	struct ktcp_job *job;
@@ -152,7 +153,7 @@ static bool worker_park(struct worker *worker)
 	worker->fn = NULL;
 	if (pool_keep(worker))
 		return false;
-	/* Pairs with ktcp_thread_pool_exit(): one of the two ends it. */
+	/* Pairs with ktcp_thread_pool_exit(): one of them ends the worker. */
 	smp_mb();
 	if (READ_ONCE(pool.closing))
 		pool_order(worker_end, NULL);
@@ -181,11 +182,11 @@ static int worker_main(void *data)
 	} while (worker_park(worker));
 	atomic64_inc(&pool.ended);
 	kfree(worker);
-	/* Ends outside of this module's text, which may go at once. */
+	/* Ends outside of this module's text, which may be freed at once. */
 	kthread_complete_and_exit(&pool.gone, 0);
 }
 
-/* A new thread, which starts with @fn; NULL: it becomes ready. */
+/* Make a thread that starts with @fn, or becomes ready if @fn is NULL. */
 static int worker_create(ktcp_thread_fn fn, void *arg, bool pooled)
 {
 	struct worker *worker = kzalloc(sizeof(*worker), GFP_KERNEL);
@@ -203,7 +204,7 @@ static int worker_create(ktcp_thread_fn fn, void *arg, bool pooled)
 	}
 	worker->task = task;
 	atomic64_inc(&pool.created);
-	/* With work it may be gone after this. */
+	/* A worker with work may be gone after this. */
 	wake_up_process(task);
 	if (!fn && pool_put(worker))
 		worker_order(worker, worker_end, NULL);
@@ -229,7 +230,7 @@ int ktcp_thread_pool_take(ktcp_thread_fn fn, void *arg)
 
 /**
  * ktcp_thread_pool_run() - Run a function in a thread, a new one if need be
- * @pooled: take it from the pool, else always make one
+ * @pooled: take a thread from the pool if there is one; else make one
  * @fn: the function
  * @arg: its argument
  *
@@ -246,7 +247,7 @@ int ktcp_thread_pool_run(bool pooled, ktcp_thread_fn fn, void *arg)
 
 /**
  * ktcp_thread_pool_post() - Run a job as soon as there is a thread for it
- * @job: fn, arg and pooled are set; not touched once fn runs
+ * @job: with fn, arg and pooled set; not touched once fn runs
  *
  * Context: any, softirq included.
  */
@@ -257,7 +258,7 @@ void ktcp_thread_pool_post(struct ktcp_job *job)
 	spin_lock_bh(&pool.lock);
 	list_add_tail(&job->node, &pool.jobs);
 	spin_unlock_bh(&pool.lock);
-	/* A thread may have become ready meanwhile: the manager looks. */
+	/* A thread may have become ready meanwhile: let the manager look. */
 	wake_up(&pool.wait);
 }
 
@@ -268,7 +269,7 @@ static int start_job(const struct ktcp_job *job)
 	return worker_create(job->fn, job->arg, job->pooled);
 }
 
-/* A thread for each job that found none. False: no memory. */
+/* Give each waiting job a thread. False if there is no memory. */
 static bool start_jobs(void)
 {
 	struct ktcp_job *job;
@@ -307,7 +308,7 @@ static void pool_shrink(int surplus)
 		;
 }
 
-/* False: no memory now, try again later. */
+/* Fill the pool up. False if there is no memory now: try again later. */
 static bool pool_fill(void)
 {
 	if (!start_jobs())
@@ -315,7 +316,7 @@ static bool pool_fill(void)
 	while (pool_missing() > 0 && !kthread_should_stop()) {
 		if (worker_create(NULL, NULL, true))
 			return false;
-		/* Jobs are somebody's connection and go first. */
+		/* Jobs go first: each is somebody's connection. */
 		if (!start_jobs())
 			return false;
 		cond_resched();
@@ -367,7 +368,7 @@ int ktcp_thread_pool_init(void)
 		ktcp_depot_exit(&pool.ready);
 		return PTR_ERR(pool.manager);
 	}
-	/* Not bound for good: when the core goes offline, it moves. */
+	/* Not bound for ever: when the core goes offline, the manager moves. */
 	set_cpus_allowed_ptr(pool.manager, cpumask_of(last_online_cpu()));
 	wake_up_process(pool.manager);
 	return 0;
@@ -376,7 +377,7 @@ int ktcp_thread_pool_init(void)
 /**
  * ktcp_thread_pool_exit() - End all threads and wait until they have
  *
- * No work runs any more and none comes.
+ * No work may run any more, and none may come.
  *
  * Context: may sleep.
  */
@@ -391,7 +392,7 @@ void ktcp_thread_pool_exit(void)
 	while (pool_order(worker_end, NULL))
 		;
 	threads = atomic64_read(&pool.created);
-	/* Each thread that ever ran completes once, also those long gone. */
+	/* Each thread that ever ran has completed once, also old ones. */
 	while (threads--)
 		wait_for_completion(&pool.gone);
 	ktcp_depot_exit(&pool.ready);
@@ -430,7 +431,7 @@ void ktcp_thread_pool_set_marks(const struct ktcp_thread_marks *marks)
  */
 void ktcp_thread_pool_counts(struct ktcp_thread_counts *counts)
 {
-	/* In this order none of the differences is negative. */
+	/* Read in this order, no difference of the counts is negative. */
 	counts->ended = atomic64_read(&pool.ended);
 	counts->ready = atomic_read(&pool.nr_ready);
 	counts->created = atomic64_read(&pool.created);

@@ -10,10 +10,10 @@ typedef void (*ktcp_thread_fn)(void *arg);
 
 /**
  * struct ktcp_job - Work that may have to wait for a thread
- * @node: while it waits
+ * @node: in the list of waiting jobs
  * @fn: the work
  * @arg: of @fn
- * @pooled: for a thread of the pool, else for one of its own
+ * @pooled: may run in a thread of the pool, else needs one of its own
  */
 struct ktcp_job {
 	struct list_head node;
@@ -24,8 +24,8 @@ struct ktcp_job {
 
 /**
  * struct ktcp_thread_marks - How many threads are kept ready
- * @low: fewer are filled up
- * @high: of more, those that come back end
+ * @low: below this the manager makes more
+ * @high: at this many, threads that finish their work end
  */
 struct ktcp_thread_marks {
 	u32 low;
@@ -34,9 +34,9 @@ struct ktcp_thread_marks {
 
 /**
  * struct ktcp_thread_counts - Threads of the pool, since the module was loaded
- * @ready: without work now
- * @created: all that were made
- * @ended: of them, those that are gone
+ * @ready: threads without work now
+ * @created: threads made
+ * @ended: of them, threads that have ended
  */
 struct ktcp_thread_counts {
 	int ready;

@@ -22,7 +22,7 @@ WANTED = ("linux-image-cloud-amd64", "linux-headers-cloud-amd64", "kexec-tools")
 
 
 def apt(directory: Path, release: Release) -> list[str]:
-    """Give apt-get with everything that it knows and writes in one directory."""
+    """The command apt-get with all of its state and output in one directory."""
     keys = keyring(release)
     if keys is None:
         raise KtcpError(f"no keyring for Debian {release}: install debian-archive-keyring")
@@ -56,7 +56,7 @@ def download(release: Release, directory: Path) -> None:
         (directory / "status").write_bytes(status.read())
     command = apt(directory, release)
     install = ("install", "--yes", "--download-only", "--no-install-recommends", *WANTED)
-    # What an earlier run downloaded may have been superseded.
+    # Packages of an earlier run may have been superseded.
     for words in (("update",), ("autoclean",), install):
         subprocess.run([*command, *words], check=True)
 

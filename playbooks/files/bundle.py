@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Print what support asks of a relay: base64 of zlib of a JSON object, name to text.
+"""Print what support needs from a relay: base64 of zlib of a JSON object, name to text.
 
 Stands alone: it runs on a host of the inventory with nothing but Python's own library. Files
 that hold keys are never opened, but keys may stand anywhere else; whoever reads this removes
@@ -29,9 +29,9 @@ FILES = (
     "var/lib/prometheus/node-exporter/ktcp.prom",
 )
 SECRET = ("keys", "keys.conf")
-"""Names of files that hold nothing but keys."""
+"""Names of files that contain nothing but keys."""
 FLOWS = "splits"
-"""The file that names users; only on request."""
+"""The file that lists users' connections, which is only read on request."""
 
 COMMANDS = {
     "dkms": ("dkms", "status"),
@@ -57,11 +57,11 @@ COMMANDS = {
 }
 
 LIMIT = 1 << 20
-"""Of what is longer, the end is kept."""
+"""Bytes to keep of a longer text: its end."""
 
 
 def file_text(path: Path) -> str:
-    """Text of a file, or why there is none."""
+    """Text of a file, or why it cannot be read."""
     try:
         return path.read_bytes()[-LIMIT:].decode(errors="replace")
     except OSError as error:
@@ -69,7 +69,7 @@ def file_text(path: Path) -> str:
 
 
 def output(argv: tuple[str, ...]) -> str:
-    """All that a command printed, and how it ended unless well."""
+    """Everything that a command printed, and its exit code if it failed."""
     try:
         done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
     except OSError as error:
@@ -79,7 +79,7 @@ def output(argv: tuple[str, ...]) -> str:
 
 
 def collect(*, flows: bool) -> dict[str, str]:
-    """Everything, by the name that it has in the bundle."""
+    """All texts, by their names in the bundle."""
     paths = sorted(path for pattern in FILES for path in ROOT.glob(pattern))
     left_out = {*SECRET, *([] if flows else [FLOWS])}
     texts = {

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Print, as JSON, all of a relay's host that KTCP depends on. Changes nothing.
+"""Print, as JSON, everything on a relay's host that KTCP depends on. Changes nothing.
 
 Usage: doctor.py QUESTIONS, a JSON object: ``peers`` and ``targets`` (lists of addresses).
 Stands alone: it runs on a host of the inventory with nothing but Python's own library. It
@@ -36,13 +36,13 @@ SYSCTLS = (
     "net.netfilter.nf_conntrack_count",
 )
 
-# Whole packets with their IP header, the largest first that clouds and tunnels know.
+# Sizes of packets with their IP header that clouds and tunnels use, the largest first.
 SIZES = (9001, 8500, 1500, 1460, 1420, 1400, 1280)
 PATIENCE_S = 1.0
 TRIES = 2
 AT_ONCE = 32
 
-# Without a token this answers 401, or a thief has a way to the host's credentials.
+# Without a token this must answer 401, or a thief can get the host's credentials.
 METADATA = "http://169.254.169.254/latest/meta-data/"
 
 # From linux/in.h and linux/in6.h; Python has no names for them.
@@ -51,7 +51,7 @@ ECHO = {4: (8, 0), 6: (128, 129)}
 
 
 def run(*argv: str) -> tuple[int | None, list[str]]:
-    """Exit code and lines of a command's output; None where there is no such command."""
+    """Exit code and lines of a command's output; None if there is no such command."""
     try:
         done = subprocess.run(
             argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
@@ -85,7 +85,7 @@ def word(*argv: str) -> str:
 
 
 def kernels() -> list[dict[str, Any]]:
-    """Every installed kernel: whether its headers and the module are there."""
+    """Every installed kernel, with whether it has its headers and the module."""
     modules = ROOT / "lib/modules"
     return [
         {
@@ -99,7 +99,7 @@ def kernels() -> list[dict[str, Any]]:
 
 
 def secure_boot() -> bool | None:
-    """Whether the firmware loads signed kernels only; None where it is no UEFI."""
+    """Whether the firmware loads signed kernels only; None if it is no UEFI."""
     try:
         return (ROOT / SECURE_BOOT).read_bytes()[-1:] == b"\1"
     except OSError:
@@ -107,13 +107,13 @@ def secure_boot() -> bool | None:
 
 
 def sysctls() -> dict[str, int]:
-    """Running values that are there."""
+    """The running values of the sysctls that exist."""
     found = {name: read(f"proc/sys/{name.replace('.', '/')}") for name in SYSCTLS}
     return {name: int(text) for name, text in found.items() if text is not None and text.isdigit()}
 
 
 def interfaces() -> dict[str, dict[str, int]]:
-    """Each interface but the loopback: its MTU, and whether it filters by the return route."""
+    """Each interface except loopback, with its MTU, rp_filter and accept_ra."""
     found = {}
     for path in sorted((ROOT / "sys/class/net").glob("*")):
         if path.name != "lo" and (path / "mtu").exists():
@@ -126,7 +126,7 @@ def interfaces() -> dict[str, dict[str, int]]:
 
 
 def counters() -> dict[str, int]:
-    """What the kernel dropped since it booted: by the return route, and for want of conntrack."""
+    """Packets dropped since boot: by rp_filter, and because conntrack had no room."""
     lines = (read("proc/net/netstat") or "").splitlines()
     names = [word for line in lines[::2] for word in line.split()[1:]]
     values = [word for line in lines[1::2] for word in line.split()[1:]]
@@ -140,7 +140,7 @@ def counters() -> dict[str, int]:
 
 
 def cloud() -> str | None:
-    """Which cloud the host is in, as its firmware says."""
+    """The cloud that the host is in, by its firmware."""
     vendor = read("sys/class/dmi/id/sys_vendor") or ""
     tag = read("sys/class/dmi/id/chassis_asset_tag") or ""
     if vendor == "Amazon EC2":
@@ -151,7 +151,7 @@ def cloud() -> str | None:
 
 
 def metadata_status() -> int | None:
-    """What the cloud's metadata service answers to who brings no token."""
+    """What the cloud's metadata service answers to a request without a token."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(METADATA, timeout=PATIENCE_S) as answer:
@@ -162,11 +162,11 @@ def metadata_status() -> int | None:
         return None
 
 
-# --- the ways to others -----------------------------------------------------
+# --- other hosts ------------------------------------------------------------
 
 
 def route(address: str) -> dict[str, str] | None:
-    """How the host reaches an address, or None where it does not."""
+    """The host's route to an address, or None if there is none."""
     code, lines = run("ip", "-o", "route", "get", address)
     if code != 0 or not lines:
         return None
@@ -174,7 +174,7 @@ def route(address: str) -> dict[str, str] | None:
 
 
 def arriving(address: str, mtu: int) -> int | None:
-    """The largest whole packet that an address answers; None where it answers to none."""
+    """The size of the largest packet that an address answers; None if it answers none."""
     sizes = [mtu, *(size for size in SIZES if size < mtu)]
     return next((size for size in sizes if any(echo(address, size) for _ in range(TRIES))), None)
 
@@ -193,13 +193,13 @@ def echo(address: str, size: int) -> bool:
             raw.setsockopt(socket.IPPROTO_IPV6, IPV6_MTU_DISCOVER, PMTUDISC_PROBE)
         try:
             raw.sendto(packet(asks, payload), (address, 0))
-        except OSError:  # the host's own interface takes no such packet
+        except OSError:  # too large for the host's own interface
             return False
         return answered(raw, answers, payload[-32:])
 
 
 def packet(kind: int, payload: bytes) -> bytes:
-    """An echo request with its checksum, which IPv6's kernel side makes anew."""
+    """An echo request with its checksum, which the kernel replaces for IPv6."""
     bare = struct.pack("!BBHHH", kind, 0, 0, os.getpid() & 0xFFFF, 1) + payload
     return bare[:2] + struct.pack("!H", checksum(bare)) + bare[4:]
 
@@ -214,7 +214,7 @@ def checksum(data: bytes) -> int:
 
 
 def answered(raw: socket.socket, kind: int, mark: bytes) -> bool:
-    """Whether an answer that ends in our mark comes in time."""
+    """Whether an answer that ends with our mark comes in time."""
     deadline = time.monotonic() + PATIENCE_S
     while (left := deadline - time.monotonic()) > 0:
         if not select.select([raw], [], [], left)[0]:
@@ -239,7 +239,7 @@ def source(address: str) -> str:
 
 
 def connects(address: str, port: int) -> str:
-    """Nothing where the relay port takes a connection, else why not."""
+    """Empty if the relay port accepts a connection, else why not."""
     own = source(address)
     # Behind a translation no interface has the address; the module then leaves it aside too.
     bound = (own, 0) if own in addresses() else None
@@ -251,21 +251,21 @@ def connects(address: str, port: int) -> str:
 
 
 def peer(address: str, port: int, links: dict[str, dict[str, int]]) -> dict[str, Any]:
-    """The way to another relay."""
+    """What connects this relay with another one: route, packet size, relay port."""
     way = route(address)
     mtu = links.get(way.get("dev", ""), {}).get("mtu") if way else None
     return {
         "route": way,
         "mtu": mtu,
         "arrives": arriving(address, mtu) if mtu else None,
-        # By now the kernel knows, if the routers on the way tell.
+        # By now the kernel knows the path's MTU, if the routers on the way report it.
         "learned": (route(address) or {}).get("mtu"),
         "refusal": connects(address, port),
     }
 
 
 def each(function: Callable[[str], Any], addresses: Iterable[str]) -> dict[str, Any]:
-    """Ask about addresses, many at once: a silent one costs seconds."""
+    """Examine addresses, many at once, since a silent one takes seconds."""
     wanted = list(addresses)
     with ThreadPoolExecutor(AT_ONCE) as pool:
         return dict(zip(wanted, pool.map(function, wanted), strict=True))
@@ -275,13 +275,13 @@ def each(function: Callable[[str], Any], addresses: Iterable[str]) -> dict[str, 
 
 
 def drift(command: str, word: str) -> dict[str, Any]:
-    """What one of KTCP's own commands finds to be other than configured."""
+    """What one of KTCP's own commands finds different from the configuration."""
     code, lines = run(str(ROOT / "usr/local/sbin" / command), word)
     return {"code": code, "lines": lines[:20]}
 
 
 def facts(questions: dict[str, Any]) -> dict[str, Any]:
-    """Everything."""
+    """All facts."""
     links = interfaces()
     where = cloud()
     return {

@@ -13,7 +13,7 @@ import time
 import urllib.error
 import urllib.request
 
-# A proxy from the environment would hide the path that is to be tested.
+# A proxy from the environment would hide the path under test.
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 

@@ -31,7 +31,7 @@ Measure = Callable[[str], int | None]
 
 
 def pools(text: str) -> dict[str, int]:
-    """Read what the module says of peers that it has connections to."""
+    """Read the module's figures for peers that it has connections to."""
     found = {}
     for line in text.splitlines():
         sign, peer, *words = line.split() or [""]
@@ -43,13 +43,13 @@ def pools(text: str) -> dict[str, int]:
 
 
 def host_and_port(where: str) -> tuple[str, int]:
-    """Take ADDRESS:PORT apart, with brackets around IPv6."""
+    """Split ADDRESS:PORT, with brackets around IPv6."""
     host, _, port = where.rpartition(":")
     return host.strip("[]"), int(port)
 
 
 def ping(host: str) -> int | None:
-    """Ask by ICMP; the shortest of some answers."""
+    """Ping; the shortest of some answers."""
     command = ["ping", "-n", "-q", "-c", str(SAMPLES), "-i", "0.2", "-W", str(TIMEOUT_S), host]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -60,7 +60,7 @@ def ping(host: str) -> int | None:
 
 
 def connect(where: str) -> int | None:
-    """Ask by TCP; a refusal takes a round trip as well."""
+    """Connect by TCP; a refusal takes a round trip as well."""
     found = []
     for _ in range(SAMPLES):
         begin = time.monotonic()
@@ -75,7 +75,7 @@ def connect(where: str) -> int | None:
 
 
 def ways(kind: str, known: Mapping[str, int]) -> dict[str, Measure]:
-    """Give the ways to measure one kind of thing, the best first."""
+    """The methods that measure one kind of round trip, the best first."""
     if kind == "host":
         return {"ping": ping}
     by_ping: dict[str, Measure] = {"ping": lambda where: ping(host_and_port(where)[0])}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Inventory plugin: from ``ktcp_mesh`` in the variables to ``ktcp_node`` on each relay.
+"""Inventory plugin: computes each relay's ``ktcp_node`` from the variable ``ktcp_mesh``.
 
 It only carries data between Ansible and ``ktcp_ops``, which knows what a mesh is.
 """
@@ -18,8 +18,8 @@ from ansible.utils.vars import combine_vars
 from ansible.vars.plugins import get_vars_from_inventory_sources
 
 try:
-    import ktcp_ops  # noqa: F401 - found out here, used below
-except ImportError:  # a checkout that nobody installed: the package is beside the plugins
+    import ktcp_ops  # noqa: F401 - only checked here, used below
+except ImportError:  # a checkout that is not installed: the package is beside the plugins
     sys.path.append(str(Path(__file__).resolve().parents[2]))
 
 try:
@@ -35,30 +35,30 @@ else:
 
 DOCUMENTATION = r"""
 name: ktcp_mesh
-short_description: Computes what each KTCP relay of a mesh has to hold
+short_description: Computes the configuration of each KTCP relay of a mesh
 description:
   - Reads the variables C(ktcp_mesh) and C(ktcp_keys) and the relays' C(ktcp_address),
     C(ktcp_address6), C(ktcp_inside_interface), C(ktcp_interception), C(ktcp_memory_mib),
     C(ktcp_tunnel_address), C(ansible_port) and C(ansible_host) from the inventory sources before
     it, checks them as a whole, and sets C(ktcp_node) on each relay.
-  - Where the mesh has tunnels or edges, sets C(ktcp_wireguard_interface) and C(ktcp_edge_routes)
-    on their hosts. The mesh's edges are in group C(ktcp_edges).
+  - If the mesh has tunnels or edges, sets C(ktcp_wireguard_interface) and C(ktcp_edge_routes) on
+    their hosts. The mesh's edges are in group C(ktcp_edges).
   - Its file is the last one of an inventory and its name ends in C(ktcp.yml).
 options:
   latency:
     description:
-      - Name of the file that C(ktcp-ops mesh probe) writes round-trip times to, and that paths
-        with C(via=auto) choose their way by; relative to this plugin's file. It may be missing.
+      - Name of the file that C(ktcp-ops mesh probe) writes round-trip times to, and by which
+        paths with C(via=auto) choose their way; relative to this plugin's file. It may be missing.
     type: str
     default: latency.txt
   plugin:
-    description: Marks the file as this plugin's.
+    description: Marks the file as one for this plugin.
     required: true
     choices: [ktcp_mesh, pathway.ktcp.ktcp_mesh]
   export:
     description:
-      - Set C(ktcp_description) on group C(all), which holds what was found, secrets
-        included, instead of judging it. For C(ktcp-ops), which judges it itself.
+      - Instead of checking the mesh, set C(ktcp_description) on group C(all) to the data that
+        was found, secrets included. For C(ktcp-ops), which checks it itself.
     type: bool
     default: false
     env:
@@ -74,12 +74,12 @@ EDGES = "ktcp_edges"
 
 
 class InventoryModule(BaseInventoryPlugin):  # type: ignore[misc]  # Ansible ships no types
-    """Adds no host, and no group but that of the edges; the sources before it have them."""
+    """Adds no host, and no group except that of the edges: earlier sources have the others."""
 
     NAME = "ktcp_mesh"
 
     def verify_file(self, path: str) -> bool:
-        """Tell whether a file is this plugin's, by its name."""
+        """Tell by its name whether a file is for this plugin."""
         return bool(super().verify_file(path)) and path.endswith(("ktcp.yml", "ktcp.yaml"))
 
     def parse(self, inventory: Any, loader: Any, path: str, cache: bool = True) -> None:  # noqa: ANN401
@@ -110,7 +110,7 @@ class InventoryModule(BaseInventoryPlugin):  # type: ignore[misc]  # Ansible shi
             inventory.add_child(EDGES, name)
 
     def describe(self, path: str) -> Description:
-        """Collect what the sources so far say about the mesh."""
+        """Collect the data about the mesh from the sources before this one."""
         sources = [*self.inventory.processed_sources, path]
         origins: dict[str, str] = {}
         holder = self.find_mesh_holder(sources)
@@ -141,7 +141,7 @@ class InventoryModule(BaseInventoryPlugin):  # type: ignore[misc]  # Ansible shi
         )
 
     def find_mesh_holder(self, sources: Sequence[str]) -> Mapping[str, Any]:
-        """Give the variables that hold the mesh: those of all, else of the one group with it."""
+        """Find the variables with ``ktcp_mesh``: those of ``all``, or of the one group with it."""
         groups = self.inventory.groups
         holder = self.group_variables([groups["all"]], sources)
         if "ktcp_mesh" in holder:
@@ -158,7 +158,7 @@ class InventoryModule(BaseInventoryPlugin):  # type: ignore[misc]  # Ansible shi
         return combine_vars(holder, *found.values()) if found else holder
 
     def group_variables(self, groups: Iterable[Any], sources: Sequence[str]) -> dict[str, Any]:
-        """Merge the variables of groups, those of the inventory and of group_vars."""
+        """Merge the variables of groups, from the inventory and from group_vars."""
         own = get_group_vars(groups)
         files = get_vars_from_inventory_sources(self.loader, sources, groups, "all")
         return dict(combine_vars(own, files))
@@ -172,7 +172,7 @@ class InventoryModule(BaseInventoryPlugin):  # type: ignore[misc]  # Ansible shi
     def final(
         self, variables: Mapping[str, Any], name: str, key: str, origins: dict[str, str]
     ) -> Any:  # noqa: ANN401 - what YAML holds
-        """Evaluate the templates in a variable and decrypt it; note where its parts come from."""
+        """Evaluate and decrypt a variable; note the file and line that its parts come from."""
         if name not in variables:
             return None
         note_origins(variables[name], key, origins)
@@ -185,7 +185,7 @@ class InventoryModule(BaseInventoryPlugin):  # type: ignore[misc]  # Ansible shi
 
 
 def is_template(value: object) -> bool:
-    """Tell whether only a play may know what a variable is."""
+    """Tell whether a variable is a template, which perhaps only a play can evaluate."""
     return isinstance(value, str) and "{{" in value
 
 
@@ -218,13 +218,13 @@ def origin_of(value: Any) -> str | None:  # noqa: ANN401
 
 
 def nearest(path: str) -> str:
-    """Spell a path relative to the working directory where it lies below it."""
+    """Write a path relative to the working directory if it is below it."""
     here, there = Path.cwd(), Path(path)
     return str(there.relative_to(here)) if there.is_relative_to(here) else str(there)
 
 
 def plain(value: Any) -> Any:  # noqa: ANN401
-    """Copy nested data into plain Python objects, without Ansible's own kinds of text."""
+    """Copy nested data into plain Python objects, without Ansible's own string types."""
     if isinstance(value, Mapping):
         return {plain(name): plain(item) for name, item in value.items()}
     if isinstance(value, list | tuple):

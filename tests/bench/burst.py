@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A burst of clients that empties a pool: is anybody refused, and when is it full again?
+"""A burst of clients that empties a pool: is a client refused, and when is the pool full again?
 
     ./dev run python -m tests.bench.burst --release bookworm --count 200 --runs 5
 
@@ -44,7 +44,7 @@ def summary(bursts: list[Event]) -> dict[str, Any]:
 
 
 def measure(wishes: plan.Wishes) -> dict[str, Any]:
-    """Run the guest; the versions in it, and what it measured."""
+    """Run the guest. Returns the versions in it, and its measurements."""
     told: list[Event] = []
     guest = session.prepare(plan.make(wishes), WORK)
     guest = dataclasses.replace(guest, program=GUEST.stem, files=(*guest.files, GUEST))

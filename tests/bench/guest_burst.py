@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """In the guest of the bench: more connections at once than the pool has, as burst.py asks.
 
-It runs three times: as the guest's only program, as the clients (``clients ADDRESS PORT
-COUNT``), and as who watches the pool (``watch HIGH``), so that neither waits for the other.
+It runs as three processes: the guest's only program, the clients (``clients ADDRESS PORT COUNT``),
+and the watcher of the pool (``watch HIGH``), so that neither waits for the other.
 """
 
 import json
@@ -24,7 +24,7 @@ from ktcp_testbed.bench.guest.network import Network
 
 PROGRAM = ["python3", "-m", "guest_burst"]
 BOUND_S = 30.0
-# Between two looks at the pool; each takes a tenth of it.
+# Seconds between two looks at the pool; a look takes a tenth of that.
 LOOK_S = 0.001
 REQUEST = b"GET /1 HTTP/1.0\r\n\r\n"
 COUNTERS = ("pool_hits_total", "pool_misses_total", "splits_failed_total")
@@ -37,7 +37,7 @@ def waiting() -> int:
 
 
 def watch(high: int) -> None:
-    """Say when the pool was empty, and when it was full again."""
+    """Report when the pool was empty, and when it was full again."""
     say("ready")
     moments: list[float] = []
     deadline = time.monotonic() + BOUND_S
@@ -52,7 +52,7 @@ def watch(high: int) -> None:
 
 
 def clients(address: str, port: int, count: int) -> None:
-    """Connect all at once, and say when each had its first byte; one that fails ends us."""
+    """Connect all clients at once, and report when each had its first byte. A failure ends us."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     begun: dict[socket.socket, float] = {}
     took: list[float] = []
@@ -83,18 +83,18 @@ def clients(address: str, port: int, count: int) -> None:
 
 
 def say(word: str) -> None:
-    """Tell whoever started us."""
+    """Send a result to the process that started us."""
     sys.stdout.write(word + "\n")
     sys.stdout.flush()
 
 
 def counted(relay: Namespace) -> dict[str, int]:
-    """The counters that tell what became of the flows."""
+    """The counters that show what happened to the flows."""
     return {name: ktcp.stat(relay, name) for name in COUNTERS}
 
 
 def burst(net: Network, place: tuple[str, int], count: int) -> dict[str, object]:
-    """One burst: what the clients and who watched the pool say."""
+    """Run one burst. Returns the results of the clients and of the watcher."""
     relay = net.relays[0]
     high = ktcp.POOL["high"]
     before = counted(relay)
@@ -113,7 +113,7 @@ def burst(net: Network, place: tuple[str, int], count: int) -> dict[str, object]
 
 
 def fill(relay: Namespace) -> None:
-    """Have the pool full, not merely above its low mark."""
+    """Wait until the pool is full, not merely above its low mark."""
     deadline = time.monotonic() + BOUND_S
     while ktcp.ready(relay) < ktcp.POOL["high"]:
         if time.monotonic() > deadline:
@@ -122,7 +122,7 @@ def fill(relay: Namespace) -> None:
 
 
 def work(job: Job, channel: Channel) -> None:
-    """One burst that is not counted, which finds neighbours and cookies, then the others."""
+    """Run one burst that only finds neighbours and cookies, then those that count."""
     net = Network(job)
     net.build()
     run(["modprobe", "sch_netem"])
@@ -139,7 +139,7 @@ def work(job: Job, channel: Channel) -> None:
 
 
 def main() -> None:
-    """Play the part that the words say; without any, do the job."""
+    """Run the part that the arguments name; without arguments, do the job."""
     resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES, OPEN_FILES))
     match sys.argv[1:]:
         case ["watch", high]:

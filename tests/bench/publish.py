@@ -89,7 +89,7 @@ def table(rows: list[list[str]]) -> str:
 
 
 def replaced(document: str, text: str) -> str:
-    """A document with other figures."""
+    """A document with its figures replaced."""
     before, rest = document.split(BEGIN)
     return before + BEGIN + text + END + rest.split(END)[1]
 

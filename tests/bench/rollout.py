@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What ktcp-ops adds to a rollout: the same playbook by its engines and by ansible-playbook.
+"""Measures what ktcp-ops adds to a rollout: one playbook by its engines and ansible-playbook.
 
     ./dev run python -m tests.bench.rollout --hosts 50 --workers 2
 
-The hosts are this one, many times, reached without ssh; each has files of its own that a run
-changes. So the time is Ansible's and ours, and none of it is the hosts'. Prints JSON.
+All hosts are this one, reached without ssh; each has files of its own that a run changes. So the
+time is Ansible's and ours, and not the hosts'. Prints JSON.
 """
 
 import argparse

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What planning a large mesh takes: a full mesh of relays with measured round trips.
+"""Measures the cost of planning a large mesh: a full mesh with measured round trips.
 
     ./dev run python -m tests.bench.ways --relays 1000
 
-Each relay is the ingress of a path with `via: auto`. Reading, with the choice of ways,
-predicting and planning are timed in one process, in seconds of the CPU, which others on this
-host do not change. Its memory at its highest is told too. Prints JSON.
+Each relay is the ingress of a path with `via: auto`. Reading with the choice of ways, predicting
+and planning are timed in one process, in seconds of CPU time, which other work on this host does
+not change. Its peak memory is printed, too. Prints JSON.
 """
 
 import argparse

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A headless Chromium, brought by Debian where it is missing, and steered through a pipe."""
+"""A headless Chromium, installed from Debian if missing, and controlled through a pipe."""
 
 import json
 import os
@@ -24,11 +24,11 @@ Message = dict[str, Any]
 
 
 class BrowserError(Exception):
-    """There is no browser, or it does not do what it was told."""
+    """There is no browser, or it does not obey."""
 
 
 def ensure() -> str:
-    """Find a Chromium; where there is none, root gets one from Debian.
+    """Find a Chromium; if there is none, root gets one from Debian.
 
     Raises:
         BrowserError: There is none and none can be had; the message says what to do.
@@ -36,7 +36,7 @@ def ensure() -> str:
     program = find()
     if program is None and os.geteuid() == 0:
         environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        # A third-party source that is down must not stop us: the installation decides.
+        # A third-party package source that is down must not stop us: the installation decides.
         subprocess.run([*APT, "update"], check=False, env=environment)
         install = [*APT, "-y", "install", "--no-install-recommends", *PACKAGES]
         subprocess.run(install, check=False, env=environment)
@@ -55,7 +55,7 @@ def find() -> str | None:
 
 @dataclass
 class Browser:
-    """The end of the pipe that gives commands and hears what happens."""
+    """The end of the pipe that sends commands and receives events."""
 
     commands: int
     events: int
@@ -122,7 +122,7 @@ class Browser:
         self.wait_for("method", "Page.loadEventFired")
 
     def look(self, *, width: int, scheme: str) -> None:
-        """Have a screen of such a width, by day (``light``) or by night (``dark``)."""
+        """Set the width of the screen, and the colour scheme, ``light`` or ``dark``."""
         screen = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 600}
         self.call("Emulation.setDeviceMetricsOverride", **screen)
         features = [{"name": "prefers-color-scheme", "value": scheme}]
@@ -144,7 +144,7 @@ class Browser:
 
 @contextmanager
 def running(program: str, profile: Path) -> Iterator[Browser]:
-    """A browser that ends with the context; what it says is in the log beside its profile."""
+    """A browser that ends with the context; its output is in the log beside its profile."""
     commands, our_commands = os.pipe()
     our_events, events = os.pipe()
     # The pages are ours, and a root has no sandbox.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The bench's page in a real browser: complete, without an error, and fit to be read."""
+"""The bench's page in a real browser: complete, without an error, and readable."""
 
 import base64
 from collections.abc import Iterator

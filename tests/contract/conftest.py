@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Where the sides of the contracts are, and how to read them."""
+"""Finds and reads the sides of the contracts."""
 
 import re
 from pathlib import Path

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Each defence that tests/harness takes away is there to be taken, and its tests are."""
+"""Each defence that tests/harness removes exists, and so do its tests."""
 
 import re
 from pathlib import Path

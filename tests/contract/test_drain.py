@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""playbooks/drain.yml against a file in the place of the module's."""
+"""playbooks/drain.yml with a plain file instead of the module's."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from tests.contract.conftest import ROOT
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    """Where the relay says whether it drains, and how many splits it has."""
+    """The relay's file `drain`, with its state and number of splits."""
     path = tmp_path / "drain"
     path.write_text("off\n# splits 0\n")
     return path

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""README and figures show what was measured: the committed results."""
+"""README and figures show the committed results."""
 
 import re
 from xml.etree import ElementTree

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Whose public keys a host takes, as Ansible itself evaluates the role's variables."""
+"""Which public keys a host uses, as Ansible itself evaluates the role's variables."""
 
 import json
 from pathlib import Path

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The three sides of /proc/net/ktcp agree: document, module, and what reads and writes it."""
+"""The three sides of /proc/net/ktcp agree: document, module, and its readers and writers."""
 
 import ast
 import operator
@@ -181,7 +181,7 @@ def test_watermarks_and_limits_are_the_same() -> None:
     assert f"{threads[0]} {DASH} {threads[1]}" in ABI["thread_pool"]
     assert constant("kmod/relay/route.h", "KTCP_HOPS_MAX") == MAX_HOPS
     assert f"up to {MAX_HOPS} relays" in ABI["routes"]
-    # The module counts the route's own way too.
+    # The module counts the route's own path too.
     assert constant("kmod/relay/route.h", "KTCP_PATHS_MAX") == 1 + MAX_BACKUPS
     assert f"at most {MAX_BACKUPS} and" in ABI["routes"]
     assert bounds(Path, "mark") == (1, constant("kmod/relay/route.h", "KTCP_MARK_MAX"))
@@ -219,7 +219,7 @@ def test_the_figures_of_a_peer_are_the_documented_ones() -> None:
     printed = re.findall(r"(\w+) %(?:d|u|lu|lld|s)\b", printing)
     example = next(line for line in ABI["peers"].splitlines() if line.startswith("# "))
     assert printed == example.split()[2::2] == list(procfs.Peer.__annotations__)[4:]
-    # What the program on the relay reads by itself.
+    # Fields that the program on the relay reads itself.
     asked = set(re.findall(r'values(?:\.get\(|\[)"(\w+)"', text("playbooks/files/rtt.py")))
     assert asked == {"ready", "rtt_us"}
     assert asked <= set(printed)
@@ -243,7 +243,7 @@ def test_the_documents_examples_can_be_read() -> None:
 
 
 def test_every_planned_line_is_one_that_the_relay_applies() -> None:
-    """What the plan writes passes through ktcp-apply and comes back the same."""
+    """Lines of the plan pass through ktcp-apply unchanged."""
     program = apply_program()
     for name, node in plan(read(make_description())).items():
         assert set(node["conf"]) <= module_files()

@@ -10,7 +10,7 @@ import yaml
 from ktcp_ops.mesh.plan import Node
 from tests.contract.conftest import ROOT
 
-# The one without tasks brings a module to the others.
+# This role has no tasks; it brings a module to the others.
 ROLES = sorted(path.parents[1].name for path in ROOT.glob("roles/*/tasks/main.yml"))
 
 SHARED = {"ktcp_node"}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The rooms of kmod/: what is above may know what is below, never the other way round."""
+"""The rooms of kmod/: a file may use files of lower rooms, never of higher ones."""
 
 import re
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from tests.contract.conftest import ROOT, kmod_sources, sections, text
 KMOD = ROOT / "kmod"
 # From the top floor down. On the roof, main.c wires the rooms together.
 ROOMS = ("intercept", "session", "datapath", "relay", "control", "lib")
-# What tests parts of the module inside a kernel stands beside the rooms.
+# Tests that run inside a kernel; they are no room.
 BESIDE = "selftest"
 
 INCLUDE = re.compile(r'^#include "([^"]+)"', re.MULTILINE)
@@ -33,7 +33,7 @@ def room(file: str) -> str:
 
 
 def floor(file: str) -> int:
-    """How far down a file is."""
+    """The floor that a file is on, counted from the top."""
     return ROOMS.index(room(file)) if room(file) else -1
 
 
@@ -46,7 +46,7 @@ def code() -> dict[str, str]:
 
 @cache
 def definitions() -> dict[str, str]:
-    """The file that each name of the module, as the linker sees it, is defined in."""
+    """The file that defines each global name of the module."""
     found: dict[str, str] = {}
     for file, source in code().items():
         if file.endswith(".c"):
@@ -56,7 +56,7 @@ def definitions() -> dict[str, str]:
 
 
 def arrows(file: str) -> Iterator[str]:
-    """The files that one includes, or whose functions and objects it uses."""
+    """The files that a file includes, or whose functions and objects it uses."""
     yield from INCLUDE.findall(code()[file])
     if file.endswith(".c"):
         words = set(re.findall(r"\bktcp_\w+", code()[file]))
@@ -92,7 +92,7 @@ def test_arrows_lead_down() -> None:
 
 
 def circle() -> list[str]:
-    """The files of a circle, where there is one."""
+    """The files of a circle, if there is one."""
     graph: dict[str, set[str]] = {file: set() for file in code()}
     for file, to in all_arrows():
         graph[file].add(to)
@@ -108,7 +108,7 @@ def test_files_form_no_circle() -> None:
 
 
 def drawn_rooms() -> dict[str, set[str]]:
-    """The boxes of the drawing in docs/design.md, from the top, with the files that each names."""
+    """The boxes of the drawing in docs/design.md, from the top, with the files in each."""
     drawing = sections(text("docs/design.md"))["The rooms of the module"].split("```")[1]
     rooms: dict[str, set[str]] = {}
     for line in re.findall(r"^ \| (.*)\|$", drawing, re.MULTILINE):

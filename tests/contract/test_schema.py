@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The committed schema is the model's, takes our own inventories, and refuses what is wrong.
+"""The committed schema is the model's, accepts our own inventories, and refuses mistakes.
 
 Set KTCP_UPDATE_EXPECTED=1 to write it anew, and read the difference.
 """

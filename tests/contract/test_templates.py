@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What the roles write on a relay, rendered by Ansible itself but without a relay.
+"""The files that roles write on a relay, rendered by Ansible itself but without a relay.
 
 Set KTCP_UPDATE_EXPECTED=1 to write the expected texts anew, and read the difference.
 """
@@ -24,7 +24,7 @@ from tests.unit.mesh.conftest import make_description
 EXPECTED = Path(__file__).parent / "expected"
 PROCFS_FILES = ("settings", "thread_pool", "listeners", "peers", "routes", "exits")
 
-# Where a template goes: role, template, section or family, name of the text.
+# Each template: role, template, section or family, name of the expected text.
 TEMPLATES = [
     *[("ktcp_peers", "lines.conf.j2", name, f"{name}.conf") for name in PROCFS_FILES],
     ("ktcp_edge", "ktcp-edge.service.j2", "", "ktcp-edge.service"),
@@ -40,7 +40,7 @@ TEMPLATES = [
     ("ktcp_wireguard", "ktcp-wireguard.service.j2", "", "ktcp-wireguard.service"),
 ]
 RELAYS = ("rc", "rs")
-# The same ingress where the module takes flows ahead of conntrack, and what differs there.
+# The same ingress with the module taking flows ahead of conntrack, and the texts that differ.
 UNTRACKED = "rc-untracked"
 OTHERWISE = ("listeners.conf", "steering.v4", "steering.v6")
 
@@ -186,7 +186,7 @@ def test_the_files_of_a_relay_are_just_the_planned_lines(name: str, rendered: Re
 
 
 def test_no_rule_redirects_what_the_module_did_not_take(rendered: Rendered) -> None:
-    """Fail open: every REDIRECT asks for the module's bit, and every one is TCP."""
+    """Fail open: every REDIRECT matches the module's bit, and TCP only."""
     for family in ("v4", "v6"):
         rules = rendered["rc"][f"steering.{family}"].splitlines()
         redirects = [rule for rule in rules if "REDIRECT" in rule]

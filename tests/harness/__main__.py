@@ -56,10 +56,10 @@ def parser() -> argparse.ArgumentParser:
 
 
 def share(words: str) -> str:
-    """N/M as it stands, where it names a share.
+    """Check that the text is a share, N/M.
 
     Raises:
-        ValueError: It names none.
+        ValueError: It is no share.
     """
     number, _, count = words.partition("/")
     if not 1 <= int(number) <= int(count):
@@ -68,13 +68,13 @@ def share(words: str) -> str:
 
 
 def interrupt(signum: int, frame: FrameType | None) -> None:
-    """End by SIGTERM as by Ctrl-C, so that no guest is left behind."""
+    """Let SIGTERM end the program like Ctrl-C, so that no guest is left behind."""
     del signum, frame
     raise KeyboardInterrupt
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run a command; the exit code."""
+    """Run a command. Returns the exit code."""
     words = parser().parse_args(argv)
     signal.signal(signal.SIGTERM, interrupt)
     try:
@@ -87,7 +87,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def carry_out(words: argparse.Namespace) -> int:
-    """Run the command that was parsed."""
+    """Run the parsed command."""
     if words.command == "lint":
         return 1 if lint.run(CHECKOUT) else 0
     if words.command == "prepare":

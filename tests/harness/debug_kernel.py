@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Kernels that find a module's mistakes.
 
-Two of them, since KASAN and KCSAN exclude each other: `kasan`, which has lockdep,
-kmemleak and fault injection as well, and `kcsan`. Either is compiled from the
-release's own source with debug-kernel.config and its own on top of tinyconfig,
-which takes some minutes once; the cache keeps the image and what is needed to
-compile modules for it.
+There are two, since KASAN and KCSAN exclude each other: `kasan`, which also has lockdep,
+kmemleak and fault injection, and `kcsan`. Each is compiled from the release's own source,
+with debug-kernel.config and options of its own on top of tinyconfig. That takes some
+minutes, once; the cache keeps the image and all that is needed to compile modules for it.
 """
 
 import subprocess
@@ -27,7 +26,7 @@ scripts/kconfig/merge_config.sh -m .config ../ktcp.config >/dev/null
 make -s olddefconfig
 """
 COMPILE = "cd linux && exec make -j2 bzImage modules"
-# What modules are compiled with; the other 2 GiB are not needed any more.
+# Files that are needed to compile modules; the other 2 GiB are deleted.
 KEEP = """
 set -eu
 cd linux
@@ -50,17 +49,17 @@ class DebugKernel:
 
     @property
     def image(self) -> Path:
-        """What QEMU boots."""
+        """The kernel image that QEMU boots."""
         return self.directory / "bzImage"
 
     @property
     def tree(self) -> Path:
-        """What modules are compiled with."""
+        """The tree that modules are compiled with."""
         return self.directory / "linux"
 
 
 def wanted_config(checker: str) -> str:
-    """What is set on top of tinyconfig for one of CHECKERS."""
+    """The options on top of tinyconfig for one of CHECKERS."""
     files = (CONFIG, CONFIG.with_name(f"{checker}.config"))
     return "\n".join(file.read_text(encoding="ascii") for file in files)
 
@@ -102,10 +101,10 @@ def run(buildroot: Buildroot, place: Path, script: str, what: str) -> None:
 
 
 def check_config(granted: Path, wanted: str) -> None:
-    """Kconfig drops silently what lacks a dependency.
+    """Check the configuration, since Kconfig silently drops options that lack a dependency.
 
     Raises:
-        KtcpError: An option that is asked for is not set; the message names all.
+        KtcpError: A wanted option is not set; the message names all such options.
     """
     there = set(granted.read_text(encoding="ascii").splitlines())
     asked = [line for line in wanted.splitlines() if line.startswith("CONF")]

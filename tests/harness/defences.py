@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What a relay must survive, one defence at a time, and how to take each away.
+"""The defences of a relay, and how to remove each from the module.
 
 A test of a defence proves something only if it fails without it.
 """
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Defence:
-    """A defence: the line of kmod/ that it hangs on, and the tests that guard it."""
+    """A defence: the line of kmod/ that it depends on, and the tests that guard it."""
 
     name: str
     file: str
@@ -22,7 +22,7 @@ class Defence:
 
 
 DEFENCES = (
-    # Fail open: what can't be split now takes its plain way, what can't go on ends.
+    # Fail open: flows that can't be split now are routed, streams that can't go on end.
     Defence(
         name="peers that are down are passed by",
         file="intercept/gate.c",

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """``python3 -m tests.harness.guest``: the guest's only program; runs pytest as the job says.
 
-What pytest prints goes out as it is; besides this program tells events, a JSON object
-a line (ktcp_testbed/lab/virtual.py). Here is nothing but Python and tests.kernel.
+It sends pytest's output as it is, and events beside it, one JSON object a line
+(ktcp_testbed/lab/virtual.py). The guest has only Python and tests.kernel.
 """
 
 import base64
@@ -23,7 +23,7 @@ from tests.kernel import module
 SUITE = Path("/run/suite")
 JOB = SUITE / "job.json"
 JUNIT = Path("/tmp/junit.xml")
-# What all tests together take at most, in the guest's time: a hang costs little of the host's.
+# The limit for all tests together, in the guest's time: a hang takes little of the host's time.
 BOUND_S = 4 * 3600
 PYTEST = (
     *(sys.executable, "-m", "pytest", "-v", "--tb=short", "--color=no", "-ra", "--durations=25"),
@@ -44,7 +44,7 @@ def send(name: str, content: bytes) -> None:
 
 
 def leaks(command: str) -> subprocess.CompletedProcess[str]:
-    """Run tests.kernel.leaks, in a process that has not loaded anything yet."""
+    """Run tests.kernel.leaks in a fresh process."""
     return subprocess.run(
         [sys.executable, "-m", "tests.kernel.leaks", command],
         capture_output=True,
@@ -54,17 +54,17 @@ def leaks(command: str) -> subprocess.CompletedProcess[str]:
 
 
 def run(part: dict[str, Any]) -> None:
-    """Run tests once, with the module that the part of the job names.
+    """Run a part of the job: its tests, with its module.
 
     Raises:
-        TimeoutExpired: They do not end, or a module does not go.
+        TimeoutExpired: They do not end, or a module does not unload.
     """
-    # Or the tests would find the one of the part before.
+    # Otherwise the tests would find the module of the part before.
     module.unload()
     environment = {**os.environ, **part["environment"], "KTCP_MODULE": str(SUITE / part["module"])}
     begun = time.monotonic()
     words = [*PYTEST, *part["words"]]
-    # Not run(), which would wait for ever for a process that no signal reaches.
+    # run() would wait for ever for a process that no signal reaches.
     process = subprocess.Popen(words, env=environment, stdin=subprocess.DEVNULL)
     code = process.wait(BOUND_S)
     tell("ran", name=part["name"], code=code, guest_s=round(time.monotonic() - begun, 1))
@@ -86,13 +86,13 @@ def work(job: dict[str, Any]) -> None:
 
 
 def send_log() -> None:
-    """Send what the kernel has logged."""
+    """Send the kernel's log."""
     log = subprocess.run(["dmesg"], capture_output=True, check=False)
     send("dmesg.txt", log.stdout)
 
 
 def main() -> None:
-    """Do the job of this boot; what fails is told in a sentence."""
+    """Do the job of this boot; send a sentence if that fails."""
     tty.setraw(sys.stdout.fileno())
     try:
         work(json.loads(JOB.read_text(encoding="utf-8")))

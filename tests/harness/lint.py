@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What compilers and checkers say about kmod/, with each release's own headers."""
+"""Runs compilers and checkers over kmod/, with each release's own headers."""
 
 import shutil
 import subprocess
@@ -11,11 +11,11 @@ from ktcp_testbed.kbuild import buildroot, kmodule
 from ktcp_testbed.kbuild.buildroot import Buildroot
 from ktcp_testbed.lab.recipe import RELEASES
 
-# All that W=1 and sparse print about our files is a finding; the compiler's
-# and the kernel's own lines begin otherwise.
+# Every line that W=1 and sparse print about our files is a finding; lines of the compiler and of
+# the kernel's build begin differently.
 OURS = "/work/kmod/"
-# camelcase is learned from a kernel tree, which is not there; the maintainers
-# file is the kernel's.
+# checkpatch learns camelcase from a kernel tree, which is not here; the maintainers file is the
+# kernel's.
 CHECKPATCH = (
     "--no-tree",
     "--strict",
@@ -44,7 +44,7 @@ def compile_findings(checkout: Path, root: Buildroot, work: Path, kernel: str) -
 
 
 def is_finding(line: str) -> bool:
-    """True for a line of compiler or sparse that says something is wrong."""
+    """True for a line of compiler or sparse that reports a problem."""
     return any(word in line for word in (" warning: ", " error: ", "WARNING: ", "ERROR: "))
 
 
@@ -63,7 +63,7 @@ def checkpatch_findings(root: Buildroot, work: Path) -> list[str]:
 
 
 def format_findings(checkout: Path) -> list[str]:
-    """Files that clang-format would write otherwise, where kmod/ says how."""
+    """Files that clang-format would change, if kmod/ has its configuration."""
     if not (checkout / "kmod" / ".clang-format").exists():
         return []
     tool = shutil.which("clang-format", path=str(Path(sys.executable).parent)) or "clang-format"
@@ -78,7 +78,7 @@ def format_findings(checkout: Path) -> list[str]:
 
 
 def run(checkout: Path) -> int:
-    """Check kmod/ and print the findings; how many there are."""
+    """Check kmod/ and print the findings. Returns their number."""
     found = format_findings(checkout)
     for release in RELEASES:
         root = buildroot.ensure(release)

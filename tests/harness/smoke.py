@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A dozen kernel tests, one of each kind: what most mistakes break at once."""
+"""A dozen kernel tests, one of each kind: most mistakes break at least one of them."""
 
 SMOKE = (
     "test_bytes.py::test_upload_arrives[v4-1024-full]",

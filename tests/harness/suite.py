@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""tests/kernel in a guest in virtual time: build, boot, judge, bring back."""
+"""Runs tests/kernel in a guest in virtual time: build, boot, collect results, judge."""
 
 import base64
 import json
@@ -48,17 +48,17 @@ class Plan:
 
     @property
     def name(self) -> str:
-        """Names the run's directory and its reports."""
+        """The name of the run's directory and of its reports."""
         share = self.share and self.share.replace("/", "of")
         return "-".join(filter(None, (self.release, self.checker, self.label, share)))
 
     @property
     def directory(self) -> Path:
-        """Where the results go."""
+        """The directory for the results."""
         return self.checkout / "build" / "harness" / self.name
 
     def environment(self) -> dict[str, str]:
-        """What is chosen of the tests, and how much there is to do."""
+        """The environment that chooses the tests, and how much they do."""
         return {
             "KTCP_TEST_SCALE": "0.1" if self.checker else "1",
             "KTCP_TEST_FUZZ": str(self.fuzz),
@@ -69,15 +69,15 @@ class Plan:
         }
 
     def command_line(self) -> str:
-        """What is appended to the kernel's: an oops ends the guest, and its log is kept whole."""
+        """Additions to the kernel's command line: an oops ends the guest, the whole log is kept."""
         words = "oops=panic log_buf_len=8M net.ifnames=0"
-        # Interpreting ACPI's routing of PCI under KASAN takes two minutes; MSI needs none.
+        # Interpreting ACPI's PCI routing takes two minutes under KASAN; MSI does not need it.
         return f"{words} kmemleak=on pci=noacpi" if self.checker else words
 
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """Tests that are run together, with one module."""
+    """Tests that run together, with one module."""
 
     name: str
     module: Path
@@ -88,7 +88,7 @@ class Part:
 
 @dataclass(kw_only=True)
 class Outcome:
-    """What a guest told."""
+    """The results that a guest has sent."""
 
     codes: dict[str, int] = field(default_factory=dict)
     """What pytest ended with, by part."""
@@ -99,7 +99,7 @@ class Outcome:
     files: dict[str, bytes] = field(default_factory=dict)
 
     def told(self, event: Event) -> None:
-        """Take an event."""
+        """Take in an event."""
         match event["event"]:
             case "ran":
                 self.codes[event["name"]] = event["code"]
@@ -112,18 +112,18 @@ class Outcome:
 
     @property
     def complaints(self) -> list[str]:
-        """What the kernel complains of."""
+        """The faults that the kernel reported."""
         return splats(self.files["dmesg.txt"].decode(errors="replace").splitlines())
 
 
 def run(plan: Plan) -> int:
-    """Build the module, run the tests with it, and say what came of it.
+    """Build the module, run the tests with it, and print the result.
 
     Returns:
         0, or 1 when a test failed, the kernel complained or memory leaked.
 
     Raises:
-        KtcpError: It did not come to the tests, or the guest died of them.
+        KtcpError: The tests could not run, or the guest died during them.
     """
     plan.directory.mkdir(parents=True, exist_ok=True)
     root = buildroot.ensure(plan.release)
@@ -149,10 +149,10 @@ def part_of(plan: Plan, module: Path, name: str = "tests") -> Part:
 def boot(
     plan: Plan, parts: Sequence[Part], kernel: debug_kernel.DebugKernel | None = None
 ) -> Outcome:
-    """Run the parts one after the other in one guest; what it tells is kept in the plan's place.
+    """Run the parts one after the other in one guest; results go to the plan's directory.
 
     Raises:
-        GuestFailedError: It has died, or could not do its job.
+        GuestFailedError: The guest has died, or could not do its job.
     """
     begun = time.monotonic()
     outcome = Outcome()
@@ -166,7 +166,7 @@ def boot(
 
 
 def show(line: str) -> None:
-    """Print what pytest prints, as it comes; of a line that was written over, what stays."""
+    """Print pytest's output as it comes; of an overwritten line only its last state."""
     sys.stdout.write(f"{line.rpartition(chr(13))[2]}\n")
     sys.stdout.flush()
 
@@ -174,7 +174,7 @@ def show(line: str) -> None:
 def machine(
     plan: Plan, parts: Sequence[Part], kernel: debug_kernel.DebugKernel | None
 ) -> virtual.Vm:
-    """The guest: the image's own kernel, or a debug kernel, which needs no initial ramdisk."""
+    """The guest, with the image's own kernel or a debug kernel, which needs no initial ramdisk."""
     base = image.ensure(plan.release)
     return virtual.Vm(
         name=f"ktcp-{plan.name}",
@@ -191,7 +191,7 @@ def machine(
 
 
 def job_files(plan: Plan, parts: Sequence[Part]) -> list[File]:
-    """The tests, the guest's program, each part's modules, and what to do with them."""
+    """The files of the job: tests, the guest's program, each part's modules, instructions."""
     tests = sorted((plan.checkout / "tests" / "kernel").rglob("*.py"))
     programs = [HARNESS / "__init__.py", HARNESS / "guest.py", *tests]
     files = [
@@ -224,7 +224,7 @@ def job_files(plan: Plan, parts: Sequence[Part]) -> list[File]:
 
 
 def judge(outcome: Outcome) -> list[str]:
-    """A sentence for each thing that is wrong afterwards."""
+    """A sentence for each problem after the run."""
     failures = [f"pytest ended with {code}" for code in outcome.codes.values() if code]
     if not outcome.codes:
         failures.append("pytest did not run")

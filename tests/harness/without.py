@@ -13,17 +13,17 @@ from ktcp_testbed.kbuild import buildroot, kmodule
 from tests.harness.defences import DEFENCES, Defence
 from tests.harness.suite import Part, Plan, boot, part_of, stock_tree
 
-# What pytest ends with: all passed, some failed.
+# Exit codes of pytest: all passed, some failed.
 PASSED, FAILED = 0, 1
-# The name of the module that lacks nothing.
+# The name of the module with all its defences.
 WHOLE = "whole"
 
 
 def choose(names: Sequence[str]) -> list[Defence]:
-    """The defences whose name contains one of `names`; all of them for none.
+    """The defences whose names contain one of `names`; without names, all of them.
 
     Raises:
-        KtcpError: A name is in none.
+        KtcpError: A name matches no defence.
     """
     unknown = [name for name in names if not any(name in d.name for d in DEFENCES)]
     if unknown:
@@ -33,10 +33,10 @@ def choose(names: Sequence[str]) -> list[Defence]:
 
 
 def take_away(defence: Defence, kmod: Path) -> None:
-    """Change the sources in `kmod` so that the defence is gone.
+    """Remove the defence from the sources in `kmod`.
 
     Raises:
-        KtcpError: Its line is not there, or more than once: tests/harness/defences.py is old.
+        KtcpError: Its line is missing or ambiguous, so tests/harness/defences.py is out of date.
     """
     path = kmod / defence.file
     text = path.read_text(encoding="utf-8")
@@ -69,13 +69,13 @@ def built(defence: Defence, plan: Plan, root: buildroot.Buildroot, tree: str) ->
     console.print_note(f"without this: {defence.name}")
     with taken_away(defence, plan.directory / "kmod"):
         module = kmodule.rebuild(root, plan.directory, tree, options=(kmodule.SELFTEST,))
-    # The first that fails is enough, and some wait long for what does not come.
+    # The first failure is enough, and some tests wait long for what does not come.
     first = replace(plan, only=defence.tests, options=("-x",))
     return part_of(first, kept(module, plan.directory / str(DEFENCES.index(defence))), defence.name)
 
 
 def kept(module: Path, place: Path) -> Path:
-    """A copy of a compiled module, and of those that were compiled with it, in `place`."""
+    """Copy a compiled module, and those that were compiled with it, to `place`."""
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)
     for file in module.parent.glob("*.ko"):
@@ -84,10 +84,10 @@ def kept(module: Path, place: Path) -> Path:
 
 
 def run(plan: Plan, names: Sequence[str]) -> int:
-    """Take each defence away and run its tests, all in one guest.
+    """Remove each defence and run its tests, all in one guest.
 
     Returns:
-        0, or 1 when tests pass without the defence that they guard, or fail with all of them.
+        0, or 1 if tests pass without the defence that they guard, or fail with all defences.
 
     Raises:
         KtcpError: A module does not build, or the guest died.
@@ -112,11 +112,11 @@ def judge(codes: Mapping[str, int], chosen: Sequence[Defence]) -> list[Defence]:
     """The defences without which their tests pass.
 
     Args:
-        codes: What pytest ended with, by the name of the defence that was away.
+        codes: pytest's exit codes, by the name of the removed defence.
         chosen: The defences.
 
     Raises:
-        KtcpError: It did not come to tests, or they fail with all defences in place.
+        KtcpError: The tests could not run, or they fail with all defences in place.
     """
     if codes.get(WHOLE) == FAILED:
         raise KtcpError("the tests fail with all defences in place: mend that first")

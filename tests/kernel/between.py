@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Further relays, between rc and rs."""
+"""Additional relays between rc and rs."""
 
 import subprocess
 from collections.abc import Iterator
@@ -12,9 +12,9 @@ from tests.kernel.topology import Family, delete
 
 @contextmanager
 def relays_between(mesh: Mesh, family: Family, count: int) -> Iterator[list[str]]:
-    """So many relays on a stick of rc's; their addresses in the order of the path.
+    """Make `count` relays that hang on rc; yields their addresses in the order of the path.
 
-    They reach each other and rs through rc, which costs nothing but beauty.
+    They reach each other and rs through rc, which does not matter here.
     """
     hosts = [Namespace(f"m{number}") for number in range(1, count + 1)]
     delete(*hosts)
@@ -59,7 +59,7 @@ def attach(mesh: Mesh, family: Family, host: Namespace, link: int) -> None:
 
 
 def route_back(mesh: Mesh, family: Family, link: int, *, verb: str = "add") -> None:
-    """Have rs answer relays on the link through rc."""
+    """Give rs a route to these relays through rc."""
     mesh.rs.run(["ip", "route", verb, family.prefix(link), "via", family.rc], check=verb == "add")
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Fixtures: the topology below, KTCP on its relays, and the kernel's log of each test.
+"""Fixtures: the topology below, KTCP on its relays, and a check of the kernel's log.
 
      c ---------------- rc ---------------- rs ---------------- s
       .2            .1    .1             .2    .1            .2
@@ -7,9 +7,9 @@
      fd99:0:0:1::/64       fd99:0:0:2::/64      fd99:0:0:3::/64
     client          ingress relay       exit relay         server
 
-c and s are ordinary hosts. rc and rs forward; rc marks what c sends to the
-third network, KTCP on rc takes it and hands it to KTCP on rs, which connects
-to s. Without KTCP the same packets are routed.
+c and s are ordinary hosts. rc and rs forward. rc marks c's flows to the third network, KTCP on rc
+takes them and hands them to KTCP on rs, which connects to s. Without KTCP the same packets are
+routed.
 """
 
 import math
@@ -28,18 +28,18 @@ from tests.kernel.topology import FAMILIES, Family, Topology
 from tests.kernel.topology import topology as make_topology
 from tests.kernel.wait import FEW_INPUTS, INPUTS, ROUNDS
 
-# Longer where there is more to do than in a plain run.
+# Longer for checkers and long runs, which have more to do than a plain run.
 TEST_BOUND_S = 240 * max(ROUNDS, INPUTS / FEW_INPUTS)
 
 CHECKER = os.environ.get("KTCP_TEST_CHECKER")
-# Only that kernel can be told to run out of memory, and only stock ones tell of events.
+# Only the debug kernel can inject faults, and only stock kernels have tracepoints.
 collect_ignore = ["test_trace.py"] if CHECKER else []
 collect_ignore += [] if CHECKER == "kasan" else ["test_memory.py"]
 
-# The modes that are tried with both families. What a checker would find, it finds with one.
+# The modes that run with both families. A checker finds its faults with one mode.
 BOTH_FAMILIES = {"full"} if CHECKER else set(MODES)
 FEW_BYTES = 4 << 20
-# Tests of what differs with the family. A checker tries only these with both.
+# Tests of code that depends on the family. A checker runs only these with both.
 ADDRESSED = {
     "test_bytes",
     "test_client_address",
@@ -49,14 +49,14 @@ ADDRESSED = {
     "test_tproxy",
     "test_untracked",
 }
-# The only family that is tried, where one is named: another kernel's run has the other.
+# The only family to test, if one is named: another kernel's run tests the other.
 ONLY_FAMILY = os.environ.get("KTCP_TEST_FAMILY")
-# Which of how many shares is run, where guests side by side have one each.
+# The share of the tests to run, as N/M, if several guests divide them.
 SHARE = os.environ.get("KTCP_TEST_SHARE", "1/1")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """How bytes are moved does not depend on the family: one is enough for most of it."""
+    """Moving bytes does not depend on the family, so most tests need only one."""
     wanted = [
         item
         for item in items
@@ -66,24 +66,24 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def share_of(words: str) -> slice:
-    """Each Mth from the Nth on, for N/M: neighbours take about as long as each other."""
+    """Every Mth test from the Nth on, for N/M: neighbouring tests take about equally long."""
     number, count = (int(word) for word in words.split("/"))
     return slice(number - 1, None, count)
 
 
 def parameters(item: pytest.Item) -> dict[str, object]:
-    """What a test is parametrized with."""
+    """The parameters of a test."""
     spec = getattr(item, "callspec", None)
     return spec.params if spec else {}
 
 
 def is_wanted(chosen: Mapping[str, object]) -> bool:
-    """True for a test of no family in particular, or of the only one."""
+    """True for a test without a family, or with the chosen one."""
     return not ONLY_FAMILY or str(chosen.get("family", ONLY_FAMILY)) == ONLY_FAMILY
 
 
 def is_spare(file: str, chosen: Mapping[str, object]) -> bool:
-    """True for a test with the second family of a further mode, or of more than a little."""
+    """True for a test with the second family that this run can do without."""
     size = chosen.get("size", 0)
     many = isinstance(size, int) and size > FEW_BYTES
     further = chosen.get("mode", "full") not in BOTH_FAMILIES
@@ -108,7 +108,7 @@ def _bounded() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _quiet_kernel(request: pytest.FixtureRequest) -> Iterator[None]:
-    """A test during which the kernel complains has failed."""
+    """Fail a test if the kernel reported a fault meanwhile."""
     with KernelLog() as log:
         mark(f"ktcp-test: {request.node.name}")
         yield
@@ -129,7 +129,7 @@ def family(request: pytest.FixtureRequest) -> Family:
 def hosts() -> Iterator[Topology]:
     """The four hosts, the same ones for all tests that leave them in place.
 
-    The packet filter's rules are there all the time: without KTCP they do nothing.
+    The packet filter's rules are always loaded: without KTCP they do nothing.
     """
     with make_topology() as made:
         Mesh(made).steer()
@@ -138,7 +138,7 @@ def hosts() -> Iterator[Topology]:
 
 @pytest.fixture(scope="session")
 def initial_settings(hosts: Topology) -> str:
-    """What `settings` holds before anybody has written to it."""
+    """The content of `settings` before anybody has written to it."""
     module.load()
     return hosts.rc.read("settings")
 

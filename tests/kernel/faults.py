@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Allocations of the module that fail, by the fault injection of a debug kernel."""
+"""Makes allocations of the module fail, by the fault injection of a debug kernel."""
 
 import threading
 from collections.abc import Iterator
@@ -7,16 +7,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 FAILSLAB = Path("/sys/kernel/debug/failslab")
-# More than any test reaches; what is left tells how many allocations failed.
+# More than any test uses; the remainder shows how many allocations failed.
 MOST = 10_000_000
-# Frames between the injection and the module: what it allocates by itself, a thread or a
-# hash is within, what TCP allocates to send is not. A stock kernel whose tcp_send_fin()
-# has no memory never sends the FIN, and would hang with any program.
+# Stack frames between the injection and the module. The module's own allocations, threads and
+# hashes are within this depth; TCP's allocations for sending are not. If tcp_send_fin() of a stock
+# kernel has no memory it never sends the FIN, and any program would hang.
 DEPTH = 7
 
 
 def text_of(module: str) -> tuple[int, int]:
-    """Where a module's functions lie in memory."""
+    """The addresses of a module's functions in memory."""
     suffix = f"[{module}]"
     rows = (
         line.split() for line in Path("/proc/kallsyms").read_text(encoding="ascii").splitlines()
@@ -26,7 +26,7 @@ def text_of(module: str) -> tuple[int, int]:
 
 
 def knob(name: str, value: object) -> None:
-    """Turn one."""
+    """Set one knob of the fault injection."""
     (FAILSLAB / name).write_text(f"{value}\n", encoding="ascii")
 
 
@@ -37,9 +37,9 @@ def failed() -> int:
 
 @contextmanager
 def failing_once(number: int) -> Iterator[list[bool]]:
-    """Let this thread's next allocation but so many fail, of those that the module makes.
+    """Let one of this thread's allocations in the module fail, after skipping some.
 
-    What is given holds whether it came to that, once the block is left.
+    After the block, the yielded value says whether an allocation failed.
     """
     came: list[bool] = []
     knob_of_thread = Path(f"/proc/self/task/{threading.get_native_id()}/fail-nth")
@@ -54,11 +54,11 @@ def failing_once(number: int) -> Iterator[list[bool]]:
 
 @contextmanager
 def failing(percent: int, depth: int = DEPTH) -> Iterator[None]:
-    """Let so many of the allocations fail that the module makes, or has others make.
+    """Let a part of the allocations fail that the module makes, or that are made for it.
 
     Args:
-        percent: How many.
-        depth: How many frames there may be between the injection and the module.
+        percent: The part of the allocations that fails.
+        depth: Number of stack frames allowed between the injection and the module.
 
     Source: Documentation/fault-injection/fault-injection.rst.
     """

@@ -10,7 +10,7 @@ RECORD_BYTES = 8192  # the longest record of /dev/kmsg
 
 
 class KernelLog:
-    """What the kernel has logged since the last look."""
+    """The kernel's messages since the last look."""
 
     def __init__(self) -> None:
         self._fd = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK)
@@ -36,7 +36,7 @@ class KernelLog:
             except BlockingIOError:
                 return lines
             except BrokenPipeError:
-                # The ring went round; reading goes on with what is left.
+                # The ring buffer has overrun; go on with the oldest message left.
                 continue
             lines.append(record.decode(errors="replace").partition(";")[2].splitlines()[0])
 

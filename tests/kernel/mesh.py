@@ -14,7 +14,7 @@ from tests.kernel.wait import until
 CLIENT_PORT = 5557
 RELAY_PORT = 5565
 MARK = 0x101
-# Added to the mark by the module when it takes a flow; only then is it redirected.
+# The module adds this bit to a flow's mark when it takes the flow; only then is it redirected.
 TAKEN = 0x80000000
 KEY = "11" * 32
 KEY_IDS = (1, 2, 7)  # all that any test uses: keys cannot be listed
@@ -22,7 +22,7 @@ OTHER_KEY = "22" * 32
 
 
 def mark(family: Family) -> int:
-    """The mark of the path of a family."""
+    """The mark of a family's route."""
     return MARK + FAMILIES.index(family)
 
 
@@ -30,9 +30,9 @@ def steering(family: Family, *, marked: bool = True, gated: bool = True) -> str:
     """The rules that bring the client's flows to the client listener.
 
     Args:
-        family: The rules are of.
-        marked: Flows get their mark.
-        gated: Only those that the module takes are redirected, as on a real relay.
+        family: The family of the rules.
+        marked: Flows get the mark of their route.
+        gated: Only flows that the module takes are redirected, as on a real relay.
     """
     wanted = f"-d {family.prefix(3)} -p tcp"
     match = f"-m mark --mark {TAKEN:#x}/{TAKEN:#x}" if gated else wanted
@@ -45,7 +45,7 @@ def steering(family: Family, *, marked: bool = True, gated: bool = True) -> str:
     ).replace("-A KTCP -p tcp -d", "-A KTCP -d")
 
 
-# What the improvements are set to: the paper's naive split, and all of them.
+# The improvements' settings: the paper's naive split, and all of them on.
 MODES = {
     "plain": [
         *("early_syn off", "thread_pool off", "conn_pool off", "turbo off"),
@@ -56,7 +56,7 @@ MODES = {
         *("engine event", "datapath zerocopy"),
     ],
 }
-# And the other ways of moving bytes, for tests of bytes and of how they end.
+# And the other engines and datapaths, for tests of bytes and of how streams end.
 BYTE_MODES = {
     **MODES,
     "threads": [*MODES["full"], "engine threads"],
@@ -103,11 +103,11 @@ class Mesh:
         return self.hosts.relays
 
     def configure(self) -> None:
-        """Write what a rollout would write."""
+        """Write the configuration that a rollout would write."""
         self.rc.write("keys", f"add 1 {KEY}")
         self.rs.write("keys", f"add 1 {KEY}")
         self.rs.write("listeners", f"add relay {RELAY_PORT}")
-        # Tests bring peers and targets down and want them back at once.
+        # Tests take peers and targets down and need them back at once.
         self.rc.write("settings", "peer_hold_ms 0", "refused_hold_s 0")
         self.rc.write(
             "peers", *(f"add {f.at(f.rs, RELAY_PORT)} low 1 high 4 key 1" for f in FAMILIES)
@@ -118,7 +118,7 @@ class Mesh:
         self.rc.write("listeners", f"add client {CLIENT_PORT}")
 
     def route(self, family: Family, way: str | None = None) -> None:
-        """Give the family's mark its route, in place of any that it has."""
+        """Give the family's mark this route, and replace any that it has."""
         lines = [line for line in self.rc.lines("routes") if f" {mark(family):#x} " in f"{line} "]
         removals = [f"del mark {mark(family):#x}"] if lines else []
         way = way or f"via {family.at(family.rs, RELAY_PORT)}"
@@ -131,7 +131,7 @@ class Mesh:
 
     @contextmanager
     def steered(self, family: Family, rules: str) -> Iterator[None]:
-        """Other rules for a while."""
+        """Use other rules within the block."""
         steer(self.rc, family, rules)
         try:
             yield
@@ -139,14 +139,14 @@ class Mesh:
             steer(self.rc, family, steering(family))
 
     def peer(self, endpoint: str) -> dict[str, str]:
-        """What rc says of a peer: its state, and its pool."""
+        """A peer's state and pool, as rc reports them."""
         prefix = f"# {endpoint} "
         [line] = [row for row in self.rc.read("peers").splitlines() if row.startswith(prefix)]
         words = line.removeprefix(prefix).split()
         return dict(zip(words[::2], words[1::2], strict=True))
 
     def wait_peer(self, endpoint: str, state: str, bound: float = 20) -> None:
-        """Wait until rc sees a peer like this."""
+        """Wait until rc reports these values of a peer."""
         until(
             lambda: self.peer(endpoint)["state"] == state,
             f"{endpoint} is not {state}",
@@ -154,7 +154,7 @@ class Mesh:
         )
 
     def splits(self) -> int:
-        """How many splits both relays have."""
+        """The number of splits of both relays."""
         return sum(len(relay.splits()) for relay in self.relays)
 
     def wait_idle(self, bound: float = 30) -> None:
@@ -163,7 +163,7 @@ class Mesh:
 
 
 def clear(host: Namespace) -> None:
-    """Back to how a fresh namespace is, whatever a test did."""
+    """Make the relays like fresh namespaces, whatever a test did."""
     for file in ("listeners", "routes", "exits"):
         lines = host.lines(file)
         removals = [f"del {line}" if file == "exits" else removal(file, line) for line in lines]
@@ -179,7 +179,7 @@ def clear(host: Namespace) -> None:
 
 
 def removal(file: str, line: str) -> str:
-    """The line that takes away what `line`, as read from `file`, stands for."""
+    """The line that removes what `line`, as read from `file`, has added."""
     words = line.split()
     if file == "peers":
         return f"del {words[1]}"
@@ -187,7 +187,7 @@ def removal(file: str, line: str) -> str:
 
 
 def restore(hosts: Topology, initial_settings: str) -> None:
-    """Take all configuration away from the relays, and load the module if it is gone."""
+    """Remove all configuration from the relays, and load the module if it is gone."""
     module.load()
     for relay in hosts.relays:
         clear(relay)

@@ -25,7 +25,7 @@ def load() -> None:
 
 
 def needs() -> list[str]:
-    """The modules that are loaded before it."""
+    """The modules that have to be loaded before it."""
     listing = subprocess.run(
         ["modinfo", "-F", "depends", FILE], check=True, capture_output=True, text=True
     )
@@ -36,12 +36,12 @@ def unload(bound: float = 60) -> None:
     """Unload the module if it is there.
 
     Raises:
-        subprocess.TimeoutExpired: It is still there after `bound` seconds.
+        subprocess.TimeoutExpired: It is still loaded after `bound` seconds.
         AssertionError: The kernel refused.
     """
     if not is_loaded():
         return
-    # Not run(), which would wait for ever for a process that no signal reaches.
+    # run() would wait for ever for a process that no signal reaches.
     process = subprocess.Popen(["rmmod", "ktcp"])
     code = process.wait(bound)
     assert code == 0, f"rmmod ended with {code}"

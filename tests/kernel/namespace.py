@@ -19,7 +19,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class RefusedError(Exception):
-    """A write that the kernel refused: errno and what `last_error` says."""
+    """A write that the kernel refused: its errno, and the text of `last_error`."""
 
     def __init__(self, file: str, errno: int, reason: str) -> None:
         super().__init__(f"{file}: {os.strerror(errno)}: {reason}")
@@ -36,13 +36,13 @@ def _setns(fd: int) -> None:
 
 @dataclass(frozen=True)
 class Namespace:
-    """One host of the topology, by the name that `ip netns` knows."""
+    """One host of the topology, by its name in `ip netns`."""
 
     name: str
 
     @contextmanager
     def entered(self) -> Iterator[None]:
-        """Within this block the calling thread, and it alone, is in the namespace."""
+        """Within this block the calling thread is in the namespace, and no other thread is."""
         home = os.open(OWN, os.O_RDONLY)
         there = os.open(f"/run/netns/{self.name}", os.O_RDONLY)
         try:
@@ -103,7 +103,7 @@ class Namespace:
         self.write_bytes(file, "".join(f"{line}\n" for line in lines).encode())
 
     def write_bytes(self, file: str, text: bytes) -> None:
-        """Write bytes, be they lines or not, by one system call.
+        """Write bytes, which need not be lines, by one system call.
 
         Raises:
             RefusedError: The kernel refused.

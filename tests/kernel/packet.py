@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""TCP packets made by hand, for what no socket would send."""
+"""Builds TCP packets that no socket would send."""
 
 import ipaddress
 import socket
@@ -15,7 +15,7 @@ FIN, SYN, RST, PSH, ACK = 0x01, 0x02, 0x04, 0x08, 0x10
 class Segment:
     """A TCP segment between two addresses of one family, without payload.
 
-    The last three fields are faults that it may have.
+    The last three fields are faults that the segment may have.
     """
 
     source: str
@@ -33,17 +33,17 @@ class Segment:
         return self._packed(self._tcp())
 
     def fragments(self, first: int) -> list[bytes]:
-        """The same in two packets, of which the first has so many bytes, a multiple of 8."""
+        """The same in two fragments; the first has `first` bytes, a multiple of 8."""
         tcp = self._tcp()
         begin, rest = Piece(offset=0, more=True), Piece(offset=first, more=False)
         return [self._packed(tcp[:first], begin), self._packed(tcp[first:], rest)]
 
     def _packed(self, data: bytes, piece: "Piece | None" = None) -> bytes:
-        """A packet with `data`, which is all, or a piece."""
+        """An IP packet with `data`, which is a whole segment or a piece of one."""
         source = ipaddress.ip_address(self.source)
         target = ipaddress.ip_address(self.target)
         kind = socket.IPPROTO_TCP
-        # Of all pieces of a segment, and of no other's.
+        # All pieces of a segment have the same identification, and no other segment has it.
         name = self.source_port if piece else 0
         if source.version == 4:
             # The kernel fills in the checksum, and the identification where it is 0.
@@ -69,7 +69,7 @@ class Segment:
 
 @dataclass(frozen=True, kw_only=True)
 class Piece:
-    """Where a fragment belongs, and whether another one follows."""
+    """A fragment's offset, and whether another fragment follows."""
 
     offset: int
     more: bool
@@ -84,7 +84,7 @@ def checksum(data: bytes) -> int:
 
 
 def send(host: Namespace, *segments: Segment) -> None:
-    """Send them from `host`, whose own addresses they need not have."""
+    """Send segments from `host`; their source addresses need not be its own."""
     send_packets(host, segments[0].target, *(segment.packet() for segment in segments))
 
 
@@ -94,5 +94,5 @@ def send_packets(host: Namespace, target: str, *packets: bytes) -> None:
     family = socket.AF_INET if version == 4 else socket.AF_INET6
     with host.raw_socket(family) as sock:
         for data in packets:
-            # An IPv6 address tuple must not name a port: it is no raw socket's affair.
+            # A raw socket has no ports, so an IPv6 address tuple must not name one.
             sock.sendto(data, (target, 0))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Reports in the kernel's log that fail a test run, whatever the tests said."""
+"""Finds reports in the kernel's log that fail a test run, even if all tests passed."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -40,15 +40,15 @@ SPLAT = re.compile(
     )
 )
 
-# An emulated machine's clocks and CPU quirks, and what Debian's kernels say
-# when a module that nobody signed is loaded, are no fault of the module.
+# Not the module's faults: an emulated machine's clocks and CPU quirks, and what Debian's kernels
+# print when an unsigned module is loaded.
 HARMLESS = re.compile(
     r"clocksource: |perf: interrupt took too long|module verification failed|Unpatched return thunk"
 )
 
 
-# How a report of KCSAN begins and ends, and what stands above the place of an access.
-# Source: kernel/kcsan/report.c.
+# How a report of KCSAN begins and ends, and the line above the place of an access. Source:
+# kernel/kcsan/report.c.
 RACE = re.compile(r"BUG: KCSAN: ")
 RACE_END = re.compile(r"Reported by Kernel Concurrency Sanitizer")
 ACCESS = re.compile(r"\b(?:read|write|read-write)(?: \(\w+\))? to 0x|\brace at unknown origin")
@@ -65,9 +65,9 @@ def splats(lines: Iterable[str]) -> list[str]:
 
 
 def without_foreign_races(lines: Iterable[str]) -> Iterator[str]:
-    """All but KCSAN's reports of races between two places of the kernel's own.
+    """Drop KCSAN's reports of races between two places in the kernel itself.
 
-    Of those it knows many; a race is the module's when it has one of the two accesses.
+    The kernel has many of those. A race is ours if one of its two accesses is the module's.
     """
     report: list[str] = []
     for line in lines:

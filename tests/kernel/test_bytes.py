@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Bytes arrive, all of them, in order, in both directions."""
+"""All bytes arrive, in order, in both directions."""
 
 import socket
 from functools import partial
@@ -24,7 +24,7 @@ from tests.kernel.wait import SCALE, until
 pytestmark = pytest.mark.parametrize("mode", BYTE_MODES, indirect=True)
 
 SMALL = [1, 1 << 10, 64 << 10, 1 << 20]
-# Never so little that it fits into buffers on the way.
+# Always too much to fit into the buffers on the way.
 BULK = max(int((100 << 20) * SCALE), 10 << 20)
 
 
@@ -128,7 +128,7 @@ def test_an_open_split_is_listed(mesh: Mesh, family: Family) -> None:
 
 
 def is_listed(relay: Namespace, text: str) -> bool:
-    """True when the relay's one split says this."""
+    """True when the line of the relay's only split contains this."""
     [line] = relay.splits()
     return text in line
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""How the server learns who the client is: told (PROXY protocol), or by its address."""
+"""How the server learns the client's address: by the PROXY protocol, or as its peer."""
 
 import socket
 import struct
@@ -22,7 +22,7 @@ Address = tuple[str, int]
 
 
 def take(sock: socket.socket, size: int) -> bytes:
-    """Exactly so many bytes."""
+    """Receive exactly `count` bytes."""
     data = b""
     while len(data) < size:
         piece = sock.recv(size - len(data))
@@ -51,7 +51,7 @@ class Headers:
 
 
 def fetch(mesh: Mesh, family: Family, address: str, port: int) -> Address:
-    """A short connection; the address that the client had."""
+    """Make a short connection. Returns the address that the client had."""
     with connect(mesh.c, family, address, port) as sock:
         send(sock, Payload(1000))
         receive(sock, Payload(1000))
@@ -95,7 +95,7 @@ def test_target_of_the_other_family_is_told_a_mapped_address(mesh: Mesh) -> None
 
 @contextmanager
 def delivered(mesh: Mesh, family: Family) -> Iterator[None]:
-    """Have rs keep what the server sends to the client: its splits speak for it."""
+    """Let rs keep the server's packets to the client, since its splits speak for the client."""
     ip = ["ip", f"-{family.name[1]}"]
     wanted = ["PREROUTING", "-t", "mangle", "-i", "to-s", "-p", "tcp", "-d", family.client]
     steps = [
@@ -122,14 +122,14 @@ def test_server_sees_the_client(mesh: Mesh, family: Family) -> None:
 
 
 def test_port_of_the_client_that_is_taken(mesh: Mesh, family: Family) -> None:
-    """It keeps its address, and gets another port."""
+    """The far leg keeps the client's address, and gets another port."""
     mesh.route(family, f"{way(family)} transparent")
     with delivered(mesh, family), serving(mesh.s, family, echo) as at:
         sock = mesh.c.socket(family.number)
         with sock:
             sock.settimeout(20)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            # The relay listens on this one.
+            # The relay listens on this port.
             sock.bind((family.client, RELAY_PORT))
             sock.connect((at.address, at.port))
             send(sock, Payload(1000))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Each way of ending a connection arrives as what it was."""
+"""Each way of ending a connection arrives unchanged at the other end."""
 
 import socket
 import threading

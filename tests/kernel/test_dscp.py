@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""How an end marks its packets (DSCP) is how the other end gets them, as without a relay."""
+"""Each end gets packets with the DSCP that the other end sent, as without a relay."""
 
 import re
 import socket
@@ -21,7 +21,7 @@ TABLE = "dscp"
 
 
 def mark(sock: socket.socket, family: Family, dscp: int) -> None:
-    """Have what is sent from now on marked."""
+    """Send from now on with this DSCP."""
     if family is V4:
         sock.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, dscp << 2)
     else:
@@ -30,9 +30,9 @@ def mark(sock: socket.socket, family: Family, dscp: int) -> None:
 
 @contextmanager
 def counting(host: Namespace, family: Family, ports: str) -> Iterator[None]:
-    """Count the packets with bytes that reach a host, by their mark.
+    """Count the packets with data that reach a host, by their DSCP.
 
-    By nft itself, since the debug kernel lacks the matches that iptables has for this.
+    Uses nft, since the debug kernel lacks iptables' matches for this.
     """
     header = "ip" if family is V4 else "ip6"
     rules = "".join(
@@ -47,7 +47,7 @@ def counting(host: Namespace, family: Family, ports: str) -> Iterator[None]:
 
 
 def counts(host: Namespace) -> list[int]:
-    """Packets so far marked as bulk, as voice, and not at all."""
+    """Packets so far with the DSCP of bulk, of voice, and with none."""
     listing = host.run(["nft", "list", "table", "inet", TABLE]).stdout
     return [int(count) for count in re.findall(r"counter packets (\d+)", listing)]
 
@@ -76,7 +76,7 @@ def test_up_and_down(mesh: Mesh, family: Family) -> None:
 
 
 def echo_as(family: Family, dscp: int) -> Handler:
-    """An echo server that marks what it sends."""
+    """An echo server that sends with a DSCP."""
 
     def handler(sock: socket.socket) -> None:
         mark(sock, family, dscp)

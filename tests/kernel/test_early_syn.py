@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The far leg begins at the first SYN; what comes of it when the client is odd."""
+"""The far leg begins at the first SYN, also with clients that behave oddly."""
 
 import random
 import socket
@@ -30,7 +30,7 @@ from tests.kernel.wait import until
 
 @pytest.fixture(params=["redirect", "tproxy", "untracked"], autouse=True)
 def _steered(request: pytest.FixtureRequest, mesh: Mesh, family: Family) -> Iterator[None]:
-    """Whichever way the client's flows reach the module."""
+    """Run each test with each way in which flows reach the module."""
     if request.param == "redirect":
         yield
         return
@@ -39,7 +39,7 @@ def _steered(request: pytest.FixtureRequest, mesh: Mesh, family: Family) -> Iter
 
 
 def syn(family: Family, port: int, *, host: int, source_port: int = 0) -> Segment:
-    """The SYN of a host of the client's network; it has an owner where `host` is 2."""
+    """A SYN from the client's network; only `host` 2, the client, really exists."""
     return Segment(
         source=family.address(1, host),
         source_port=source_port or random.randrange(1024, 32768),
@@ -49,13 +49,13 @@ def syn(family: Family, port: int, *, host: int, source_port: int = 0) -> Segmen
 
 
 def counts(mesh: Mesh) -> dict[str, int]:
-    """What early SYN counts on rc."""
+    """The counters of early SYN on rc."""
     names = ("early_syn", "early_syn_met", "early_syn_expired", "early_syn_limited")
     return {name: mesh.rc.stat(f"{name}_total") for name in names}
 
 
 def gained(mesh: Mesh, before: dict[str, int]) -> dict[str, int]:
-    """How much was counted since."""
+    """How much the counters have grown since."""
     return {name: count - before[name] for name, count in counts(mesh).items()}
 
 
@@ -85,7 +85,7 @@ def test_off(mesh: Mesh, family: Family) -> None:
 
 
 def test_one_source_port_towards_many_servers(mesh: Mesh, family: Family) -> None:
-    """All end at one listener, so NAT has to change the port; the halves must meet still."""
+    """All end at one listener, so NAT changes the port; halves must still meet their clients."""
     before = counts(mesh)
     with ExitStack() as stack:
         servers = [stack.enter_context(serving(mesh.s, family, echo)) for _ in range(4)]
@@ -105,7 +105,7 @@ def test_one_source_port_towards_many_servers(mesh: Mesh, family: Family) -> Non
 
 
 def test_client_that_never_answers(mesh: Mesh, family: Family) -> None:
-    """A SYN without a following ACK costs one leg for a while, and no more."""
+    """A SYN that no ACK follows costs only one leg for a while."""
     mesh.rc.write("settings", "handshake_timeout_ms 1000")
     before = counts(mesh)
     with serving(mesh.s, family, discard) as at:
@@ -119,7 +119,7 @@ def test_client_that_never_answers(mesh: Mesh, family: Family) -> None:
 
 
 def test_client_that_resets_instead_of_answering(mesh: Mesh, family: Family) -> None:
-    """The client's own kernel does that to an answer it did not ask for."""
+    """A client's kernel does that when it gets an answer that it did not ask for."""
     mesh.rc.write("settings", "handshake_timeout_ms 1000")
     before = counts(mesh)
     with serving(mesh.s, family, discard) as at:
@@ -141,7 +141,7 @@ def test_syn_sent_again_opens_one_leg(mesh: Mesh, family: Family) -> None:
 
 
 def test_port_used_again_while_its_half_waits(mesh: Mesh, family: Family) -> None:
-    """The half of a client that gave up serves it when it comes back."""
+    """If a client gives up and comes back, the same half serves it."""
     with serving(mesh.s, family, echo) as at:
         packet.send(mesh.c, syn(family, at.port, host=2, source_port=33334))
         until(lambda: at.peers, "the far leg was not opened")
@@ -176,7 +176,7 @@ def without_pool(mesh: Mesh) -> None:
 
 
 def test_client_that_is_there_before_its_far_leg(mesh: Mesh, family: Family) -> None:
-    """It waits for the leg that its SYN began; no other one is opened."""
+    """It waits for the leg that its SYN began; no second leg is opened."""
     without_pool(mesh)
     before = counts(mesh)
     with serving(mesh.s, family, echo) as at:
@@ -191,7 +191,7 @@ def test_client_that_is_there_before_its_far_leg(mesh: Mesh, family: Family) -> 
 
 
 def test_flood_from_one_prefix(mesh: Mesh, family: Family) -> None:
-    """It gets its share of halves; the server sees that many legs, all others are served."""
+    """The prefix gets its share of halves, and the server that many legs; others are served."""
     hold_halves(mesh, 64)
     before = counts(mesh)
     with serving(mesh.s, family, echo) as at:
@@ -205,18 +205,18 @@ def test_flood_from_one_prefix(mesh: Mesh, family: Family) -> None:
             send(sock, Payload(1000))
             receive(sock, Payload(1000))
         release_halves(mesh)
-        # An eighth of 64; the client, of the same prefix, was served without.
+        # An eighth of 64; the client, in the same prefix, was served without a half.
         assert gained(mesh, before)["early_syn"] == 8
         assert len(at.peers) <= 8 + 1
 
 
 def hold_halves(mesh: Mesh, most: int) -> None:
-    """So many, and none expires while a flood lasts, however slow the host."""
+    """Allow `count` halves, none of which expires during a flood, however slow the host."""
     mesh.rc.write("settings", f"early_syn_max {most}", "handshake_timeout_ms 60000")
 
 
 def release_halves(mesh: Mesh) -> None:
-    """All have waited long enough."""
+    """Let all halves expire."""
     mesh.rc.write("settings", "handshake_timeout_ms 100")
     mesh.wait_idle()
 
@@ -229,7 +229,7 @@ def spread(family: Family, number: int) -> str:
 
 
 def test_flood_from_many_sources(mesh: Mesh, family: Family) -> None:
-    """All halves together have a limit; who finds none left is served at its ACK."""
+    """All halves together have a limit; a client that gets none is served at its ACK."""
     hold_halves(mesh, 32)
     before = counts(mesh)
     with serving(mesh.s, family, echo) as at:
@@ -249,7 +249,7 @@ def test_flood_from_many_sources(mesh: Mesh, family: Family) -> None:
                 send(sock, Payload(1000))
                 receive(sock, Payload(1000))
         release_halves(mesh)
-        # As many as may wait; the clients were served without.
+        # As many as may wait; the clients were served without a half.
         assert gained(mesh, before)["early_syn"] <= 32
         assert len(at.peers) <= 32 + 5
 
@@ -281,7 +281,7 @@ def test_flags_that_begin_nothing(mesh: Mesh, family: Family) -> None:
 
 
 def test_headers_that_are_wrong(mesh: Mesh, family: Family) -> None:
-    """What conntrack calls invalid has no flow, and begins nothing."""
+    """A packet that conntrack calls invalid has no flow, and begins nothing."""
     before = counts(mesh)
     with serving(mesh.s, family, discard) as at:
         good = syn(family, at.port, host=77, source_port=4000)
@@ -298,10 +298,10 @@ def test_headers_that_are_wrong(mesh: Mesh, family: Family) -> None:
     assert gained(mesh, before)["early_syn"] == 1
 
 
-# Of IPv6 the kernel drops a first fragment without a whole TCP header (RFC 8200, section 4.5).
+# The kernel drops an IPv6 first fragment without a whole TCP header (RFC 8200, section 4.5).
 @pytest.mark.parametrize("family", FAMILIES[:1], ids=str, indirect=True)
 def test_syn_in_fragments(mesh: Mesh, family: Family) -> None:
-    """Conntrack puts them together before the gate looks; one alone begins nothing."""
+    """Conntrack puts the fragments together before the gate looks; one alone begins nothing."""
     mesh.rc.write("settings", "handshake_timeout_ms 1000")
     before = counts(mesh)
     with serving(mesh.s, family, discard) as at:
@@ -317,7 +317,7 @@ def test_syn_in_fragments(mesh: Mesh, family: Family) -> None:
 
 
 def test_leg_begins_with_its_syn(mesh: Mesh, family: Family) -> None:
-    """Without a pool, what the next relay has to know comes in the SYN (RFC 7413)."""
+    """Without a pool, the SYN carries all that the next relay has to know (RFC 7413)."""
     for relay in mesh.relays:
         relay.run(["sysctl", "-q", "-w", "net.ipv4.tcp_fastopen=3"])
     mesh.rc.write("settings", "conn_pool off")
@@ -339,6 +339,6 @@ def test_leg_begins_with_its_syn(mesh: Mesh, family: Family) -> None:
 
 
 def fast_opens(host: Namespace) -> int:
-    """How many connections `host` accepted with the data of their SYN."""
+    """How many connections `host` accepted whose SYN carried data."""
     line = host.run(["nstat", "-asz", "TcpExtTCPFastOpenPassive"]).stdout.splitlines()[-1]
     return int(line.split()[1])

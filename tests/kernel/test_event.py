@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Without a thread for each split: none is kept, and one flow does not hold up another."""
+"""Engine `event` keeps no thread for a split, and one flow does not delay another."""
 
 import contextlib
 import socket
@@ -15,12 +15,12 @@ ROUNDS = max(int(200 * SCALE), 20)
 
 
 def busy(mesh: Mesh) -> int:
-    """Threads of the module that are at work; the pool is one for all namespaces."""
+    """The module's busy threads; all namespaces share one pool."""
     return int(mesh.rc.comments("thread_pool")["busy"])
 
 
 def ask(sock: socket.socket, number: int) -> None:
-    """Send some bytes and have them back."""
+    """Send some bytes and receive them back."""
     send(sock, Payload(300, seed=number))
     receive(sock, Payload(300, seed=number))
 
@@ -38,7 +38,7 @@ def test_open_splits_own_no_thread(mesh: Mesh, family: Family) -> None:
 
 
 def test_small_flow_beside_bulk(mesh: Mesh, family: Family) -> None:
-    """Streams without end both ways do not starve a question and its answer."""
+    """Endless streams in both directions do not starve a question and its answer."""
     stop = threading.Event()
 
     def endless(sock: socket.socket) -> None:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A next relay that goes and comes back: flows take the backup, or pass, and return in peace.
+"""A next relay goes and comes back: flows take the backup, or pass, and later return.
 
-m1 stands between rc and rs; what c sends goes by m1 and rs, or by rs alone.
+m1 is between rc and rs; c's flows go over m1 and rs, or over rs alone.
 """
 
 import time
@@ -29,13 +29,13 @@ from tests.kernel.wait import until
 
 M1 = Namespace("m1")
 TIMEOUT_S = 1
-# Silence, an attempt that fails as slowly, and keepalive's seconds and the pauses in between.
+# Silence, an attempt that fails as slowly, keepalive's whole seconds, and pauses in between.
 BOUND_S = 2 * TIMEOUT_S + 2
 
 
 @contextmanager
 def middle(mesh: Mesh, family: Family, *, backup: bool = True) -> Iterator[str]:
-    """A route by m1 and rs, with rs alone as backup; m1 as rc's peers name it."""
+    """A route over m1 and rs, with rs alone as backup. Yields m1's name among rc's peers."""
     mesh.rc.write("settings", f"peer_timeout_ms {TIMEOUT_S * 1000}")
     with relays_between(mesh, family, 1) as addresses:
         spare = f" backup {family.at(family.rs, RELAY_PORT)}" if backup else ""
@@ -45,12 +45,12 @@ def middle(mesh: Mesh, family: Family, *, backup: bool = True) -> Iterator[str]:
 
 
 def cut(mesh: Mesh) -> None:
-    """All packets from rc to m1 are lost, and nobody is told."""
+    """Drop all packets from rc to m1, silently."""
     mesh.rc.run(["tc", "qdisc", "replace", "dev", "to-m1", "root", "netem", "loss", "100%"])
 
 
 def mend(mesh: Mesh) -> None:
-    """The packets pass again."""
+    """Let the packets pass again."""
     mesh.rc.run(["tc", "qdisc", "del", "dev", "to-m1", "root"])
 
 
@@ -60,12 +60,12 @@ def reset() -> None:
 
 
 def by_m1() -> int:
-    """How many flows went by m1."""
+    """How many flows went over m1."""
     return M1.stat("splits_opened_total")
 
 
 def counting(mesh: Mesh, name: str) -> Callable[[], int]:
-    """What tells how far a counter of rc has come from here on."""
+    """A function that returns how much a counter of rc has grown from here on."""
     before = mesh.rc.stat(name)
     return lambda: mesh.rc.stat(name) - before
 
@@ -90,7 +90,7 @@ def test_flows_take_the_backup_and_return(mesh: Mesh, family: Family) -> None:
 
 @pytest.mark.parametrize("engine", ["event", "threads"])
 def test_flow_sent_to_a_peer_that_is_gone_ends_soon(mesh: Mesh, engine: str) -> None:
-    """By a reset, when the peer is known to be down; its client comes again, and is served."""
+    """It is reset when the peer is known to be down; its client comes again, and is served."""
     mesh.rc.write("settings", f"engine {engine}")
     with (
         middle(mesh, V4) as peer,
@@ -106,16 +106,16 @@ def test_flow_sent_to_a_peer_that_is_gone_ends_soon(mesh: Mesh, engine: str) -> 
             send(new, Payload(1000))
             send(old, Payload(1000))
             assert is_reset(new)
-        # TCP itself would go on for a quarter of an hour, or until m1's keepalive ends.
+        # TCP itself would retry for a quarter of an hour, or until m1's keepalive ends it.
         assert time.monotonic() - begun < BOUND_S + 2
         assert fetch(mesh.c, V4, at) == V4.rs_inside
         mend(mesh)
-        # What was served before goes on where it was.
+        # Flows that were served before stay on their path.
         receive(old, Payload(1000))
 
 
 def test_without_backup_and_pool_flows_pass(mesh: Mesh) -> None:
-    """The watched connection is there without a pool; once it is gone, nobody is refused."""
+    """The watched connection needs no pool; when it ends, flows pass and none is refused."""
     failovers, passed = counting(mesh, "failovers_total"), counting(mesh, "down_passed_total")
     mesh.rc.write("settings", "conn_pool off")
     with middle(mesh, V4, backup=False) as peer, serving(mesh.s, V4, echo) as at:
@@ -128,7 +128,7 @@ def test_without_backup_and_pool_flows_pass(mesh: Mesh) -> None:
 
 
 def test_peer_that_refuses_keeps_its_splits(mesh: Mesh, family: Family) -> None:
-    """A refused leg has the peer looked at, which the watched connection may outlive."""
+    """A refused leg triggers a new check, since the watched connection may outlive the listener."""
     downs = counting(mesh, "peer_downs_total")
     mesh.rc.write("settings", "conn_pool off")
     with middle(mesh, family) as peer, serving(mesh.s, family, echo) as at:
@@ -144,7 +144,7 @@ def test_peer_that_refuses_keeps_its_splits(mesh: Mesh, family: Family) -> None:
 
 
 def test_peer_that_listens_no_more(mesh: Mesh, family: Family) -> None:
-    """Connections that it took before into rc's pool are no way to it either."""
+    """Connections to it that wait in rc's pool are not used either."""
     peer = family.at(family.rs, RELAY_PORT)
     with serving(mesh.s, family, echo) as at:
         with connect(mesh.c, family, at.address, at.port) as old:
@@ -169,7 +169,7 @@ def is_served(mesh: Mesh, family: Family, at: Server) -> bool:
 
 
 def test_link_that_flaps(mesh: Mesh) -> None:
-    """A peer that does not stay is not used, and goes down again by one failure."""
+    """A peer that does not stay up is not used, and one failure takes it down again."""
     failovers, downs = counting(mesh, "failovers_total"), counting(mesh, "peer_downs_total")
     with middle(mesh, V4) as peer, serving(mesh.s, V4, echo) as at:
         fetch(mesh.c, V4, at)
@@ -183,7 +183,7 @@ def test_link_that_flaps(mesh: Mesh) -> None:
             M1.write("listeners", f"add relay {RELAY_PORT}")
             mesh.wait_peer(peer, "recovering")
             until(lambda: mesh.peer(peer)["ready"] != "0", "the pool is not filled")
-            # And yet it is passed over.
+            # And yet it is not used.
             fetch(mesh.c, V4, at)
             assert (by_m1(), failovers()) == (1, number)
         mesh.rc.write("settings", "peer_hold_ms 0")
@@ -193,7 +193,7 @@ def test_link_that_flaps(mesh: Mesh) -> None:
 
 
 def test_lost_connections_are_no_lost_peer(mesh: Mesh) -> None:
-    """As where a firewall between the two has forgotten them: the path lives."""
+    """As when a firewall in between has forgotten them: the peer is still reachable."""
     downs = counting(mesh, "peer_downs_total")
     with middle(mesh, V4) as peer, serving(mesh.s, V4, echo) as at:
         fetch(mesh.c, V4, at)
@@ -208,7 +208,7 @@ def test_lost_connections_are_no_lost_peer(mesh: Mesh) -> None:
 
 @pytest.mark.parametrize("mode", MODES, indirect=True)
 def test_peer_that_was_never_reached(mesh: Mesh) -> None:
-    """It is used as soon as it answers: a rollout brings the other end later."""
+    """It is used as soon as it answers, since a rollout reaches the other end later."""
     peer = V4.at(V4.rs, RELAY_PORT + 1)
     mesh.rc.write("settings", "peer_hold_ms 3600000")
     mesh.rc.write("peers", f"add {peer} low 1 high 2 key 1")
@@ -222,7 +222,7 @@ def test_peer_that_was_never_reached(mesh: Mesh) -> None:
 
 
 def test_silent_peers_are_removed_at_once(mesh: Mesh) -> None:
-    """Neither a connection on its way nor a proof that is owed is waited for."""
+    """The removal waits neither for a connect nor for a proof that is due."""
     mesh.rc.write("settings", "peer_timeout_ms 60000")
     with relays_between(mesh, V4, 1) as [address], M1.socket(V4.number) as mute:
         mute.bind((address, 0))

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Mutated records and mutated procfs lines: refused, or taken for what they say, never worse.
+"""Mutated records and procfs lines are refused, or do what they say, and no other harm.
 
-KTCP_TEST_FUZZ is the number of inputs of each test; the seed is fixed, so that what
-was found is found again.
+KTCP_TEST_FUZZ is the number of inputs of each test; the seed is fixed, so that a fault
+that was found is found again.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ from tests.kernel.traffic import Payload, connect, echo, receive, reset, send, s
 from tests.kernel.wait import INPUTS
 
 SEED = 20180409
-# Connections that are open at one time.
+# Connections that are open at the same time.
 BATCH = 40
 
 TARGET, SOURCE = wire.address("10.99.3.2", 80), wire.address("10.99.1.2", 1)
@@ -48,7 +48,7 @@ INTERESTING = (0, 1, 0x20, 0x0A, 0x30, 0x39, 0x7F, 0x80, 0xFE, 0xFF)
 
 
 def mutated(chance: random.Random, data: bytes) -> bytes:
-    """`data` with one to four accidents."""
+    """`data` with one to four random faults."""
     room = bytearray(data)
     for _ in range(chance.randint(1, 4)):
         place = chance.randrange(len(room) + 1)
@@ -70,26 +70,26 @@ def mutated(chance: random.Random, data: bytes) -> bytes:
 
 
 def inputs(chance: random.Random, corpus: Sequence[bytes]) -> Iterator[list[bytes]]:
-    """So many inputs, a batch at a time."""
+    """All inputs of a test, a batch at a time."""
     for start in range(0, INPUTS, BATCH):
         count = min(BATCH, INPUTS - start)
         yield [mutated(chance, chance.choice(corpus)) for _ in range(count)]
 
 
 def throw(mesh: Mesh, batch: Sequence[bytes], *, answer: int = 0) -> None:
-    """Send each on a connection of its own to the relay port of rs, and end it somehow.
+    """Send each input on a connection of its own to rs's relay port, and end it somehow.
 
     Args:
         mesh: rs is one of its relays.
-        batch: What to send.
-        answer: Bytes that come back first; a reset before them could spare rs the rest.
+        batch: The inputs.
+        answer: Bytes to receive first; after an early reset rs might not read the rest.
     """
     with ExitStack() as stack:
         socks = []
         for number, data in enumerate(batch):
             sock = stack.enter_context(connect(mesh.rc, V4, V4.rs, RELAY_PORT, bound=60))
             socks.append(sock)
-            # At once: rs waits for nobody for long.
+            # All at once: rs waits for nobody for long.
             with contextlib.suppress(OSError):
                 sock.sendall(data)
                 if number % 2:
@@ -102,7 +102,7 @@ def throw(mesh: Mesh, batch: Sequence[bytes], *, answer: int = 0) -> None:
 
 
 def assert_works(mesh: Mesh) -> None:
-    """The relays serve as ever, and nothing is left of what was thrown at them."""
+    """The relays serve as before, and nothing is left of the inputs."""
     mesh.wait_idle(bound=60)
     with serving(mesh.s, V4, echo) as at, connect(mesh.c, V4, at.address, at.port) as sock:
         send(sock, Payload(1000))
@@ -112,7 +112,7 @@ def assert_works(mesh: Mesh) -> None:
 
 @pytest.fixture
 def impatient(mesh: Mesh) -> Mesh:
-    """A mesh whose relays wait for nobody for long: most records promise more than comes."""
+    """A mesh with short time-outs, since most records announce more than follows."""
     for relay in mesh.relays:
         relay.write("settings", "handshake_timeout_ms 1000", "connect_timeout_ms 200")
     return mesh
@@ -131,7 +131,7 @@ def test_mutated_handshakes(impatient: Mesh) -> None:
 
 
 def test_mutated_opens(impatient: Mesh) -> None:
-    """By who has the key: a peer that was taken over, or has a fault."""
+    """Sent with the key, as by a peer that was taken over or is faulty."""
     before = heard(impatient)
     with connect(impatient.rc, V4, V4.rs, RELAY_PORT) as sock:
         ticket = wire.prove(sock)
@@ -140,19 +140,19 @@ def test_mutated_opens(impatient: Mesh) -> None:
             proved = [wire.resume(ticket, use + n) + record for n, record in enumerate(batch, 1)]
             use += len(batch)
             throw(impatient, proved, answer=wire.CONFIRM_BYTES)
-    # The others end too early to be an OPEN.
+    # The other inputs are too short to be an OPEN.
     assert heard(impatient) - before > INPUTS / 2
     assert_works(impatient)
 
 
 def heard(mesh: Mesh) -> int:
-    """How many OPENs rs has read to their end, and taken or refused."""
+    """How many complete OPENs rs has read, whether it took or refused them."""
     return mesh.rs.stat("open_rejected_total") + mesh.rs.stat("splits_opened_total")
 
 
 @pytest.mark.parametrize("file", LINES)
 def test_mutated_lines(relay: Topology, file: str) -> None:
-    """What is refused changes nothing; what is taken can be read, and written back."""
+    """A refused line changes nothing; an accepted one can be read, and written back."""
     chance = random.Random(f"{SEED} {file}")
     corpus = [line.encode() for line in LINES[file]]
     for batch in inputs(chance, corpus):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Paths of more than two relays: rc, then some between, then rs."""
+"""Paths of more than two relays: rc, some in between, rs."""
 
 import pytest
 
@@ -11,7 +11,7 @@ from tests.kernel.traffic import Payload, connect, echo, exchange, is_refused, s
 
 @pytest.mark.parametrize("count", [1, 7])
 def test_path_of_many_relays(mesh: Mesh, family: Family, count: int) -> None:
-    """Up to 8 relays follow rc, the last being rs."""
+    """Up to 8 relays follow rc; the last one is rs."""
     with relays_between(mesh, family, count) as addresses, serving(mesh.s, family, echo) as at:
         mesh.route(family, path(family, addresses))
         for number in range(2):
@@ -23,7 +23,7 @@ def test_path_of_many_relays(mesh: Mesh, family: Family, count: int) -> None:
 
 
 def test_relay_between_that_is_gone(mesh: Mesh, family: Family) -> None:
-    """The client learns of it by a reset."""
+    """The client gets a reset."""
     with relays_between(mesh, family, 1) as addresses:
         mesh.route(family, path(family, [addresses[0], family.address(20, 9)]))
         assert is_refused(mesh.c, family, family.server, 80, bound=60)

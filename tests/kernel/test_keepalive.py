@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Idle streams stay: what they pass sees traffic, and no time-out ends them unasked."""
+"""Idle streams stay: firewalls on the way see traffic, and no time-out ends them."""
 
 import contextlib
 import re
@@ -29,7 +29,7 @@ UNITS_S = {"ms": 0.001, "sec": 1, "min": 60}
 
 
 def keepalive_s(host: Namespace, port: int) -> float | None:
-    """Seconds until a relay asks the end of a leg of `port` whether it is there, None: never."""
+    """Seconds until a relay's next keepalive on a leg with `port`; None if there is none."""
     rows = host.run(["ss", "-tnoH", "state", "established"]).stdout.splitlines()
     legs = [row for row in rows if f":{port} " in row]
     assert legs, rows
@@ -41,14 +41,14 @@ def keepalive_s(host: Namespace, port: int) -> float | None:
 
 
 def wait_keepalive(host: Namespace, port: int) -> float:
-    """The same of a leg that is kept alive, once what it sent is acknowledged."""
+    """The same for a leg with keepalive, once its sent bytes are acknowledged."""
     return until(lambda: keepalive_s(host, port), "no keepalive") or 0
 
 
 def outer_ports(mesh: Mesh, server: int) -> list[tuple[Namespace, int]]:
-    """The relays, each with the port of its leg to client or server.
+    """The relays, each with the port by which its outer leg is found.
 
-    The client's own port is no use: REDIRECT gives a flow another one where two share it.
+    The client's own port is of no use: if two flows share it, REDIRECT gives one another port.
     """
     return [(mesh.rc, CLIENT_PORT), (mesh.rs, server)]
 
@@ -70,7 +70,7 @@ def test_outer_legs_are_kept_alive(
 
 
 def test_half_closed_split_outlives_its_entry_in_conntrack(mesh: Mesh, family: Family) -> None:
-    """REDIRECT works by an entry that is kept for 60 s once an end has closed."""
+    """REDIRECT needs conntrack's entry, which lasts only 60 s once an end has closed."""
 
     def server(sock: socket.socket) -> None:
         receive(sock, Payload(10))
@@ -103,7 +103,7 @@ def test_keepalive_can_be_off(mesh: Mesh, family: Family) -> None:
 
 
 def test_an_end_that_is_away_for_minutes_is_kept(mesh: Mesh, family: Family) -> None:
-    """As without a relay: a laptop that sleeps finds its idle connections again."""
+    """As without a relay: a laptop that wakes up finds its idle connections again."""
     for relay in mesh.relays:
         relay.write("settings", "keepalive_s 1")
     away = [family.iptables, "-I", "INPUT", "-i", "to-rc", "-j", "DROP"]
@@ -128,7 +128,7 @@ def test_idle_without_bound_by_default(mesh: Mesh) -> None:
 
 
 def test_bytes_that_nobody_takes_are_no_activity(mesh: Mesh, family: Family) -> None:
-    """A client is gone; what still comes for it fills buffers and keeps nothing alive."""
+    """A client is gone; bytes that still come for it fill buffers, but keep nothing alive."""
     stop, ended = threading.Event(), threading.Event()
 
     def trickle(sock: socket.socket) -> None:

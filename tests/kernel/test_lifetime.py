@@ -30,7 +30,7 @@ CROWD = max(25, int(100 * SCALE))
 
 
 def pump(sock: socket.socket) -> None:
-    """Move bytes both ways until the connection ends, however it does."""
+    """Move bytes in both directions until the connection ends, whatever ends it."""
     piece = Payload(CHUNK).piece(0, 8 << 10)
     with sock:
         try:
@@ -44,7 +44,7 @@ def pump(sock: socket.socket) -> None:
 
 @contextmanager
 def load(mesh: Mesh, family: Family, count: int = CROWD) -> Iterator[list[threading.Thread]]:
-    """Splits that move bytes; the threads of their clients end when the splits do."""
+    """Splits that move bytes; their clients' threads end with the splits."""
     with serving(mesh.s, family, echo) as at:
         socks = [connect(mesh.c, family, at.address, at.port) for _ in range(count)]
         threads = [threading.Thread(target=pump, args=(sock,), daemon=True) for sock in socks]
@@ -63,7 +63,7 @@ def load(mesh: Mesh, family: Family, count: int = CROWD) -> Iterator[list[thread
 
 
 def moving(mesh: Mesh, count: int) -> bool:
-    """True when so many splits have passed bytes."""
+    """True when `count` splits have passed bytes."""
     return sum(" up 0 " not in line for line in mesh.rs.splits()) >= count
 
 
@@ -76,7 +76,7 @@ def join(threads: list[threading.Thread], bound: float = 60) -> None:
 
 @contextmanager
 def dialling(mesh: Mesh, family: Family, at: Server, clients: int = 8) -> Iterator[None]:
-    """Clients that make one short connection after the other, which may be cut off."""
+    """Clients that make short connections one after the other, which may be reset."""
     stop = threading.Event()
 
     def dial() -> None:
@@ -97,7 +97,7 @@ def dialling(mesh: Mesh, family: Family, at: Server, clients: int = 8) -> Iterat
 
 
 def wait_split(mesh: Mesh, count: int) -> None:
-    """Wait until rs has had so many splits more."""
+    """Wait until rs has had `count` more splits."""
     before = mesh.rs.stat("splits_opened_total")
     until(lambda: mesh.rs.stat("splits_opened_total") >= before + count, "no load", bound=60)
 
@@ -118,7 +118,7 @@ def test_unload_while_connections_begin(mesh: Mesh, family: Family) -> None:
 
 
 def test_unload_while_targets_do_not_answer(mesh: Mesh, family: Family) -> None:
-    """Neither a connect nor a handshake that waits delays it."""
+    """Neither a waiting connect nor a waiting handshake delays the unload."""
     drop = ["INPUT", "-p", "tcp", "--dport", "8081", "-j", "DROP"]
     mesh.s.run([family.iptables, "-A", *drop])
     stranger = connect(mesh.rc, family, family.rs, RELAY_PORT)
@@ -133,7 +133,7 @@ def test_unload_while_targets_do_not_answer(mesh: Mesh, family: Family) -> None:
 
 
 def test_load_and_unload(mesh: Mesh) -> None:
-    """Again and again while connections begin; those are routed, cut off, or split."""
+    """Again and again while connections begin, which are routed, reset, or split."""
     with serving(mesh.s, V4, echo) as at:
         with dialling(mesh, V4, at, 4):
             for _ in range(times(8)):
@@ -145,7 +145,7 @@ def test_load_and_unload(mesh: Mesh) -> None:
 
 
 def test_module_in_use_is_not_held(mesh: Mesh, family: Family) -> None:
-    """An open procfs file or a busy split is no reason that rmmod fails."""
+    """Neither an open procfs file nor a busy split makes rmmod fail."""
     with (
         load(mesh, family, count=3),
         mesh.rc.entered(),
@@ -157,7 +157,7 @@ def test_module_in_use_is_not_held(mesh: Mesh, family: Family) -> None:
 
 
 def test_relays_die_under_load(initial_settings: str, family: Family) -> None:
-    """The namespaces go once their last split has, and take all with them."""
+    """The namespaces go with their last split, and nothing of them is left."""
     module.load()
     with topology("x") as hosts, make_mesh_only(hosts) as mesh:
         del initial_settings
@@ -207,12 +207,12 @@ def test_configuration_changes_under_load(mesh: Mesh, family: Family, what: str)
                     change(mesh, family, what)
             send(witness, Payload(100))
             receive(witness, Payload(100))
-        # Once rs is up again.
+        # When rs is up again.
         until(lambda: fetch(mesh.c, family, at) == family.rs_inside, "flows pass unsplit")
 
 
 def change(mesh: Mesh, family: Family, what: str) -> None:
-    """Take away and put back."""
+    """Remove something, and add it again."""
     match what:
         case "listeners":
             for host, line in (

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What KTCP does not take is routed: limits, draining, nothing configured."""
+"""Flows that KTCP does not take are routed: at limits, while draining, unconfigured."""
 
 import socket
 from collections.abc import Iterator
@@ -45,7 +45,7 @@ def test_draining_routes_new_flows_and_keeps_old_ones(mesh: Mesh, family: Family
 
 
 def opened(mesh: Mesh, family: Family, at: Server, stack: ExitStack) -> socket.socket:
-    """A flow that stays, and has carried a byte there and back."""
+    """A flow that stays open, and has carried a byte in each direction."""
     sock = stack.enter_context(connect(mesh.c, family, at.address, at.port))
     send(sock, Payload(1))
     receive(sock, Payload(1))
@@ -67,7 +67,7 @@ def test_more_flows_than_max_splits(mesh: Mesh, family: Family) -> None:
 
 
 def test_full_relay_takes_flows_again_below_95_percent(mesh: Mesh, family: Family) -> None:
-    """Not at once: at the limit itself each flow would be split or routed by chance."""
+    """And not sooner: just below the limit it would be chance whether a flow is split."""
     most = 40
     mesh.rc.write("settings", f"max_splits {most}", "prefix_percent 100")
     with serving(mesh.s, family, echo) as at, ExitStack() as stack:
@@ -90,7 +90,7 @@ def test_full_relay_takes_flows_again_below_95_percent(mesh: Mesh, family: Famil
 
 
 def test_prefix_has_its_share(mesh: Mesh, family: Family) -> None:
-    """Its clients beyond that are routed; those of another prefix are split."""
+    """Clients beyond their prefix's share are routed; those of another prefix are split."""
     mesh.rc.write("settings", "max_splits 10", "prefix_percent 30")
     passed = mesh.rc.stat("prefix_passed_total")
     with serving(mesh.s, family, echo) as at, ExitStack() as stack:
@@ -111,7 +111,7 @@ def test_prefix_has_its_share(mesh: Mesh, family: Family) -> None:
 
 @contextmanager
 def elsewhere(mesh: Mesh, family: Family) -> Iterator[str]:
-    """An address of the client in another prefix, to which rc knows the way."""
+    """An address of the client in another prefix, to which rc has a route."""
     address = "192.0.2.77" if family is V4 else "2001:db8:77::77"
     longest = 32 if family is V4 else 128
     nodad = [] if family is V4 else ["nodad"]
@@ -125,7 +125,7 @@ def elsewhere(mesh: Mesh, family: Family) -> Iterator[str]:
 
 
 def test_no_listener(mesh: Mesh, family: Family) -> None:
-    """The rules of the packet filter may stay: alone they redirect nothing."""
+    """The packet filter's rules may stay: alone they redirect nothing."""
     mesh.rc.write("listeners", f"del client {CLIENT_PORT}")
     with serving(mesh.s, family, echo) as at:
         assert fetch(mesh.c, family, at) == family.client
@@ -140,7 +140,7 @@ def test_no_route(mesh: Mesh, family: Family) -> None:
 
 
 def test_peer_of_the_route_removed(mesh: Mesh, family: Family) -> None:
-    """Be it that the removal is refused or that the flow is routed: it is served."""
+    """Whether the removal is refused or the flow is routed, the flow is served."""
     mesh.rc.write("peers", f"del {family.at(family.rs, RELAY_PORT)}")
     with serving(mesh.s, family, echo) as at:
         assert fetch(mesh.c, family, at) == family.client
@@ -186,7 +186,7 @@ def test_split_with_traffic_one_way_is_not_idle(mesh: Mesh, family: Family) -> N
 
 
 def test_slow_reader_stops_the_writer(mesh: Mesh, family: Family) -> None:
-    """What is on the way is bounded by the sockets' buffers, and none of it is lost."""
+    """The sockets' buffers bound the bytes on the way, and none is lost."""
     sent = [0]
     endless = Payload(1 << 40)
 
@@ -198,7 +198,7 @@ def test_slow_reader_stops_the_writer(mesh: Mesh, family: Family) -> None:
             sock.sendall(piece)
             sent[0] += len(piece)
 
-    # Small buffers, which a leg of the pool would not have, so that less fills them all.
+    # Small buffers, which fewer bytes fill; a leg from the pool would not have them.
     for relay in mesh.relays:
         relay.write("settings", "relay_buffer_bytes 4194304", "conn_pool off")
     limit = 64 << 20

@@ -16,13 +16,13 @@ from tests.kernel.traffic import Payload, Server, connect, echo, receive, send, 
 from tests.kernel.wait import SCALE, until
 
 CROWD = 200
-# What each of them sends.
+# Bytes that each client sends.
 MESSAGE = max(int((64 << 10) * SCALE), 4 << 10)
 
 
 @contextmanager
 def thread_pool(host: Namespace, low: int, high: int) -> Iterator[None]:
-    """Watermarks for a while; they hold for the whole module."""
+    """Set watermarks within the block; they hold for the whole module."""
     before = host.lines("thread_pool")
     host.write("thread_pool", f"low {low}", f"high {high}")
     try:
@@ -37,9 +37,9 @@ def threads(host: Namespace) -> dict[str, int]:
 
 
 def wait_rest(host: Namespace, low: int, high: int) -> None:
-    """Wait until no thread works and so many are ready, by one look at both.
+    """Wait until no thread is busy and `ready` are ready, at the same time.
 
-    A thread whose work is done counts as busy until it is ready or has ended.
+    A thread that has done its work counts as busy until it is ready or has ended.
     """
 
     def rests() -> bool:
@@ -50,7 +50,7 @@ def wait_rest(host: Namespace, low: int, high: int) -> None:
 
 
 def talk(mesh: Mesh, family: Family, server: Server, number: int) -> None:
-    """One client of many, with bytes of its own, which all fit in what lies on the way."""
+    """One client of many, with bytes of its own, which all fit into buffers on the way."""
     message = Payload(MESSAGE, seed=number)
     with connect(mesh.c, family, server.address, server.port, bound=120) as sock:
         send(sock, message)
@@ -77,7 +77,7 @@ def test_crowd_at_once(mesh: Mesh, family: Family, pooled: str) -> None:
 
 @contextmanager
 def open_splits(mesh: Mesh, family: Family, count: int) -> Iterator[None]:
-    """So many splits, each of which has passed a byte both ways."""
+    """Open `count` splits, each of which has passed a byte in both directions."""
     with serving(mesh.s, family, echo) as at, ExitStack() as stack:
         for _ in range(count):
             sock = stack.enter_context(connect(mesh.c, family, at.address, at.port))
@@ -87,7 +87,7 @@ def open_splits(mesh: Mesh, family: Family, count: int) -> Iterator[None]:
 
 
 def test_pool_keeps_between_its_marks(mesh: Mesh, family: Family) -> None:
-    # The engine whose splits keep their threads.
+    # With this engine splits keep their threads.
     mesh.rc.write("settings", "engine threads")
     with thread_pool(mesh.rc, low=4, high=6):
         until(lambda: 4 <= threads(mesh.rc)["ready"] <= 6, "not between the marks")
@@ -113,7 +113,7 @@ def test_marks_are_module_wide(mesh: Mesh) -> None:
 
 
 def test_threads_are_made_off_the_way(mesh: Mesh) -> None:
-    """One manager makes them, on the last core, so that the others have theirs for traffic."""
+    """One manager makes them, on the last core, so that the other cores are free for traffic."""
     del mesh
     found = [path for path in Path("/proc").glob("[0-9]*/comm") if name(path) == "ktcp_manager"]
     [manager] = found
@@ -123,7 +123,7 @@ def test_threads_are_made_off_the_way(mesh: Mesh) -> None:
 
 
 def name(comm: Path) -> str:
-    """What a thread is called; nothing where it has ended meanwhile."""
+    """A thread's name; empty if it has ended meanwhile."""
     try:
         return comm.read_text(encoding="ascii", errors="replace").strip()
     except OSError:

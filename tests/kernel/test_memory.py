@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Without memory a flow may end, a write may be refused; nothing else happens, and no leak."""
+"""Without memory flows may end and writes may be refused, but nothing else goes wrong or leaks."""
 
 import errno
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +15,7 @@ from tests.kernel.wait import until
 
 PEER = V4.at(V4.rs, RELAY_PORT)
 
-# Of each file: a write, and one that undoes it.
+# For each file a write, and one that undoes it.
 WRITES = {
     "keys": ("add 7 " + KEY, "del 7"),
     "peers": (f"add {PEER} low 0 high 0 key 1", f"del {PEER}"),
@@ -26,30 +26,30 @@ WRITES = {
 }
 
 
-# More than any write makes.
+# More allocations than any write makes.
 MOST_ALLOCATIONS = 50
 
 
 def attempt(mesh: Mesh, family: Family, address: str, port: int) -> bool:
-    """True when an echo came back whole; what else may happen is that it is cut off."""
+    """True if an echo came back complete; the connection may also be reset."""
     try:
         with connect(mesh.c, family, address, port, bound=4) as sock:
             send(sock, Payload(20_000))
             receive(sock, Payload(20_000))
     except (ConnectionError, TimeoutError):
-        # Even a RST wants memory.
+        # Even an RST needs memory.
         return False
     return True
 
 
 def is_split(mesh: Mesh, family: Family, at: Server) -> bool:
-    """True when a connection is served through both relays."""
+    """True if a connection is served through both relays."""
     return attempt(mesh, family, at.address, at.port) and at.peers[-1] == family.rs_inside
 
 
 @pytest.mark.parametrize("percent", [5, 50])
 def test_traffic(mesh: Mesh, family: Family, percent: int) -> None:
-    """Whoever is served is served right, and with memory back all are."""
+    """Every flow that is served is served correctly, and with memory back all are served."""
     with serving(mesh.s, family, echo) as at, ThreadPoolExecutor(8) as clients:
         with failing(percent):
             tried = [clients.submit(attempt, mesh, family, at.address, at.port) for _ in range(24)]
@@ -58,14 +58,14 @@ def test_traffic(mesh: Mesh, family: Family, percent: int) -> None:
             assert failed(), "nothing failed"
         mesh.wait_idle()
         until(lambda: attempt(mesh, family, at.address, at.port), "nobody is served afterwards")
-        # The peer may have been down for want of memory of its own.
+        # The peer may have been down, because it lacked memory itself.
         until(lambda: is_split(mesh, family, at), "nobody is split afterwards")
 
 
 def test_listener_goes_on(mesh: Mesh, family: Family) -> None:
-    """A connection that could not be accepted is, once there is memory, with no other coming."""
+    """A connection that could not be accepted is accepted later, without another one coming."""
     with serving(mesh.s, family, echo) as at:
-        # The socket of an accepted connection is made far from the module.
+        # An accepted connection's socket is allocated many frames away from the module.
         with failing(100, depth=16):
             sock = connect(mesh.c, family, at.address, at.port)
             until(failed, "nothing failed")
@@ -75,13 +75,13 @@ def test_listener_goes_on(mesh: Mesh, family: Family) -> None:
 
 
 def state(host: Namespace, file: str) -> list[str]:
-    """What a file says, of what it was told."""
+    """A file's configuration, without its counters."""
     return [] if file == "keys" else host.lines(file)
 
 
 @pytest.mark.parametrize("file", WRITES)
 def test_configuration(relay: Topology, file: str) -> None:
-    """A write is done whole, or refused whole, whichever of its allocations fails."""
+    """Whichever allocation fails, a write is applied as a whole or refused as a whole."""
     host = relay.rc
     host.write("keys", "add 1 " + KEY)
     errors = set()
@@ -97,14 +97,14 @@ def test_configuration(relay: Topology, file: str) -> None:
                 continue
             if not came[0]:
                 break
-            # kvmalloc() had another way.
+            # kvmalloc() succeeded in another way.
             host.write(file, back)
             assert state(host, file) == before
     assert errors == {errno.ENOMEM}
 
 
 def test_what_failed_can_be_tried_again(relay: Topology) -> None:
-    """Nothing of it stays behind that would be in the way."""
+    """Nothing is left of the failed write that would prevent it."""
     with failing(100), pytest.raises((RefusedError, OSError), match="allocate memory"):
         relay.rc.write("peers", f"add {V6.at(V6.rs, RELAY_PORT)} low 0 high 0 key 1")
     relay.rc.write("keys", "add 1 " + KEY)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Connections between relays that wait: between the marks, alive, refilled by themselves."""
+"""Pooled connections to a peer: as many as the marks say, alive, refilled by themselves."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,13 +19,13 @@ def peer(family: Family) -> str:
 
 
 def pool(mesh: Mesh, family: Family) -> dict[str, int]:
-    """What rc says of its pool: ready, connecting, hits, misses, failures, rtt_us."""
+    """The figures of rc's pool: ready, connecting, hits, misses, failures, rtt_us."""
     said = mesh.peer(peer(family))
     return {name: int(value) for name, value in said.items() if name != "state"}
 
 
 def wait_ready(mesh: Mesh, family: Family, count: int) -> None:
-    """Wait until so many connections wait and none is on its way."""
+    """Wait until `ready` connections wait and none is being made."""
     last: dict[str, int] = {}
 
     def settled() -> bool:
@@ -44,7 +44,7 @@ def fetch(mesh: Mesh, family: Family, at: Server) -> None:
 
 
 def test_pool_is_filled_and_used(mesh: Mesh, family: Family) -> None:
-    """A leg from the pool is a hit, and is made good though the low mark is far."""
+    """A leg from the pool is a hit, and is replaced although the low mark is far away."""
     mesh.rc.write("peers", f"set {peer(family)} low 1 high 5")
     wait_ready(mesh, family, 5)
     before = pool(mesh, family)
@@ -58,13 +58,13 @@ def test_pool_is_filled_and_used(mesh: Mesh, family: Family) -> None:
 
 
 def has_carried(mesh: Mesh, family: Family, before: dict[str, int], size: int) -> bool:
-    """True when so many bytes went over legs to rs, each way."""
+    """True when these numbers of bytes went over legs to rs, up and down."""
     now = pool(mesh, family)
     return all(now[name] - before[name] == size for name in ("bytes_up", "bytes_down"))
 
 
 def test_burst_beyond_the_pool(mesh: Mesh, family: Family) -> None:
-    """Who finds the pool empty gets a leg of its own; nobody is refused."""
+    """A flow that finds the pool empty gets a fresh leg; none is refused."""
     mesh.rc.write("peers", f"set {peer(family)} low 8 high 16")
     wait_ready(mesh, family, 16)
     with serving(mesh.s, family, echo) as at, ThreadPoolExecutor(60) as clients:
@@ -82,12 +82,12 @@ def test_marks_change_at_run_time(mesh: Mesh, family: Family) -> None:
 
 
 def is_ready(mesh: Mesh, family: Family, wanted: range) -> bool:
-    """True when so many connections wait."""
+    """True when `count` connections wait."""
     return pool(mesh, family)["ready"] in wanted
 
 
 def test_peer_that_dies_and_returns(mesh: Mesh, family: Family) -> None:
-    """Nobody acts: dead connections leave, and the pool fills once the peer is back."""
+    """Without any help dead connections leave, and the pool fills when the peer is back."""
     wait_ready(mesh, family, 4)
     mesh.rs.write("keys", "del 1")
     mesh.rs.write("listeners", f"del relay {RELAY_PORT}")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""/proc/net/ktcp: strict, all or none, and what is read can be written back."""
+"""/proc/net/ktcp: strict, all lines or none, and what a file prints can be written back."""
 
 import errno
 import os
@@ -66,7 +66,7 @@ READABLE = [name for name in STATE if name != "keys"]
 
 @dataclass(frozen=True)
 class Wrong:
-    """A write that must fail, and how."""
+    """A write that must fail, with its error."""
 
     file: str
     lines: Sequence[str]
@@ -234,7 +234,7 @@ EVERY = [
 
 
 def snapshot(host: Namespace) -> dict[str, list[str]]:
-    """All that can be read and written back."""
+    """Everything that can be read and written back."""
     files = [*READABLE, "settings", "thread_pool"]
     return {file: host.lines(file) for file in files}
 
@@ -333,7 +333,7 @@ def test_listener_of_a_failed_write_listens_not(relay: Topology) -> None:
 
 def test_port_of_another_program(relay: Topology) -> None:
     with relay.rc.socket(2) as taken:
-        # Else the ends of KTCP's own connections are in the way.
+        # Otherwise KTCP's own connections would be in the way.
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         taken.bind(("0.0.0.0", 5557))
         taken.listen()
@@ -371,7 +371,7 @@ def test_what_is_read_recreates_the_state(relay: Topology) -> None:
     clear(relay.rc)
     relay.rc.write("settings", "buffer_bytes 16384", "max_splits 1", "idle_timeout_s 1")
     for file in ("settings", "thread_pool", "peers", "routes", "exits", "listeners", "drain"):
-        # Comments and all, as a shell would copy it.
+        # With all comments, as a shell would copy it.
         relay.rc.write(file, *texts[file].splitlines())
     assert snapshot(relay.rc) == before
 
@@ -404,7 +404,7 @@ def test_these_files_and_no_others(relay: Topology) -> None:
 
 
 def test_keys_cannot_be_read(relay: Topology) -> None:
-    """By its mode, and by root, who is not bound by modes."""
+    """The mode forbids it, and so does the module, since modes do not bind root."""
     relay.rc.write("keys", f"add 1 {KEY}")
     done = relay.rc.run(["cat", "/proc/net/ktcp/keys"], check=False)
     assert KEY not in done.stdout
@@ -446,7 +446,7 @@ CONFIGURATION = [
 
 @pytest.mark.parametrize(("file", "line"), CONFIGURATION)
 def test_root_without_the_capability(relay: Topology, file: str, line: str) -> None:
-    """Root of a container is root by number only."""
+    """A container's root has root's number, but not root's capabilities."""
     before = snapshot(relay.rc)
     done = relay.rc.run([*WITHOUT_THE_CAPABILITY, WRITER, file, line], check=False)
     assert done.returncode == errno.EPERM
@@ -458,7 +458,7 @@ IN_A_USER_NAMESPACE = ["unshare", "--user", "--map-root-user", "--net", sys.exec
 
 @contextmanager
 def user_namespaces_may() -> Iterator[None]:
-    """Within this block root of a user namespace configures network namespaces of its own."""
+    """Within this block root of a user namespace may configure its own network namespaces."""
     parameter = Path("/sys/module/ktcp/parameters/user_namespaces")
     parameter.write_text("1")
     try:
@@ -469,7 +469,7 @@ def user_namespaces_may() -> Iterator[None]:
 
 @pytest.mark.parametrize(("file", "line"), CONFIGURATION)
 def test_root_of_a_user_namespace(relay: Topology, file: str, line: str) -> None:
-    """Anybody can be that, so it configures nothing and has no kernel thread made."""
+    """Anybody can be that root, so it may configure nothing and gets no kernel thread."""
     before = relay.rc.comments("thread_pool")["created"]
     done = relay.rc.run([*IN_A_USER_NAMESPACE, WRITER, file, line], check=False)
     assert done.returncode == errno.EPERM
@@ -482,7 +482,7 @@ def test_root_of_a_user_namespace_that_is_trusted(relay: Topology) -> None:
             file: relay.rc.run([*IN_A_USER_NAMESPACE, WRITER, file, line], check=False).returncode
             for file, line in CONFIGURATION
         }
-    # The threads serve other namespaces too.
+    # The threads serve other namespaces, too.
     assert results.pop("thread_pool") == errno.EPERM
     assert not any(results.values()), results
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A far side that cannot or may not be reached resets the client."""
+"""If the far side cannot or may not be reached, the client is reset."""
 
 import time
 
@@ -24,7 +24,7 @@ def closed(host: Namespace, family: Family, address: str) -> int:
 
 
 def works(mesh: Mesh, family: Family) -> bool:
-    """True when fresh connections reach the server through both relays, once rs is up."""
+    """True if fresh connections reach the server through both relays, once rs is up."""
     with serving(mesh.s, family, echo) as at:
 
         def is_split() -> bool:
@@ -57,12 +57,12 @@ def test_target_that_does_not_answer(mesh: Mesh, family: Family) -> None:
         took = time.monotonic() - begun
     finally:
         mesh.s.run([family.iptables, "-D", *drop])
-    # Less would not be the timeout, more would not obey it.
+    # Less would not be the timeout, and more would exceed it.
     assert 0.9 < took < 5
 
 
 def without_pool(mesh: Mesh, family: Family) -> None:
-    """Each leg is connected, and proves the key, when a flow asks for it."""
+    """Without a pool, each leg is connected, and proves the key, when a flow needs it."""
     peer = family.at(family.rs, RELAY_PORT)
     mesh.rc.write("peers", f"set {peer} low 0 high 0")
     until(lambda: f"{peer} ready 0 connecting 0 " in mesh.rc.read("peers"), "legs are kept")
@@ -139,7 +139,7 @@ def test_route_with_a_target_of_its_own(mesh: Mesh, family: Family) -> None:
     with serving(mesh.s, family, echo) as at:
         relay, target = family.at(family.rs, RELAY_PORT), family.at(at.address, at.port)
         mesh.route(family, f"via {relay} target {target}")
-        # Whatever the client asks for in the third network, it gets the target.
+        # Whatever the client connects to in the third network, it gets the target.
         with connect(mesh.c, family, family.address(3, 200), 12345) as sock:
             send(sock, Payload(100))
             receive(sock, Payload(100))
@@ -147,7 +147,7 @@ def test_route_with_a_target_of_its_own(mesh: Mesh, family: Family) -> None:
 
 
 def test_relay_never_exits_to_itself(mesh: Mesh, family: Family) -> None:
-    """Nor where a rule says so: its own services trust it."""
+    """Not even if a rule allows it, since the relay's own services trust it."""
     mesh.rs.write("exits", f"allow {family.prefix(2)}")
     with serving(mesh.rs, family, echo, address=family.rs) as at:
         relay, target = family.at(family.rs, RELAY_PORT), family.at(at.address, at.port)
@@ -163,8 +163,8 @@ def test_wrong_key(mesh: Mesh, family: Family) -> None:
     failures = mesh.rc.stat("handshake_failures_total")
     mesh.rs.write("keys", "del 1", f"add 1 {OTHER_KEY}")
     assert is_refused(mesh.c, family, family.server, 80)
-    # A leg may be reset before rc gets to look for the proof, and has then failed to connect.
-    # The watched connection, which is doubted for that, has it counted at the latest.
+    # A leg may be reset before rc looks for the proof; then it counts as a failed connect. That
+    # triggers a new watched connection, whose handshake failure is counted in any case.
     until(lambda: mesh.rc.stat("handshake_failures_total") > failures, "no handshake fails")
     mesh.rs.write("keys", "del 1", f"add 1 {KEY}")
     assert works(mesh, family)
@@ -186,7 +186,7 @@ def test_key_that_is_not_there(mesh: Mesh, family: Family) -> None:
 
 
 def test_keys_change_without_a_gap(mesh: Mesh, family: Family) -> None:
-    """Both sides learn the new key, then the one that connects begins to use it."""
+    """Both sides get the new key; then the connecting side starts to use it."""
     for relay in (mesh.rs, mesh.rc):
         relay.write("keys", f"add 2 {OTHER_KEY}")
         assert works(mesh, family)
@@ -198,14 +198,14 @@ def test_keys_change_without_a_gap(mesh: Mesh, family: Family) -> None:
 
 
 def test_direct_connection_to_the_client_port(mesh: Mesh, family: Family) -> None:
-    """Who was not redirected has no target: nothing to forward to."""
+    """A connection that was not redirected has no target to connect to."""
     counted = mesh.rc.stat("not_redirected_total")
     assert is_refused(mesh.c, family, family.address(1, 1), CLIENT_PORT)
     assert mesh.rc.stat("not_redirected_total") == counted + 1
 
 
 def test_redirected_without_a_mark(mesh: Mesh, family: Family) -> None:
-    """A rule that redirects what KTCP did not take leads nowhere, not to an open proxy."""
+    """A rule that redirects flows which KTCP did not take must not make it an open proxy."""
     with (
         mesh.steered(family, steering(family, marked=False, gated=False)),
         serving(mesh.s, family, echo, port=80) as at,

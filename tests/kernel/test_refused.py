@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A target that refused is routed for a while: the next attempt sees the truth."""
+"""Flows to a target that refused are routed for a while, so the client sees the target itself."""
 
 import socket
 
@@ -26,12 +26,12 @@ LONG = 600
 
 
 def hold(mesh: Mesh, seconds: int) -> None:
-    """For how long a target that refused is remembered."""
+    """Set how long a target that refused is remembered."""
     mesh.rc.write("settings", f"refused_hold_s {seconds}")
 
 
 def counts(mesh: Mesh) -> tuple[int, int]:
-    """Targets that refused, and flows that passed for it."""
+    """Counts of refusing targets, and of flows that passed because of them."""
     return mesh.rc.stat("targets_refused_total"), mesh.rc.stat("refused_passed_total")
 
 
@@ -42,14 +42,14 @@ def test_next_attempt_is_refused_by_the_target(mesh: Mesh, family: Family) -> No
     refused, passed = counts(mesh)
     assert is_refused(mesh.c, family, family.server, port)
     assert counts(mesh) == (refused + 1, passed)
-    # By its own RST, in answer to the SYN.
+    # The target's own RST, in answer to the SYN.
     with pytest.raises(ConnectionRefusedError):
         connect(mesh.c, family, family.server, port)
     assert counts(mesh) == (refused + 1, passed + 1)
-    # And once it is there, it is reached at once, without the relays.
+    # And when the target listens, it is reached at once, without the relays.
     with serving(mesh.s, family, echo, port=port) as at:
         assert fetch(mesh.c, family, at) == family.client
-    # Other ports are others.
+    # Another port is another target.
     with serving(mesh.s, family, echo) as at:
         assert fetch(mesh.c, family, at) == family.rs_inside
 
@@ -74,7 +74,7 @@ def test_nothing_is_remembered_where_that_is_off(mesh: Mesh, family: Family) -> 
 
 
 def test_target_that_does_not_answer(mesh: Mesh, family: Family) -> None:
-    """The next attempt waits for the target, not for a relay."""
+    """On the next attempt the client waits for the target, not for a relay."""
     hold(mesh, LONG)
     mesh.rs.write("settings", "connect_timeout_ms 1000")
     drop = ["INPUT", "-p", "tcp", "--dport", "8081", "-j", "DROP"]
@@ -102,7 +102,7 @@ def test_target_of_a_direct_route(mesh: Mesh, family: Family) -> None:
 
 
 def test_target_that_answered_is_none(mesh: Mesh, family: Family) -> None:
-    """It may end its connection by RST then."""
+    """A target that has answered may end its connection by RST without being remembered."""
     hold(mesh, LONG)
     before = counts(mesh)
 
@@ -137,7 +137,7 @@ def test_client_that_resets_is_not_refused(mesh: Mesh, family: Family) -> None:
 
 
 def test_target_of_a_service_is_not_remembered(mesh: Mesh, family: Family) -> None:
-    """What the client asked for is no way to it."""
+    """Routing to the address that the client asked for would not reach the target."""
     hold(mesh, LONG)
     port = closed(mesh.s, family, family.server)
     relay, target = family.at(family.rs, RELAY_PORT), family.at(family.server, port)

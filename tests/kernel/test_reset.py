@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""An RST is heard in whatever state a split is, and bytes that came before it arrive."""
+"""An RST is noticed in every state of a split, and bytes that came before it arrive."""
 
 import contextlib
 import socket
@@ -25,16 +25,16 @@ from tests.kernel.wait import until
 
 pytestmark = pytest.mark.parametrize("mode", BYTE_MODES, indirect=True)
 
-# Smaller than what a stream needs to fill all buffers on its way.
+# Buffers smaller than a stream, so that it fills all of them on its way.
 SMALL_BUFFERS = ("relay_buffer_bytes 262144", "conn_pool off")
 # Far more than a round trip, far less than any time-out.
 SOON_S = 5
-# And where a reader takes nothing, which each relay gives time to take the bytes before the RST.
+# For a reader that takes nothing: each relay gives it time to take the bytes before the RST.
 FULL_S = 2 * 12 + SOON_S
 
 
 def fill(sock: socket.socket) -> None:
-    """Send until nothing is taken any more."""
+    """Send until no more bytes are taken."""
     sock.settimeout(1)
     with contextlib.suppress(TimeoutError):
         while True:
@@ -42,7 +42,7 @@ def fill(sock: socket.socket) -> None:
 
 
 def telling(event: threading.Event) -> Handler:
-    """A server that reads nothing and tells when its connection has ended."""
+    """A server that reads nothing and reports when its connection has ended."""
 
     def server(sock: socket.socket) -> None:
         if is_told(sock, bound=60):
@@ -52,7 +52,7 @@ def telling(event: threading.Event) -> Handler:
 
 
 def is_asked_and_told(sock: socket.socket) -> bool:
-    """True once a connection has ended by RST, which may be lost until something asks for it."""
+    """True once a connection has ended by RST; sends something, since the RST may be lost."""
     with contextlib.suppress(ConnectionError):
         sock.send(b"?")
     return is_told(sock, bound=1)
@@ -126,7 +126,7 @@ def test_server_resets_while_the_client_reads_nothing(mesh: Mesh, family: Family
 
 
 def test_reset_while_both_are_full(mesh: Mesh, family: Family) -> None:
-    """Nobody reads, so no thread and no callback is about to look at what was reset."""
+    """Nobody reads, so no thread and no callback would look at the reset connection."""
     told = threading.Event()
 
     def server(sock: socket.socket) -> None:
@@ -145,7 +145,7 @@ def test_reset_while_both_are_full(mesh: Mesh, family: Family) -> None:
 
 
 def test_client_resets_before_the_target_answers(mesh: Mesh, family: Family) -> None:
-    """The relays give up their connect at once, not when it times out."""
+    """The relays give up their connect at once, and do not wait for its time-out."""
     drop = [family.iptables, "-I", "INPUT", "-p", "tcp", "--syn", "-j", "DROP"]
     for relay in mesh.relays:
         relay.write("settings", "connect_timeout_ms 120000")
@@ -161,7 +161,7 @@ def test_client_resets_before_the_target_answers(mesh: Mesh, family: Family) -> 
 
 
 def test_both_reset_while_bytes_are_in_flight(mesh: Mesh, family: Family) -> None:
-    """The second RST comes while the first still waits for bytes before it."""
+    """The second RST comes while the first one still waits for bytes that precede it."""
 
     def server(sock: socket.socket) -> None:
         send(sock, Payload(300_000))
@@ -177,7 +177,7 @@ def test_both_reset_while_bytes_are_in_flight(mesh: Mesh, family: Family) -> Non
 
 
 def test_bytes_before_a_reset_arrive_over_a_slow_lossy_leg(mesh: Mesh, family: Family) -> None:
-    """For as long as that takes, here longer than an RST waits for one that takes nothing."""
+    """However long it takes, here longer than an RST waits for an end that takes nothing."""
     download = Payload(4_000_000)
 
     def server(sock: socket.socket) -> None:
@@ -198,7 +198,7 @@ def test_bytes_before_a_reset_arrive_over_a_slow_lossy_leg(mesh: Mesh, family: F
 
 
 def test_bytes_before_the_end_wait_for_a_reader_that_pauses(mesh: Mesh, family: Family) -> None:
-    """A closed connection's bytes would be dropped after some probes that find no room."""
+    """TCP would drop a closed connection's bytes after some probes that find no room."""
     download = Payload(3_000_000)
 
     def server(sock: socket.socket) -> None:
@@ -213,7 +213,7 @@ def test_bytes_before_the_end_wait_for_a_reader_that_pauses(mesh: Mesh, family: 
             client.connect((at.address, at.port))
             client.shutdown(socket.SHUT_WR)
             at.join()
-            # An end that is reset; a reader that only pauses hears nothing.
+            # One end is reset; a reader that only pauses hears nothing.
             assert not is_told(client, bound=5), "the last bytes are dropped"
             receive(client, download)
             receive_end(client)

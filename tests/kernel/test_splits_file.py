@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The splits file is read piece by piece: nothing waits for its reader, and it holds nothing."""
+"""The file `splits` is read piece by piece: nothing waits for a reader, and no split is held."""
 
 import os
 import socket
@@ -17,13 +17,13 @@ from tests.kernel.topology import V4
 from tests.kernel.traffic import Payload, connect, echo, receive, send, serving
 from tests.kernel.wait import ROUNDS, times
 
-# Several pages of lines, and more entries than are passed with the lock held.
+# Several pages of lines, and more splits than are visited in one hold of the lock.
 CROWD = 150
 
 
 @contextmanager
 def crowd(mesh: Mesh) -> Iterator[list[socket.socket]]:
-    """Splits that have passed a byte both ways."""
+    """Splits that have passed a byte in both directions."""
     with serving(mesh.s, V4, echo) as at, ExitStack() as stack:
         socks = [
             stack.enter_context(connect(mesh.c, V4, at.address, at.port)) for _ in range(CROWD)
@@ -46,13 +46,13 @@ def opened(host: Namespace) -> Iterator[int]:
 
 
 def rest(fd: int, size: int = 64 << 10) -> list[str]:
-    """All lines up to the end of the file, read in pieces."""
+    """All further lines of the file, read in pieces."""
     pieces = iter(lambda: os.read(fd, size), b"")
     return b"".join(pieces).decode("ascii").splitlines()
 
 
 def clients(lines: list[str]) -> set[str]:
-    """Whose splits they are."""
+    """The clients of the listed splits."""
     return {line.split(" -> ")[0] for line in lines}
 
 
@@ -69,13 +69,13 @@ def test_each_split_is_listed_once(mesh: Mesh, size: int) -> None:
 
 
 def test_reader_that_pauses_holds_no_split(mesh: Mesh) -> None:
-    """What has ended meanwhile is listed no more, and ended although the file is open."""
+    """Splits end while the file is open, and are then no longer listed."""
     with opened(mesh.rc) as fd:
         with crowd(mesh):
             assert os.read(fd, 1)
         mesh.wait_idle()
         assert mesh.rc.stat("splits_active") == 0
-        # The line that was begun.
+        # The line that was partly read before.
         assert len(rest(fd)) == 1
 
 
@@ -95,7 +95,7 @@ def test_unload_beside_a_reader(mesh: Mesh) -> None:
 
 
 def test_splits_come_and_go_beside_readers(mesh: Mesh) -> None:
-    """One that stays is listed once by each of them."""
+    """Each reader gets a split that stays exactly once."""
     stop = threading.Event()
     with serving(mesh.s, V4, echo) as at, connect(mesh.c, V4, at.address, at.port) as witness:
         send(witness, Payload(1))
@@ -127,7 +127,7 @@ def test_splits_come_and_go_beside_readers(mesh: Mesh) -> None:
 
 
 def test_settings_are_read_as_one_commit(mesh: Mesh) -> None:
-    """Of two states, no reader sees one half of each."""
+    """No reader sees a mix of two commits."""
     states = ("early_syn_max 100\nmax_splits 100\n", "early_syn_max 200\nmax_splits 200\n")
     stop = threading.Event()
     seen: set[tuple[str, str]] = set()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The relay port against those who may not use it, and those who misuse it."""
+"""The relay port, used by strangers and misused by peers."""
 
 import contextlib
 import random
@@ -32,7 +32,7 @@ from tests.kernel.wait import until
 # Of kmod/session/stranger.c.
 HANDSHAKES_MAX = 1024
 PREFIX_MAX = HANDSHAKES_MAX // 2
-# Threads for what else there is to do.
+# Threads for everything else.
 FEW = 8
 # Uses of a ticket that are known, and for how many tickets at least.
 WINDOW = 131_072
@@ -45,7 +45,7 @@ def dial(mesh: Mesh, family: Family) -> socket.socket:
 
 
 def is_thrown_out(sock: socket.socket, *, bound: float = 20) -> bool:
-    """True when the relay ends the connection without having sent a byte."""
+    """True if the relay ends the connection without having sent a byte."""
     sock.settimeout(bound)
     try:
         return sock.recv(1) == b""
@@ -54,7 +54,7 @@ def is_thrown_out(sock: socket.socket, *, bound: float = 20) -> bool:
 
 
 def test_handshake_of_a_peer(mesh: Mesh, family: Family) -> None:
-    """That the tests below are thrown out for what they say wrong, not for how they say it."""
+    """A correct handshake works, so the tests below are thrown out for their mistakes only."""
     with serving(mesh.s, family, echo) as at, dial(mesh, family) as sock:
         wire.prove(sock)
         target = wire.address(at.address, at.port)
@@ -144,7 +144,7 @@ def test_wrong_proof(mesh: Mesh, family: Family) -> None:
 
 
 def test_own_mac_sent_back(mesh: Mesh, family: Family) -> None:
-    """A mirror knows no key: the roles keep one end's proof from serving the other."""
+    """Roles differ, so nobody can answer a relay with its own proof."""
     with dial(mesh, family) as sock:
         hello = wire.hello()
         sock.sendall(hello)
@@ -163,16 +163,16 @@ def test_proof_of_another_connection(mesh: Mesh, family: Family) -> None:
 
 
 def open_echo(at: Server) -> bytes:
-    """OPEN to an echo server, and a stream's first bytes behind it."""
+    """OPEN to an echo server, followed by a stream's first bytes."""
     target = wire.address(at.address, at.port)
     return wire.open_record(target, target) + b"hello"
 
 
 def ticket(mesh: Mesh, family: Family) -> bytes:
-    """One that the relay gives for a handshake, on a connection that does not matter."""
+    """Earn a ticket by a handshake, on a connection that is not used further."""
     with dial(mesh, family) as sock:
         earned = wire.prove(sock)
-    # The relay keeps it only once it has seen the proof.
+    # The relay keeps the ticket only after it has seen the proof.
     mesh.wait_idle()
     return earned
 
@@ -217,7 +217,7 @@ def test_uses_of_a_ticket_overtake_each_other(mesh: Mesh, family: Family) -> Non
     ],
 )
 def test_use_of_a_ticket_is_good_once(mesh: Mesh, uses: tuple[int, ...]) -> None:
-    """Who listens in and plays back what a peer sent gets nothing."""
+    """An eavesdropper who replays what a peer sent gets nothing."""
     earned = ticket(mesh, V4)
     with serving(mesh.s, V4, echo) as at:
         for use in uses[:-1]:
@@ -254,7 +254,7 @@ def test_windows_of_many_tickets(mesh: Mesh) -> None:
 
 
 def test_ticket_without_the_key(mesh: Mesh, family: Family) -> None:
-    """A ticket is seen on the wire; using it takes the key, and so does the next use."""
+    """Anybody can see a ticket on the wire, but each use of it takes the key."""
     earned = ticket(mesh, family)
     with serving(mesh.s, family, echo) as at:
         with dial(mesh, family) as sock:
@@ -276,7 +276,7 @@ def test_ticket_ends_with_its_key(mesh: Mesh, family: Family) -> None:
 
 
 def test_ticket_belongs_to_its_key(mesh: Mesh, family: Family) -> None:
-    """Who knows another key of the relay cannot use what was earned by this one."""
+    """A ticket that one key has earned cannot be used with another key of the relay."""
     earned = ticket(mesh, family)
     mesh.rs.write("keys", f"add 2 {OTHER_KEY}")
     with dial(mesh, family) as sock:
@@ -298,12 +298,12 @@ SOURCE = wire.address("10.99.1.2", 1)
 
 
 def hops(count: int) -> tuple[bytes, ...]:
-    """Relays that no namespace has."""
+    """Addresses of relays that do not exist."""
     return tuple(wire.address(f"10.99.4.{n + 1}", RELAY_PORT) for n in range(count))
 
 
 def with_head(record: bytes, **changes: int) -> bytes:
-    """A record with another head."""
+    """A record with changed fields in its head."""
     magic, version, kind, length, key = wire.HEAD.unpack(record[: wire.HEAD.size])
     fields = {"magic": magic, "version": version, "kind": kind, "length": length, "key": key}
     fields |= changes
@@ -369,7 +369,7 @@ def test_bad_open(mesh: Mesh, record: bytes) -> None:
     ids=["1 hop", "8 hops", "a hop that is the server"],
 )
 def test_next_hop_that_is_no_peer(mesh: Mesh, record: bytes) -> None:
-    """A relay hands on to its peers only, whoever asks."""
+    """A relay hands streams on only to its peers, whoever asks."""
     with serving(mesh.s, V4, echo, port=80) as at, dial(mesh, V4) as sock:
         wire.prove(sock)
         sock.sendall(record)
@@ -401,7 +401,7 @@ def test_next_hop_that_is_no_peer(mesh: Mesh, record: bytes) -> None:
     ],
 )
 def test_target_that_no_rule_can_allow(mesh: Mesh, prefix: str, target: str) -> None:
-    """Loopback, link-local, multicast, and the relay itself under any of its names."""
+    """Loopback, link-local, multicast, and all addresses of the relay itself."""
     mesh.rs.write("exits", *(f"del {line}" for line in mesh.rs.lines("exits")))
     mesh.rs.write("exits", f"allow {prefix}")
     denied = mesh.rs.stat("exit_denied_total")
@@ -452,7 +452,7 @@ def addresses_of_all_kinds(host: Namespace) -> Iterator[None]:
     ],
 )
 def test_target_that_is_the_relay_in_another_way(mesh: Mesh, target: str) -> None:
-    """By a VRF, by a local route, and by one of another table."""
+    """By a VRF, by a local route, and by a local route in another table."""
     with addresses_of_all_kinds(mesh.rs):
         is_denied(mesh, target)
 
@@ -475,7 +475,7 @@ def test_target_that_hides_an_ipv4_address(mesh: Mesh, target: str) -> None:
 
 
 def is_denied(mesh: Mesh, target: str) -> None:
-    """Whatever is allowed, rs connects to no such target."""
+    """True if rs does not connect to a target, whatever its rules allow."""
     mesh.rs.write("exits", *(f"del {line}" for line in mesh.rs.lines("exits")))
     mesh.rs.write("exits", "deny 10.99.1.0/24", "allow 0.0.0.0/0", "allow ::/0")
     denied = mesh.rs.stat("exit_denied_total")
@@ -487,7 +487,7 @@ def is_denied(mesh: Mesh, target: str) -> None:
 
 
 def test_slow_loris(mesh: Mesh, family: Family) -> None:
-    """A stranger's handshake has its time, however its bytes come."""
+    """A stranger's handshake has a time limit, however slowly its bytes come."""
     mesh.rs.write("settings", "handshake_timeout_ms 1000")
     begun = time.monotonic()
     with dial(mesh, family) as sock:
@@ -497,7 +497,7 @@ def test_slow_loris(mesh: Mesh, family: Family) -> None:
 
 
 def drip(sock: socket.socket, data: bytes) -> int:
-    """Send a byte each 0.4 s until the relay ends the connection; how many went out."""
+    """Send a byte every 0.4 s until the relay ends the connection. Returns their number."""
     for count, byte in enumerate(data):
         sock.sendall(struct.pack("B", byte))
         sock.settimeout(0.4)
@@ -522,7 +522,7 @@ def test_crowd_of_strangers_does_not_lock_peers_out(mesh: Mesh, family: Family) 
     mesh.rs.write("settings", "handshake_timeout_ms 2000")
     with ExitStack() as crowd:
         for _ in range(300):
-            # Some are too many and find out at once.
+            # Some are over the limit, and are closed at once.
             with contextlib.suppress(ConnectionResetError):
                 crowd.enter_context(dial(mesh, family))
         until(lambda: reaches(mesh, family), "peers get no turn", bound=20)
@@ -532,7 +532,7 @@ def test_crowd_of_strangers_does_not_lock_peers_out(mesh: Mesh, family: Family) 
 def test_no_more_strangers_than_the_limit_have_a_thread(mesh: Mesh) -> None:
     mesh.rs.write("settings", "handshake_timeout_ms 60000")
     failures = mesh.rs.stat("handshake_failures_total")
-    # From where a key was proved: all that there are may be theirs.
+    # A key was proved from this address, so it may use all handshakes.
     with crowd_from(mesh.rc, HANDSHAKES_MAX + 50):
         until(
             lambda: mesh.rs.stat("handshake_failures_total") - failures >= 50, "nobody is refused"
@@ -543,7 +543,7 @@ def test_no_more_strangers_than_the_limit_have_a_thread(mesh: Mesh) -> None:
 
 @contextmanager
 def crowd_from(host: Namespace, count: int) -> Iterator[None]:
-    """So many connections to the relay port of rs, none of which says a word."""
+    """Make `count` silent connections to the relay port of rs."""
     most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(most[0], 2 * count), most[1]))
     with ExitStack() as stack:
@@ -555,7 +555,7 @@ def crowd_from(host: Namespace, count: int) -> Iterator[None]:
 
 
 def test_strangers_leave_room_for_peers(mesh: Mesh) -> None:
-    """However many strangers are in a handshake, a leg that has to make one gets through."""
+    """However many strangers are in a handshake, a peer's handshake still gets through."""
     for relay in mesh.relays:
         relay.write("settings", "handshake_timeout_ms 60000")
     mesh.rc.write("settings", "conn_pool off", "early_syn off")
@@ -575,7 +575,7 @@ def test_strangers_leave_room_for_peers(mesh: Mesh) -> None:
 
 
 def test_full_exit_refuses(mesh: Mesh, family: Family) -> None:
-    """The limit holds for streams of other relays, and who was there before goes on."""
+    """The limit holds for streams of other relays, and streams from before go on."""
     mesh.rs.write("settings", "max_splits 2")
     refused = mesh.rs.stat("limit_refused_total")
     with serving(mesh.s, family, echo) as at, ExitStack() as stack:
@@ -597,7 +597,7 @@ def test_full_exit_refuses(mesh: Mesh, family: Family) -> None:
 
 
 def reaches(mesh: Mesh, family: Family) -> bool:
-    """True when a client gets through; it may be reset meanwhile."""
+    """True if a client gets through; it may also be reset."""
     with serving(mesh.s, family, echo) as at:
         try:
             with connect(mesh.c, family, at.address, at.port) as sock:

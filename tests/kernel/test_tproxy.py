@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Flows that reach KTCP by TPROXY are split as those by REDIRECT are, and fail open as they do."""
+"""Flows that reach KTCP by TPROXY are split, and fail open, like those by REDIRECT."""
 
 from collections.abc import Iterator
 
@@ -40,7 +40,7 @@ def test_routed_while_draining(mesh: Mesh, family: Family) -> None:
 
 
 def test_routed_without_a_listener(mesh: Mesh, family: Family) -> None:
-    """The rule of TPROXY is there, but nobody sets the bit that it asks for."""
+    """The TPROXY rule is loaded, but nobody sets the bit that it matches."""
     with serving(mesh.s, family, echo) as at:
         mesh.rc.write("listeners", f"del client {CLIENT_PORT}")
         fetch(mesh, family, at.address, at.port)
@@ -48,10 +48,10 @@ def test_routed_without_a_listener(mesh: Mesh, family: Family) -> None:
 
 
 def test_stranger_at_the_listener(mesh: Mesh, family: Family) -> None:
-    """Its own address is nobody's target, not even with the mark of a route."""
+    """The listener's own address is never a target, not even with the mark of a route."""
     own = f"-t mangle -A KTCP -p tcp -d {family.rc} --dport {CLIENT_PORT}"
     mesh.rc.run([family.iptables, *own.split(), "-j", "MARK", "--set-mark", f"{mark(family):#x}"])
     counted = mesh.rc.stat("not_redirected_total")
     assert is_refused(mesh.c, family, family.rc, CLIENT_PORT)
-    # By the relay itself: nobody further on is asked.
+    # The relay itself denies it, and asks no other relay.
     assert mesh.rc.stat("not_redirected_total") == counted + 1

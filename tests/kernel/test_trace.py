@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Tracepoints: each says what it stands for, and whose split it was."""
+"""Tracepoints: each event comes when it should, with its split's addresses."""
 
 import re
 import socket
@@ -25,14 +25,14 @@ from tests.kernel.traffic import (
 from tests.kernel.wait import until
 
 TRACING = Path("/sys/kernel/tracing")
-# How often each event tells of a split between two relays.
+# How often each event occurs for a split between two relays.
 LIFE = {"early_syn": 1, "session": 2, "open": 2, "half_close": 4, "close": 2, "abort": 0}
 EVENT = re.compile(r" (ktcp_\w+): (.*)")
 
 
 @pytest.fixture(autouse=True, scope="module")
 def _tracefs() -> Iterator[None]:
-    """Where the events are read."""
+    """Mount the file system that events are read from."""
     subprocess.run(["mount", "-t", "tracefs", "tracefs", str(TRACING)], check=True)
     yield
     subprocess.run(["umount", str(TRACING)], check=True)
@@ -40,7 +40,7 @@ def _tracefs() -> Iterator[None]:
 
 @contextmanager
 def traced() -> Iterator[list[tuple[str, str]]]:
-    """The events of the module that the block gave rise to, in the list once it is left."""
+    """The module's events within the block; the list is filled at its end."""
     found: list[tuple[str, str]] = []
     switch = TRACING / "events" / "ktcp" / "enable"
     (TRACING / "trace").write_text("", encoding="ascii")
@@ -53,7 +53,7 @@ def traced() -> Iterator[list[tuple[str, str]]]:
 
 
 def texts(found: list[tuple[str, str]], name: str) -> list[str]:
-    """What the events of a name say."""
+    """The texts of all events of a name."""
     return [text for event, text in found if event == name]
 
 
@@ -83,7 +83,7 @@ def test_life_of_a_split(mesh: Mesh, family: Family) -> None:
 
 
 def test_split_that_comes_to_nothing(mesh: Mesh, family: Family) -> None:
-    """The pool has nothing for it, and the target refuses."""
+    """The pool has no connection for it, and the target refuses."""
     peer = family.at(family.rs, RELAY_PORT)
     mesh.rc.write("peers", f"set {peer} low 0 high 0")
     until(lambda: f"{peer} ready 0 connecting 0" in mesh.rc.read("peers"), "not emptied")

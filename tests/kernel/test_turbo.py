@@ -16,11 +16,11 @@ CWND = 777
 
 
 def windows(host: Namespace, condition: str) -> list[dict[str, int]]:
-    """What ss(8) says of each matching connection of `host`: cwnd, rcv_ssthresh, ...
+    """The figures of ss(8) for each matching connection of `host`: cwnd, rcv_ssthresh, ...
 
     Args:
-        host: The connections are of.
-        condition: As ss wants it.
+        host: The host that has the connections.
+        condition: A filter in the syntax of ss.
     """
     rows = host.run(["ss", "-Htnio", "state", "established", *condition.split()]).stdout
     values = re.compile(r"\b(cwnd|rcv_ssthresh|ssthresh|bytes_sent):(\d+)")
@@ -30,7 +30,7 @@ def windows(host: Namespace, condition: str) -> list[dict[str, int]]:
 
 @contextmanager
 def open_split(mesh: Mesh, family: Family) -> Iterator[socket.socket]:
-    """A split that has passed a byte both ways."""
+    """A split that has passed a byte in both directions."""
     with (
         serving(mesh.s, family, echo) as at,
         connect(mesh.c, family, at.address, at.port) as sock,
@@ -41,7 +41,7 @@ def open_split(mesh: Mesh, family: Family) -> Iterator[socket.socket]:
 
 
 def set_turbo(mesh: Mesh, family: Family, word: str) -> None:
-    """Switch it on both relays, and let the pool connect anew."""
+    """Set `turbo` on both relays, and let the pool connect anew."""
     peer = family.at(family.rs, RELAY_PORT)
     for relay in mesh.relays:
         relay.write("settings", f"turbo {word}", f"turbo_cwnd {CWND}")
@@ -56,17 +56,17 @@ def test_relay_legs_start_large(mesh: Mesh, family: Family) -> None:
     with open_split(mesh, family):
         for relay, end in ((mesh.rc, "dport"), (mesh.rs, "sport")):
             legs = windows(relay, f"{end} = :{RELAY_PORT}")
-            # Those of the other family's pool may be from before the setting.
+            # Connections in the other family's pool may be older than the setting.
             assert [leg["cwnd"] for leg in legs].count(CWND) >= 4
             assert max(leg["rcv_ssthresh"] for leg in legs) > 8 << 20
 
 
 def test_outer_legs_keep_their_windows(mesh: Mesh, family: Family) -> None:
-    """The Internet is no private backbone: there, everybody starts with ten segments."""
+    """The Internet is no private backbone: there, connections start with ten segments."""
     set_turbo(mesh, family, "on")
     with open_split(mesh, family):
-        # Found by the relay's port: where two flows of a client have its own port in common,
-        # REDIRECT gives one of them another.
+        # Found by the relay's port: if two flows share the client's port, REDIRECT gives one of
+        # them another port.
         [client_leg] = windows(mesh.rc, f"sport = :{CLIENT_PORT}")
         [server_leg] = windows(mesh.rs, f"src = {bracketed(family.rs_inside)}")
         for leg in (client_leg, server_leg):
@@ -75,7 +75,7 @@ def test_outer_legs_keep_their_windows(mesh: Mesh, family: Family) -> None:
 
 
 def bracketed(address: str) -> str:
-    """As ss wants an address."""
+    """An address in the syntax of ss."""
     return f"[{address}]" if ":" in address else address
 
 
@@ -89,7 +89,7 @@ def test_off(mesh: Mesh, family: Family) -> None:
 
 
 def test_window_survives_a_pause(mesh: Mesh, family: Family) -> None:
-    """Slow start after idle (RFC 2861) would take it back after one timeout."""
+    """Slow start after idle (RFC 2861) would shrink it after one retransmission time-out."""
     set_turbo(mesh, family, "on")
     with open_split(mesh, family) as sock:
 

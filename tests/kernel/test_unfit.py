@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What a split could not honour is routed, and marks of others are left alone."""
+"""Flows that a split could not honour are routed, and other programs' marks stay."""
 
 import random
 import re
@@ -23,19 +23,19 @@ IPPROTO_MPTCP = 262
 TCP_MD5SIG = 14
 PASSWORD = b"of two routers"
 RECORD_ROUTE = bytes([7, 7, 4, 0, 0, 0, 0, 0])
-# Marks of others, beside the route's in the lower half.
+# Other programs' marks, beside the route's in the lower half.
 MASK = 0xFFFF
 PACKET_MARK, CONNECTION_MARK, OTHERS = 0x70000, 0x120000, 0x7FFF0000
 
 
 def unfit(mesh: Mesh) -> int:
-    """How many flows rc let pass for what they are."""
+    """How many unfit flows rc let pass."""
     return mesh.rc.stat("unfit_passed_total")
 
 
 @contextmanager
 def rule(mesh: Mesh, family: Family, table: str, text: str) -> Iterator[None]:
-    """A rule of rc's packet filter, in front of a chain, within this block."""
+    """Within this block, have a rule at the head of a chain of rc's packet filter."""
     program = [family.iptables, "-t", table]
     chain, words = text.split(maxsplit=1)
     mesh.rc.run([*program, "-I", chain, *words.split()])
@@ -47,7 +47,7 @@ def rule(mesh: Mesh, family: Family, table: str, text: str) -> Iterator[None]:
 
 @pytest.mark.parametrize("zone", ["--zone 7", "--zone-orig 7"])
 def test_conntrack_zone(mesh: Mesh, family: Family, zone: str) -> None:
-    """What accept would ask conntrack for is in the default zone."""
+    """At accept, the module would look the flow up in the default zone only."""
     passed = unfit(mesh)
     with (
         rule(mesh, family, "raw", f"PREROUTING -i to-c -p tcp -j CT {zone}"),
@@ -77,7 +77,7 @@ def test_host_that_speaks_to_itself(mesh: Mesh, family: Family) -> None:
 
 
 def sign(sock: socket.socket, family: Family, address: str) -> None:
-    """Have all segments to and from an address signed (RFC 2385)."""
+    """Sign all segments to and from an address (RFC 2385)."""
     packed = socket.inet_pton(family.number, address)
     place = struct.pack("=HH", family.number, 0)
     place += packed if family is V4 else bytes(4) + packed
@@ -86,7 +86,7 @@ def sign(sock: socket.socket, family: Family, address: str) -> None:
 
 
 def seen_by_server(family: Family, listener: socket.socket, k: socket.socket) -> str:
-    """Connect, exchange some bytes, and tell whom the server sees."""
+    """Connect, exchange some bytes, and return the address that the server sees."""
     with listener, k:
         listener.bind((family.server, 0))
         listener.listen()
@@ -99,7 +99,7 @@ def seen_by_server(family: Family, listener: socket.socket, k: socket.socket) ->
 
 
 def test_signed_segments(mesh: Mesh, family: Family) -> None:
-    """As BGP's are: a relay has no part in the password."""
+    """As with BGP: a relay does not know the password."""
     passed = unfit(mesh)
     listener, k = mesh.s.socket(family.number), mesh.c.socket(family.number)
     sign(listener, family, family.client)
@@ -109,7 +109,7 @@ def test_signed_segments(mesh: Mesh, family: Family) -> None:
 
 
 def test_multipath(mesh: Mesh, family: Family) -> None:
-    """Further paths of a connection would not find it at the relay's end."""
+    """Additional subflows would not find the connection that ends at the relay."""
 
     def multipath(host: str) -> socket.socket:
         namespace = getattr(mesh, host)
@@ -131,7 +131,7 @@ def test_ip_options(mesh: Mesh) -> None:
 
 @pytest.mark.parametrize("how", ["redirect", "tproxy", "untracked"])
 def test_syn_sent_again_after_it_passed(mesh: Mesh, family: Family, how: str) -> None:
-    """A flow is split from its first SYN on or never: its first one may have arrived."""
+    """A flow is split at its first SYN or never, since that SYN may have arrived."""
     drop = ["INPUT", "-p", "tcp", "--dport", "8081", "-j", "DROP"]
     syn = Segment(
         source=family.client,
@@ -153,7 +153,7 @@ def test_syn_sent_again_after_it_passed(mesh: Mesh, family: Family, how: str) ->
         until(lambda: mesh.rc.stat("drain_passed_total") > passed, "the SYN does not come")
         mesh.rc.write("drain", "off")
         packet.send(mesh.c, *[syn] * 3)
-        # Behind them, so that they were looked at when it is served.
+        # Comes behind them, so they have been handled when this one is served.
         with serving(mesh.s, family, echo) as at:
             assert fetch(mesh.c, family, at) == family.rs_inside
         assert mesh.rc.stat("drain_passed_total") == passed + 1
@@ -161,7 +161,7 @@ def test_syn_sent_again_after_it_passed(mesh: Mesh, family: Family, how: str) ->
 
 
 def matched(mesh: Mesh, family: Family, table: str, chain: str, pattern: str) -> int:
-    """How many packets the rule with `pattern` in it has counted."""
+    """How many packets the rule that contains `pattern` has counted."""
     listing = mesh.rc.run([family.iptables, "-t", table, "-nvxL", chain]).stdout
     [line] = [line for line in listing.splitlines() if pattern in line]
     found = re.match(r"\s*(\d+)", line)
@@ -170,7 +170,7 @@ def matched(mesh: Mesh, family: Family, table: str, chain: str, pattern: str) ->
 
 
 def masked(family: Family) -> str:
-    """Steering that writes and asks for the route's bits and the module's only."""
+    """Steering that sets and matches only the bits of routes and of the module."""
     wanted = f"{mark(family):#x}"
     rules = steering(family).replace(f"--set-mark {wanted}", f"--set-xmark {wanted}/{MASK:#x}")
     assert f"--mark {TAKEN:#x}/{TAKEN:#x}" in rules
@@ -202,7 +202,7 @@ def test_marks_of_others(mesh: Mesh, family: Family) -> None:
     "rules",
     [
         ["INPUT -p tcp -j CONNMARK --save-mark"],
-        # A route's mark that the module has not put there says nothing of a flow.
+        # A route's mark in conntrack that the module did not write means nothing.
         ["PREROUTING -i to-c -p tcp -j CONNMARK --set-mark {mark}"],
     ],
     ids=["save", "set"],
@@ -246,7 +246,7 @@ def unnumbered(mesh: Mesh, family: Family) -> Iterator[None]:
 
 @pytest.mark.parametrize("how", ["redirect", "tproxy", "untracked"])
 def test_interface_without_an_address(mesh: Mesh, family: Family, how: str) -> None:
-    """REDIRECT has nowhere to send its flows, the others need no address."""
+    """REDIRECT has no address to send flows to; the other ways need none."""
     with ExitStack() as stack:
         if how == "tproxy":
             stack.enter_context(tproxied(mesh, family))
@@ -261,10 +261,10 @@ def test_interface_without_an_address(mesh: Mesh, family: Family, how: str) -> N
 
 
 def test_interface_of_a_vrf(mesh: Mesh) -> None:
-    """Where no listener listens, no flow is sent."""
+    """No flow is sent into a VRF, where no listener listens."""
     passed = unfit(mesh)
     ip = ["ip", "-batch", "-"]
-    # Both interfaces, so that packets are routed within it.
+    # Both interfaces, so that packets are routed within the VRF.
     mesh.rc.run(
         ip,
         stdin="link add blue type vrf table 77\nlink set blue up\n"
@@ -281,7 +281,7 @@ def test_interface_of_a_vrf(mesh: Mesh) -> None:
     finally:
         mesh.rc.run(["ip", "link", "set", "to-c", "nomaster"])
         mesh.rc.run(["ip", "link", "del", "blue"])
-        # Leaving a VRF takes the interface's IPv6 addresses and routes along.
+        # An interface that leaves a VRF loses its IPv6 addresses and routes.
         for family in FAMILIES:
             nodad = ["nodad"] if family is V6 else []
             own = f"{family.address(1, 1)}/{family.bits}"

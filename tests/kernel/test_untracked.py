@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Flows that are taken ahead of conntrack are split, fail open, and depend on no entry of it."""
+"""Flows taken ahead of conntrack are split, fail open, and need no conntrack entry."""
 
 import random
 import socket
@@ -49,7 +49,7 @@ def exchange(sock: socket.socket) -> None:
 
 @contextmanager
 def sysctl(host: Namespace, name: str, value: int) -> Iterator[None]:
-    """Another value within this block."""
+    """Set another value within this block."""
     old = host.run(["sysctl", "-n", name]).stdout.strip()
     host.run(["sysctl", "-q", "-w", f"{name}={value}"])
     try:
@@ -60,7 +60,7 @@ def sysctl(host: Namespace, name: str, value: int) -> Iterator[None]:
 
 @contextmanager
 def only_known_flows(mesh: Mesh, family: Family) -> Iterator[None]:
-    """Towards the client rc drops what conntrack calls invalid, and conntrack picks up nothing."""
+    """Let rc drop invalid packets to the client, and let conntrack adopt no running flow."""
     invalid = ["-m", "conntrack", "--ctstate", "INVALID", "-j", "DROP"]
     chains = (("INPUT", "-i"), ("FORWARD", "-i"), ("OUTPUT", "-o"))
     rules = [[chain, where, "to-c", *invalid] for chain, where in chains]
@@ -73,7 +73,7 @@ def only_known_flows(mesh: Mesh, family: Family) -> Iterator[None]:
 
 @contextmanager
 def full_table() -> Iterator[None]:
-    """No namespace has room for another entry."""
+    """Leave no room for another conntrack entry in any namespace."""
     old = TABLE_SIZE.read_text(encoding="ascii")
     TABLE_SIZE.write_text("1", encoding="ascii")
     try:
@@ -83,7 +83,7 @@ def full_table() -> Iterator[None]:
 
 
 def is_tracked(mesh: Mesh, family: Family, port: int) -> bool:
-    """Whether rc's conntrack knows a connection with the target's port, of either direction."""
+    """Whether rc's conntrack knows a connection with the target's port, in either direction."""
     version = "ipv4" if family is V4 else "ipv6"
     listing = mesh.rc.run(["conntrack", "-L", "-f", version, "-p", "tcp"]).stdout
     return f"port={port} " in listing
@@ -122,7 +122,7 @@ def test_flushed(mesh: Mesh, family: Family) -> None:
 
 
 def test_answer_after_a_half_close(mesh: Mesh, family: Family) -> None:
-    """A client that has said all waits for as long as its target likes, whatever is forgotten."""
+    """A half-closed client can wait for its answer for any time, whatever conntrack forgets."""
 
     def answer(sock: socket.socket) -> None:
         assert sock.recv(10) == b"question"
@@ -151,7 +151,7 @@ def test_full_table(mesh: Mesh, family: Family) -> None:
 
 
 def test_rules_taken_away(mesh: Mesh, family: Family) -> None:
-    """What is split goes on, what comes then passes."""
+    """Splits go on, and new flows pass."""
     with serving(mesh.s, family, echo) as at, connect(mesh.c, family, at.address, at.port) as sock:
         exchange(sock)
         steer(mesh.rc, family, "*raw\nCOMMIT\n")
@@ -161,7 +161,7 @@ def test_rules_taken_away(mesh: Mesh, family: Family) -> None:
 
 @pytest.mark.parametrize("mode", MODES, indirect=True)
 def test_rules_taken_away_during_the_handshake(mesh: Mesh, family: Family, mode: str) -> None:
-    """The SYN was taken: early SYN knows its route, else the flow is reset, and comes again."""
+    """The SYN was taken: early SYN knows its route; else the flow is reset, and comes again."""
     delay = ["tc", "qdisc", "replace", "dev", "to-c", "root", "netem", "delay", "300ms"]
     before = mesh.rc.stat("early_syn_total")
     mesh.rc.run(delay)
@@ -245,7 +245,7 @@ def closed_by_server(mesh: Mesh, family: Family, at: Server, port: int) -> str:
 
 
 def test_source_port_used_again(mesh: Mesh, family: Family) -> None:
-    """The relay waits for stray packets of the one before, and answers no other one."""
+    """The relay's TIME_WAIT of the earlier connection must not answer the new one."""
     port = random.randrange(20000, 30000)
     with serving(mesh.s, family, discard_one) as at:
         assert closed_by_server(mesh, family, at, port) == family.rs_inside
@@ -255,12 +255,12 @@ def test_source_port_used_again(mesh: Mesh, family: Family) -> None:
 
 
 def discard_one(sock: socket.socket) -> None:
-    """Read a byte and end."""
+    """Read one byte and close."""
     assert sock.recv(1)
 
 
 def test_stranger_at_the_listener(mesh: Mesh, family: Family) -> None:
-    """Its own address is nobody's target, not even with the mark of a route."""
+    """The listener's own address is never a target, not even with the mark of a route."""
     rule = ["KTCP", "-p", "tcp", "-d", family.rc, "-j", "MARK", "--set-mark", f"{mark(family):#x}"]
     mesh.rc.run([family.iptables, "-t", "raw", "-A", *rule])
     counted = mesh.rc.stat("not_redirected_total")
@@ -269,7 +269,7 @@ def test_stranger_at_the_listener(mesh: Mesh, family: Family) -> None:
 
 
 def test_service_of_the_relay(mesh: Mesh, family: Family) -> None:
-    """A port of its own address leads to its route's target, and is tracked no more than others."""
+    """A service port of the relay leads to its route's target, and is not tracked either."""
     port = CLIENT_PORT + 100
     marked = ["-p", "tcp", "-d", family.rc, "--dport", str(port), "-j", "MARK"]
     rule = ["-A", "KTCP", *marked, "--set-mark", f"{mark(family):#x}"]
@@ -284,7 +284,7 @@ def test_service_of_the_relay(mesh: Mesh, family: Family) -> None:
 
 
 def forged(family: Family, at: Server, host: int) -> Segment:
-    """A SYN whose answer finds nobody."""
+    """A SYN from an address that nobody has, so nobody gets the answer."""
     return Segment(
         source=family.address(1, host),
         source_port=random.randrange(1024, 32768),
@@ -294,7 +294,7 @@ def forged(family: Family, at: Server, host: int) -> Segment:
 
 
 def test_flood(mesh: Mesh, family: Family) -> None:
-    """A full queue of half-open connections lets flows pass, and none is lost."""
+    """While the queue of half-open connections is full, flows pass, and none is lost."""
     mesh.rc.write("settings", "early_syn off")
     passed = mesh.rc.stat("limit_passed_total")
     with (
@@ -308,13 +308,13 @@ def test_flood(mesh: Mesh, family: Family) -> None:
 
 
 def test_cookies_only(mesh: Mesh, family: Family) -> None:
-    """A host that keeps no half-open connection could not tell whose ACK it gets."""
+    """A host that keeps no half-open connections could not know which flow an ACK belongs to."""
     with sysctl(mesh.rc, "net.ipv4.tcp_syncookies", 2), serving(mesh.s, family, echo) as at:
         assert fetch(mesh.c, family, at) == family.client
 
 
 def test_error_about_the_relays_packet(mesh: Mesh, family: Family) -> None:
-    """It is sent to the server, in whose name the relay speaks, and reaches the relay."""
+    """The error is addressed to the server, in whose name the relay speaks; the relay gets it."""
     with serving(mesh.s, family, echo) as at, connect(mesh.c, family, at.address, at.port) as sock:
         exchange(sock)
         port = sock.getsockname()[1]
@@ -323,20 +323,20 @@ def test_error_about_the_relays_packet(mesh: Mesh, family: Family) -> None:
         )
         before = strange_errors(mesh)
         packet.send_packets(mesh.c, at.address, error(family, blamed))
-        # TCP does not believe it, for it names no byte that is on its way. But it was asked.
+        # TCP ignores it, since it names no byte in flight. But the error has reached TCP.
         until(lambda: strange_errors(mesh) == before + 1, "the error does not come")
         exchange(sock)
 
 
 def strange_errors(mesh: Mesh) -> int:
-    """How many ICMP errors TCP of rc has disbelieved."""
+    """How many ICMP errors rc's TCP has ignored as implausible."""
     lines = mesh.rc.run(["cat", "/proc/net/netstat"]).stdout.splitlines()
     names, values = (line.split() for line in lines if line.startswith("TcpExt:"))
     return int(dict(zip(names, values, strict=True))["OutOfWindowIcmps"])
 
 
 def error(family: Family, blamed: Segment) -> bytes:
-    """A packet of the client: what `blamed` began did not fit (RFC 792, RFC 4443)."""
+    """The client's ICMP error: the packet that begins with `blamed` was too big (RFC 792, 4443)."""
     cause = replace(blamed, sequence=12345, flags=packet.ACK).packet()
     outer = replace(blamed, source=blamed.target, target=blamed.source).packet()
     if family is V4:
@@ -352,7 +352,7 @@ def error(family: Family, blamed: Segment) -> bytes:
 
 
 def test_redirect_beside_it(mesh: Mesh, family: Family) -> None:
-    """The other ways stay, for who needs them."""
+    """A REDIRECT listener can be used beside it."""
     mesh.rc.write("listeners", f"add client {CLIENT_PORT + 1}")
     steer(mesh.rc, family, "*raw\nCOMMIT\n")
     rules = NO_STEERING.replace(

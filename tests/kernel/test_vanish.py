@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A relay that is gone without a word is noticed; one whose reader takes nothing is left alone."""
+"""A relay that vanishes silently is noticed; one whose reader takes nothing is left alone."""
 
 import contextlib
 import socket
@@ -31,7 +31,7 @@ NOTICED_S = 35
 
 @contextmanager
 def dark(mesh: Mesh, family: Family) -> Iterator[None]:
-    """Nothing passes between the relays, in either direction."""
+    """Let no packet pass between the relays, in either direction."""
     rules = [
         ["INPUT", "-p", "tcp", "--dport", str(RELAY_PORT), "-j", "DROP"],
         ["OUTPUT", "-p", "tcp", "--sport", str(RELAY_PORT), "-j", "DROP"],
@@ -68,7 +68,7 @@ def test_upload(mesh: Mesh, family: Family) -> None:
 
 
 def test_download(mesh: Mesh, family: Family) -> None:
-    """The exit has bytes on the way, the ingress none."""
+    """The exit has bytes in flight, the ingress none."""
     stop, ended = threading.Event(), threading.Event()
 
     def server(sock: socket.socket) -> None:
@@ -91,14 +91,14 @@ def test_download(mesh: Mesh, family: Family) -> None:
 
 
 def drain(sock: socket.socket) -> None:
-    """Read until the connection ends, be it by RST."""
+    """Read until the connection ends, by FIN or RST."""
     sock.settimeout(None)
     with contextlib.suppress(ConnectionError):
         discard(sock)
 
 
 def test_idle_split(mesh: Mesh, family: Family) -> None:
-    """Nothing is on the way, so keepalive notices."""
+    """Nothing is in flight, so keepalive notices."""
     with (
         serving(mesh.s, family, echo) as at,
         connect(mesh.c, family, at.address, at.port) as sock,
@@ -110,7 +110,7 @@ def test_idle_split(mesh: Mesh, family: Family) -> None:
 
 
 def test_half_closed_split(mesh: Mesh, family: Family) -> None:
-    """What is on the way is the client's FIN alone."""
+    """Only the client's FIN is in flight."""
     with (
         serving(mesh.s, family, echo) as at,
         connect(mesh.c, family, at.address, at.port) as sock,
@@ -123,7 +123,7 @@ def test_half_closed_split(mesh: Mesh, family: Family) -> None:
 
 
 def test_reader_that_takes_nothing_is_left_alone(mesh: Mesh, family: Family) -> None:
-    """For longer than a relay may be silent; it answers the probes of a closed window."""
+    """For longer than a relay may be silent, since it answers the probes of its closed window."""
     size = int((32 << 20) * SCALE)
     go = threading.Event()
     for relay in mesh.relays:
@@ -154,7 +154,7 @@ def test_reader_that_takes_nothing_is_left_alone(mesh: Mesh, family: Family) -> 
 
 
 def test_relay_that_vanishes_while_a_reader_takes_nothing(mesh: Mesh, family: Family) -> None:
-    """TCP asks for room less and less often, and would notice after many minutes."""
+    """TCP probes a closed window less and less often, and would notice only after many minutes."""
     for relay in mesh.relays:
         relay.write("settings", "relay_buffer_bytes 262144", "conn_pool off")
     held = threading.Event()
@@ -171,7 +171,7 @@ def test_relay_that_vanishes_while_a_reader_takes_nothing(mesh: Mesh, family: Fa
         with contextlib.suppress(TimeoutError):
             while True:
                 sock.send(bytes(65536))
-        # Until the probes would be far apart.
+        # Until TCP's probes would be far apart.
         assert not is_told(sock, bound=60)
         with dark(mesh, family):
             assert is_told(sock, bound=NOTICED_S), "the client waits on"

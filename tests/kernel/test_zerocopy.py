@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Bytes by reference, whatever they arrive in: packets of all sizes, merged, cut, late, urgent."""
+"""Bytes go by reference from all kinds of packets: all sizes, merged, cut, late, urgent."""
 
 import random
 import socket
@@ -31,7 +31,7 @@ from tests.kernel.wait import SCALE, until
 pytestmark = pytest.mark.parametrize("mode", ["full", "threads"], indirect=True)
 
 SIZE = max(int((20 << 20) * SCALE), 2 << 20)
-# Least and most that the links of the topology carry, with IPv6 above 1280.
+# The smallest and the largest MTU of the topology's links; IPv6 needs 1280.
 MTUS = {"v4": (576, 1500, 9000), "v6": (1280, 1500, 9000)}
 OFFLOADS = ("tso", "gso", "gro", "sg", "tx")
 
@@ -45,7 +45,7 @@ def links(mesh: Mesh) -> Iterator[tuple[Namespace, list[str]]]:
 
 @contextmanager
 def tcp_memory(pages: int) -> Iterator[None]:
-    """So little memory for all of TCP that not even what has come can be queued again."""
+    """Leave TCP so little memory that even received bytes cannot be queued again."""
     knob = Path("/proc/sys/net/ipv4/tcp_mem")
     before = knob.read_text()
     knob.write_text(f"{pages} {pages} {pages}\n")
@@ -57,7 +57,7 @@ def tcp_memory(pages: int) -> Iterator[None]:
 
 @contextmanager
 def linked(mesh: Mesh, mtu: int, *, offloads: bool) -> Iterator[None]:
-    """Other links for a while."""
+    """Change the links within the block."""
 
     def change(mtu: int, word: str) -> None:
         for host, names in links(mesh):
@@ -92,7 +92,7 @@ def test_both_directions(mesh: Mesh, family: Family, place: int, offloads: bool)
 
 
 def test_pieces_and_pauses(mesh: Mesh, family: Family) -> None:
-    """Whatever is sent at once, and however long nothing is."""
+    """Bytes arrive whatever the sizes of pieces, and however long the pauses."""
     payload = Payload(1 << 20, seed=3)
     chance = random.Random(7)
     with serving(mesh.s, family, echo) as at, connect(mesh.c, family, at.address, at.port) as sock:
@@ -112,7 +112,7 @@ def test_pieces_and_pauses(mesh: Mesh, family: Family) -> None:
 
 
 def test_urgent_bytes(mesh: Mesh, family: Family) -> None:
-    """They are a stranger's to send, and must not stop what comes behind them."""
+    """Any stranger can send them; they must not stop the bytes behind them."""
     with serving(mesh.s, family, echo) as at, connect(mesh.c, family, at.address, at.port) as sock:
         for number in range(10):
             sock.send(b"!", socket.MSG_OOB)
@@ -124,7 +124,7 @@ def test_urgent_bytes(mesh: Mesh, family: Family) -> None:
 
 
 def test_slow_reader_gets_all(mesh: Mesh, family: Family) -> None:
-    """A window that is closed for long, with a batch on its way."""
+    """A window stays closed for long, with a batch of bytes waiting."""
     payload = Payload(SIZE, seed=4)
     with (
         serving(mesh.s, family, lambda sock: send(sock, payload)) as at,
@@ -137,7 +137,7 @@ def test_slow_reader_gets_all(mesh: Mesh, family: Family) -> None:
 
 
 def test_memory_runs_short(mesh: Mesh, family: Family) -> None:
-    """What finds no memory waits, and is neither lost nor freed too early."""
+    """Bytes that find no memory wait, and are neither lost nor freed too early."""
     payload = Payload(SIZE, seed=6)
     with (
         serving(mesh.s, family, lambda sock: send(sock, payload)) as at,
@@ -154,7 +154,7 @@ def test_memory_runs_short(mesh: Mesh, family: Family) -> None:
 
 
 def test_reader_that_goes_away(mesh: Mesh, family: Family) -> None:
-    """What is on its way then is given back; kmemleak and the tests' end look for it."""
+    """Pages on the way are then freed; kmemleak and the end of the tests check that."""
     payload = Payload(SIZE)
 
     def server(sock: socket.socket) -> None:
@@ -172,7 +172,7 @@ def test_reader_that_goes_away(mesh: Mesh, family: Family) -> None:
 
 
 def test_datapath_changes_under_load(mesh: Mesh, family: Family) -> None:
-    """A split keeps the one that it began with."""
+    """A split keeps the datapath that it began with."""
     payload = Payload(SIZE, seed=5)
     with serving(mesh.s, family, discard) as at:
         for datapath in ("copy", "zerocopy", "copy"):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Four namespaces in a row, made and taken away again."""
+"""Makes four namespaces in a row, and removes them again."""
 
 import socket
 import subprocess
@@ -116,7 +116,7 @@ class End:
         """Addresses, and up."""
         lines = [
             f"addr add {family.address(self.link, self.last)}/{family.bits} dev {self.device}"
-            # Without the search for a double, which takes a second.
+            # Without duplicate address detection, which takes a second.
             + (" nodad" if family is V6 else "")
             for family in FAMILIES
         ]
@@ -171,9 +171,9 @@ FORWARD = ["sysctl", "-q", "-w", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.for
 
 @contextmanager
 def topology(prefix: str = "") -> Iterator[Topology]:
-    """The hosts of the drawing in conftest.py; `prefix` tells several sets of them apart.
+    """The hosts of the drawing in conftest.py; `prefix` distinguishes several sets of them.
 
-    What a run that was killed has left of them goes first.
+    Leftovers of a killed run are removed first.
     """
     made = Topology(*(Namespace(f"{prefix}{name}") for name in ("c", "rc", "rs", "s")))
     delete(*made.hosts)
@@ -191,7 +191,7 @@ def topology(prefix: str = "") -> Iterator[Topology]:
 
 
 def delete(*hosts: Namespace) -> None:
-    """Take away the names of those that still have one."""
+    """Delete the names of namespaces that still have one."""
     there = {line.split()[0] for line in _names()}
     for host in hosts:
         if host.name in there:

@@ -9,8 +9,8 @@ from tests.kernel.topology import Family
 
 TABLE = 100
 
-# Behind the gate, which iptables' TPROXY cannot be: it lives in mangle. What belongs to
-# a connection is kept here by its socket, only the SYN has the bit.
+# Behind the gate, where iptables' TPROXY cannot be, since it works in mangle only. Only the SYN has
+# the bit; later packets are kept here by their socket.
 RULES = f"""
 table inet ktcp_tproxy {{
     chain prerouting {{
@@ -25,7 +25,7 @@ table inet ktcp_tproxy {{
 
 @contextmanager
 def tproxied(mesh: Mesh, family: Family) -> Iterator[None]:
-    """Have rc give the flows of a family to KTCP by TPROXY."""
+    """Let rc hand the flows of a family to KTCP by TPROXY."""
     ip = ["ip", f"-{family.name[1]}"]
     rule = ["fwmark", f"{TAKEN:#x}/{TAKEN:#x}", "lookup", f"{TABLE}"]
     route = ["local", "default", "dev", "lo", "table", f"{TABLE}"]

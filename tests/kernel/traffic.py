@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Servers and clients that know each byte they ought to see."""
+"""Servers and clients that know every byte that they should receive."""
 
 import contextlib
 import fcntl
@@ -18,8 +18,8 @@ from tests.kernel.namespace import Namespace
 from tests.kernel.topology import Family
 
 CHUNK = 256 << 10
-# No power of two and no multiple of a segment: bytes that are lost, doubled
-# or out of order do not fall on like bytes.
+# No power of two and no multiple of a segment, so that lost, doubled or reordered bytes never match
+# by chance.
 PERIOD = 1_048_573
 _BLOCK = random.Random(20180409).randbytes(PERIOD)
 _PATTERN = memoryview(_BLOCK + _BLOCK[:CHUNK])
@@ -29,7 +29,7 @@ Handler = Callable[[socket.socket], None]
 
 @dataclass(frozen=True)
 class Payload:
-    """A stream of `size` bytes; streams of different seeds differ everywhere that matters."""
+    """A stream of `size` bytes, which depends on the seed."""
 
     size: int
     seed: int = 0
@@ -67,7 +67,7 @@ def receive(sock: socket.socket, payload: Payload) -> None:
 
 
 def receive_end(sock: socket.socket) -> None:
-    """The other side has closed its direction, and nothing came before that."""
+    """Check that the other side has closed its direction, and sent nothing more before that."""
     assert sock.recv(1) == b"", "bytes where the end ought to be"
 
 
@@ -85,7 +85,7 @@ def reset(sock: socket.socket) -> None:
 
 @contextmanager
 def in_background(work: Callable[[], None]) -> Iterator[Future[None]]:
-    """Run `work` beside the block; the block ends when both have, and fails when either does."""
+    """Run `work` beside the block; wait for both at the end, and fail if either failed."""
     result: Future[None] = Future()
 
     def run() -> None:
@@ -135,7 +135,7 @@ class Server:
                 return
             connection.settimeout(60)
             thread = threading.Thread(target=self._serve, args=(connection,), daemon=True)
-            # Together: who sees the peer can join its thread.
+            # In one step: whoever sees the peer can also join its thread.
             with self._lock:
                 self._connections.append(connection)
                 self._threads.append(thread)
@@ -160,7 +160,7 @@ class Server:
             raise self.failures[0]
 
     def close(self) -> None:
-        """Listen no more and end what is still open."""
+        """Stop listening, and end open connections."""
         # shutdown() wakes accept(), which close() alone does not.
         self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
@@ -179,7 +179,7 @@ def serving(
     address: str | None = None,
     port: int = 0,
 ) -> Iterator[Server]:
-    """A server at the topology's server address (or another one), port 0 being a free one."""
+    """A server at the topology's server address (or another one); port 0 takes a free port."""
     server = Server(namespace, family, handler, address or family.server, port)
     try:
         yield server
@@ -214,7 +214,7 @@ def discard(sock: socket.socket) -> None:
 
 
 def is_reset(sock: socket.socket, *, bound: float = 20) -> bool:
-    """True when the connection ends by RST, False when by FIN or with bytes.
+    """True if the connection ends by RST, False if FIN or bytes come.
 
     Raises:
         TimeoutError: It does not end within `bound` seconds.
@@ -228,7 +228,7 @@ def is_reset(sock: socket.socket, *, bound: float = 20) -> bool:
 
 
 def is_told(sock: socket.socket, *, bound: float = 20) -> bool:
-    """True when the end of a connection reaches its socket, whatever is unread or unsent."""
+    """True when the connection's end has reached its socket, whatever is unread or unsent."""
     poll = select.poll()
     poll.register(sock, 0)
     return bool(poll.poll(bound * 1000))
@@ -241,7 +241,7 @@ def unacknowledged(sock: socket.socket) -> int:
 
 
 def fetch(namespace: Namespace, family: Family, at: Server) -> str:
-    """One short connection to an echo server; the address that the server saw."""
+    """Make a short connection to an echo server. Returns the address that the server saw."""
     with connect(namespace, family, at.address, at.port) as sock:
         send(sock, Payload(1000))
         receive(sock, Payload(1000))
@@ -251,7 +251,7 @@ def fetch(namespace: Namespace, family: Family, at: Server) -> str:
 def is_refused(
     namespace: Namespace, family: Family, address: str, port: int, *, bound: float = 20
 ) -> bool:
-    """True when a connection is reset, be it at once or after its handshake."""
+    """True if a connection is reset, at once or after its handshake."""
     try:
         with connect(namespace, family, address, port, bound=bound) as sock:
             return is_reset(sock, bound=bound)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Waiting for a condition, with a bound.
 
-Bounds are of the guest's own time, which no busy host makes longer.
+Bounds are in the guest's own time, which a busy host does not make longer.
 """
 
 import os
@@ -9,11 +9,11 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-# The share of the bulk that is moved here.
+# The share of the bulk bytes that this run moves.
 SCALE = float(os.environ.get("KTCP_TEST_SCALE", "1"))
-# How many times as often what comes and goes does so.
+# The factor for loops in which modules, namespaces and configuration come and go.
 ROUNDS = int(os.environ.get("KTCP_TEST_ROUNDS", "1"))
-# How many inputs each fuzz test has, and with how many it takes as long as other tests.
+# The number of inputs of each fuzz test, and the number with which it takes as long as others.
 INPUTS = int(os.environ.get("KTCP_TEST_FUZZ", "400"))
 FEW_INPUTS = 400
 
@@ -23,12 +23,12 @@ T = TypeVar("T")
 
 
 def times(count: int) -> int:
-    """How often a loop of `count` rounds goes: a quarter in a debug kernel, as --rounds says."""
+    """How many rounds a loop of `count` makes: a quarter in a debug kernel, times --rounds."""
     return max(round(count * min(1, 2.5 * SCALE)), 3) * ROUNDS
 
 
 def until(condition: Callable[[], T], what: str, bound: float = 20) -> T:
-    """The first true value of `condition`, asked again and again.
+    """Ask `condition` again and again. Returns its first true value.
 
     Raises:
         TimeoutError: It is not true within `bound` seconds; the message ends with its value.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What unit tests share: a home for state that is not the user's, a QEMU that only talks."""
+"""Fixtures of all unit tests: a state directory of their own, a QEMU that only prints lines."""
 
 import json
 from collections.abc import Callable, Iterable
@@ -10,7 +10,7 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def state(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where the journals of a test are."""
+    """The directory of a test's journals."""
     directory = tmp_path_factory.mktemp("state")
     monkeypatch.setenv("KTCP_STATE_DIR", str(directory))
     return directory

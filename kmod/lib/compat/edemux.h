@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* A fault of kernels before 6.7 where NAT has to change a source port. */
+/* Works around a bug of kernels before 6.7 when NAT changes a source port. */
 #ifndef KTCP_COMPAT_EDEMUX_H
 #define KTCP_COMPAT_EDEMUX_H
 
@@ -20,10 +20,10 @@
  * @tcp: its TCP header
  * @ct: its conntrack entry
  *
- * A client may use one port towards two servers. Both connections end at one
- * listener here, so NAT changes the source port of the second; but by then
- * tcp_v4_early_demux() has found the socket of the first, which gets all
- * packets of the second. Later kernels see to that themselves, in
+ * A client may use one source port for two servers. Here both connections end
+ * at one listener, so NAT changes the source port of the second. But by then
+ * tcp_v4_early_demux() has found the socket of the first connection, which gets
+ * all packets of the second. Later kernels handle that themselves, in
  * nf_nat_ipv4_local_in().
  *
  * Context: softirq.

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* hex2bin() had no header of its own once. */
+/* In older kernels hex2bin() has no header of its own. */
 #ifndef KTCP_COMPAT_HEX_H
 #define KTCP_COMPAT_HEX_H
 

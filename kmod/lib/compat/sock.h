@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Socket features that not every supported kernel has. */
+/* Socket features that some supported kernels lack. */
 #ifndef KTCP_COMPAT_SOCK_H
 #define KTCP_COMPAT_SOCK_H
 
@@ -11,8 +11,8 @@
  * ktcp_compat_sk_hold_net() - Give a kernel socket a reference to its namespace
  * @sk: socket without one, made by the kernel or accepted by such a socket
  *
- * Without the reference tcp_close() stops the retransmit timer, and what is
- * not acknowledged yet is lost.
+ * Without the reference tcp_close() stops the retransmit timer, and bytes that
+ * are not acknowledged yet are lost.
  *
  * Context: process context, before the socket is locked or seen by others.
  */
@@ -30,8 +30,8 @@ static inline void ktcp_compat_sk_hold_net(struct sock *sk)
 }
 
 /*
- * Kernels that check the bounds of sockaddr.sa_data have a type of their own
- * for an address whose size goes beside it.
+ * Kernels that check the bounds of sockaddr.sa_data have another type for
+ * addresses whose size is passed separately.
  */
 #ifdef KTCP_HAVE_SOCKADDR_UNSIZED
 #define ktcp_compat_sockaddr(addr) ((struct sockaddr_unsized *)(addr))

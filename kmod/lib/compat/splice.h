@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Sending pages by reference: two ways, of which a kernel has one. */
+/* Sending pages by reference: each kernel has one of two interfaces. */
 #ifndef KTCP_COMPAT_SPLICE_H
 #define KTCP_COMPAT_SPLICE_H
 
@@ -9,8 +9,9 @@
 #include <net/tcp.h>
 
 /*
- * Before MSG_SPLICE_PAGES a page went by a call of its own. Some stable
- * kernels define the flag and ignore it, so what tells is the older way.
+ * Before MSG_SPLICE_PAGES, each page was sent by a call of its own. Some stable
+ * kernels define the flag but ignore it, so the probe looks for the older
+ * interface.
  */
 #ifdef KTCP_HAVE_SENDPAGE
 static inline int ktcp_compat_refer(struct sock *sk, struct bio_vec *piece,
@@ -51,11 +52,12 @@ static inline int ktcp_compat_refer(struct sock *sk, struct bio_vec *piece,
  * @piece: where the bytes are
  * @pieces: length of @piece
  * @bytes: of all of @piece
- * @copy: copy them; else the socket takes references, and they must not change
+ * @copy: copy the bytes; else the socket takes references to the pages, which
+ * must not change
  * @more: more will follow at once
  *
  * Context: @sk locked; does not wait.
- * Return: bytes taken, -EAGAIN where there is no room, or the socket's error.
+ * Return: bytes taken, -EAGAIN if there is no room, or the socket's error.
  */
 static inline int ktcp_compat_send_pages(struct sock *sk, struct bio_vec *piece,
 					 unsigned int pieces, size_t bytes,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Timers by the names that later kernels have for them. */
+/* Timer functions by the names of later kernels. */
 #ifndef KTCP_COMPAT_TIMER_H
 #define KTCP_COMPAT_TIMER_H
 

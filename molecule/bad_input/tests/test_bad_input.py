@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Who makes a mistake is told all of it, and nothing of it reaches the relay."""
+"""Mistakes are reported all at once, and none reaches the relay."""
 
 import os
 import shutil
@@ -30,7 +30,7 @@ def relay(guest: Callable[[str], Host]) -> Iterator[Host]:
 
 
 def held(relay: Host) -> str:
-    """What the module holds and what the relay's files say."""
+    """The module's state and the relay's files."""
     # Lines of comment are counters.
     holds = f"cd /proc/net/ktcp && grep -v '^#' {FILES}"
     files = "find /etc/ktcp -type f -exec sha256sum {} + | sort"
@@ -49,7 +49,7 @@ def rollout(inventory: Path) -> subprocess.CompletedProcess[str]:
 
 @contextmanager
 def mistaken(tmp_path: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """A copy of the inventory, and its mesh, to be spoiled in the body."""
+    """A copy of the inventory, whose mesh the body of the ``with`` may spoil."""
     inventory = tmp_path / "inventory"
     shutil.copytree(INVENTORY, inventory)
     file = inventory / "group_vars/all/mesh.yml"
@@ -82,7 +82,7 @@ def test_an_inventory_that_is_no_yaml_is_named(relay: Host, tmp_path: Path) -> N
 
 @contextmanager
 def spoiled(relay: Host, file: str, line: str) -> Iterator[None]:
-    """A configuration file with one line more."""
+    """A configuration file with an additional line."""
     relay.check_output(f"cp -a /etc/ktcp/{file} /var/tmp/ && echo %s >>/etc/ktcp/{file}", line)
     yield
     relay.check_output(f"cp -a /var/tmp/{file} /etc/ktcp/")

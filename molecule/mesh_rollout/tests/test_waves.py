@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What waves do to relays and to their traffic. Each test begins where the last one ended."""
+"""The effect of waves on relays and their traffic. Each test begins where the last one ended."""
 
 import json
 import os
@@ -23,18 +23,18 @@ URL = "http://10.78.3.2/10m"
 FILE = "/srv/ktcp-lab/10m"
 LEFT = "/etc/ktcp /usr/local/sbin/ktcp-* /usr/src/ktcp* /sys/module/ktcp /var/lib/ktcp"
 
-# Seconds; a busy machine that emulates another one takes its time.
+# Seconds; an emulated machine on a busy host takes its time.
 PATIENCE = 120
 
 
 @dataclass(frozen=True)
 class Operator:
-    """Who runs ktcp-ops, with an inventory and a journal of their own."""
+    """An operator who runs ktcp-ops, with an inventory and a journal of their own."""
 
     inventory: Path
 
     def run(self, action: str, *options: str) -> tuple[int, dict[str, Any]]:
-        """Run a command about the mesh; its exit code, and what it said."""
+        """Run a command of ``ktcp-ops mesh``. Returns its exit code and its output."""
         command = [sys.executable, "-m", "ktcp_ops", "mesh", action, "-i", str(self.inventory)]
         done = subprocess.run(
             [*command, "-o", "json", *options],
@@ -47,7 +47,7 @@ class Operator:
 
     @contextmanager
     def changed(self, **mesh: Any) -> Iterator[None]:  # noqa: ANN401 - any key of the mesh
-        """Another mesh, for a while."""
+        """Change keys of the mesh for the time of a ``with``."""
         file = self.inventory / "group_vars/all/mesh.yml"
         before = file.read_text()
         variables = yaml.safe_load(before)
@@ -81,14 +81,14 @@ def operator(tmp_path_factory: pytest.TempPathFactory) -> Operator:
 
 @contextmanager
 def taken(relay: Host, port: int) -> Iterator[None]:
-    """A port that somebody else has, so that KTCP can't."""
+    """A port that another program listens on, so that KTCP can't."""
     relay.check_output("systemd-run --unit squatter python3 -m http.server %s", str(port))
     yield
     relay.check_output("systemctl stop squatter")
 
 
 def srcversion(relay: Host) -> str:
-    """Of the loaded module."""
+    """The loaded module's srcversion."""
     return str(relay.file("/sys/module/ktcp/srcversion").content_string.strip())
 
 
@@ -99,7 +99,7 @@ def stat(relay: Host, name: str) -> int:
 
 
 def split_downloads(lab: Lab) -> int:
-    """Download once; how many splits that made at the ingress."""
+    """Download once. Returns how many splits that made at the ingress."""
     before = stat(lab.ra, "splits_opened_total")
     fetch = f"set -o pipefail; curl -sSf --max-time {PATIENCE} {URL} | sha256sum"
     assert lab.client.check_output(fetch).split()[0] == digest(lab)
@@ -107,7 +107,7 @@ def split_downloads(lab: Lab) -> int:
 
 
 def digest(lab: Lab) -> str:
-    """Of the file, where it is served."""
+    """The file's checksum on the server."""
     return str(lab.rc.check_output(f"cat {FILE}.sha256").split()[0])
 
 
@@ -138,7 +138,7 @@ def test_it_goes_on_when_that_is_mended(lab: Lab, operator: Operator) -> None:
 
 @contextmanager
 def downloading(lab: Lab) -> Iterator[None]:
-    """A download that is halfway through, and that goes on to its end afterwards."""
+    """A download that is halfway through, and goes on to its end afterwards."""
     reader = "(head -c 1000000; while [ ! -e /run/go ]; do sleep 0.2; done; cat)"
     script = f"curl -sSf {URL} | {reader} | sha256sum >/run/digest"
     lab.client.check_output(

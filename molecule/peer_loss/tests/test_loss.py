@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Relays that are gone for a while. Each test begins and ends with all of them at work."""
+"""Relays that are gone for a while. Each test begins and ends with all relays working."""
 
 import re
 import time
@@ -13,7 +13,7 @@ from testinfra.host import Host
 URL = "http://10.78.4.2/1m"
 RB, RC = "10.78.2.2:5565", "10.78.3.2:5565"
 
-# Seconds; a busy machine that emulates five others takes its time.
+# Seconds; five emulated machines on a busy host take their time.
 PATIENCE = 180
 
 
@@ -28,7 +28,7 @@ class Lab:
     server: Host
 
     def fetch(self) -> dict[str, int]:
-        """Download once, whole; how many splits that made at each relay."""
+        """Download once, completely. Returns how many splits that made at each relay."""
         before = self.splits()
         fetch = f"set -o pipefail; curl -sSf --max-time {PATIENCE} {URL} | sha256sum"
         digest = self.client.check_output(fetch).split()[0]
@@ -42,7 +42,7 @@ class Lab:
         }
 
     def wait_peer(self, peer: str, state: str) -> None:
-        """Wait until ra thinks so of a peer."""
+        """Wait until a peer of ra has this state."""
         line = rf"^# {re.escape(peer)} .* state {state}$"
         wait(lambda: re.search(line, proc(self.ra, "peers"), re.MULTILINE))
 
@@ -66,7 +66,7 @@ def wait(condition: Callable[[], object]) -> None:
 
 @contextmanager
 def cut_off(relay: Host) -> Iterator[None]:
-    """Nothing that other relays send to a relay arrives; what it routes does."""
+    """A relay that gets nothing from other relays, but still gets the packets that it routes."""
     rule = "INPUT -p tcp --dport 5565 -j DROP"
     relay.check_output(f"iptables -I {rule}")
     try:
@@ -120,7 +120,7 @@ def test_a_relay_that_died_comes_back_by_itself(lab: Lab) -> None:
     boot = lab.rb.check_output("cat /proc/sys/kernel/random/boot_id")
     lab.rb.run("systemd-run --on-active=1 sh -c 'echo b >/proc/sysrq-trigger'")
     lab.wait_peer(RB, "down")
-    # Whoever carries its packets is gone with it, so there is nothing to fetch meanwhile.
+    # The relay also routes the client's packets, so nothing can be downloaded meanwhile.
     lab.wait_peer(RB, "up")
     assert lab.rb.check_output("cat /proc/sys/kernel/random/boot_id") != boot
     assert lab.fetch() == {"ra": 1, "rb": 1, "rc": 0}

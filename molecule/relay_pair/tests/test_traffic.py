@@ -11,7 +11,7 @@ SERVER = {4: "10.77.3.2", 6: "[fd77:0:0:3::2]"}
 CLIENT = "10.77.1.2"
 RELAY = "10.77.1.1"
 
-# Seconds; the largest file takes about ten at these distances, on a busy machine more.
+# Seconds; the largest file takes about ten at these distances, on a busy host more.
 PATIENCE = 120
 
 
@@ -25,7 +25,7 @@ class Lab:
     server: Host
 
     def fetch(self, url: str) -> str:
-        """SHA-256 of what the client gets."""
+        """SHA-256 of the client's download."""
         out = self.client.check_output(
             "set -o pipefail; curl -sSf --max-time %s %s | sha256sum", str(PATIENCE), url
         )
@@ -97,7 +97,7 @@ def test_a_refused_target_stays_refused(lab: Lab) -> None:
 
 @pytest.fixture
 def no_exit(lab: Lab) -> Iterator[None]:
-    """The far relay lets nobody out; the near one sends it flows, whatever was refused before."""
+    """The far relay denies all targets; the near one still sends it flows to refused targets."""
     lab.rc.check_output("echo refused_hold_s 0 > /proc/net/ktcp/settings")
     lab.rs.check_output(
         "sed 's/^allow/del allow/; /^#/d' /etc/ktcp/exits.conf > /proc/net/ktcp/exits"

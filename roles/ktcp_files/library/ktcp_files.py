@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-only
-"""Write several files by one execution: over a long way, a task costs more than its bytes."""
+"""Write several files in one execution: far away, a task costs more than the bytes it sends."""
 
 import os
 import tempfile
@@ -11,24 +11,24 @@ from ansible.module_utils.basic import AnsibleModule
 
 DOCUMENTATION = r"""
 module: ktcp_files
-short_description: Have files of root hold texts
+short_description: Write texts to files of root
 description:
-  - As M(ansible.builtin.copy) with O(files[].text) for its C(content) does for one file, this
-    does for many. Each is replaced as a whole or not at all.
+  - Does for many files what M(ansible.builtin.copy) does for one, with O(files[].text) as its
+    C(content). Each file is replaced as a whole or not at all.
   - No text may be secret; O(files[].text) is shown by C(--diff).
 options:
   files:
-    description: What files there are to be.
+    description: The files to write.
     type: list
     elements: dict
     required: true
     suboptions:
       path:
-        description: Absolute. Its directory has to exist.
+        description: The file's absolute path. Its directory has to exist.
         type: path
         required: true
       text:
-        description: All that the file holds, in UTF-8.
+        description: The file's whole content, in UTF-8.
         type: str
         required: true
       mode:
@@ -55,7 +55,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 written:
-  description: Paths of files whose text or permissions were others, in check mode too.
+  description: Paths of files whose text or permissions changed, or would change in check mode.
   type: list
   elements: str
   returned: success
@@ -69,14 +69,14 @@ FILE = {
 
 
 def held(path: Path) -> str | None:
-    """The text of a file; None where there is none."""
+    """The text of a file; None if there is no file."""
     if not path.exists():
         return None
     return path.read_bytes().decode(errors="surrogateescape")
 
 
 def replace(module: AnsibleModule, path: Path, text: str) -> None:
-    """Put a new file in the place of the old one, in one step."""
+    """Replace a file by a new one, in one step."""
     number, draft = tempfile.mkstemp(dir=module.tmpdir)
     with os.fdopen(number, "wb") as stream:
         stream.write(text.encode(errors="surrogateescape"))
@@ -84,7 +84,7 @@ def replace(module: AnsibleModule, path: Path, text: str) -> None:
 
 
 def owned(module: AnsibleModule, path: Path, mode: str) -> bool:
-    """Make a file root's, with `mode`; True where it was not, or is not there in a dry run."""
+    """Give a file to root, with `mode`; True if that changes it, or if it does not exist."""
     if not path.exists():
         return True
     name = str(path)
@@ -94,7 +94,7 @@ def owned(module: AnsibleModule, path: Path, mode: str) -> bool:
 
 
 def write(module: AnsibleModule, path: Path, text: str, mode: str) -> dict[str, str] | None:
-    """Have a file be as it should be; how it differed, as --diff shows it, or None."""
+    """Write a file if it differs. Returns the difference as --diff shows it, or None."""
     before = held(path)
     if before != text and not module.check_mode:
         replace(module, path, text)
@@ -131,13 +131,13 @@ def main() -> None:
         changed=bool(diffs),
         written=[path for path, diff in done.items() if diff],
         diff=diffs,
-        # Else Ansible answers with all texts, of every host.
+        # Otherwise Ansible would return all texts, for every host.
         invocation={"module_args": {"files": list(done)}},
     )
 
 
 def problem(path: Path, *, dry: bool) -> str:
-    """Why a file can't be written, looked for before any is."""
+    """Why a file can't be written, empty if it can; checked before any file is written."""
     if not path.is_absolute():
         return "no absolute path"
     if path.is_dir():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Runs as a guest would tell them."""
+"""Events and results of a run, as a guest would send them."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,7 +32,7 @@ def plan(tmp_path: Path) -> Plan:
 
 @pytest.fixture
 def events(plan: Plan) -> Events:
-    """What the guest tells of it."""
+    """The events that the guest sends for the plan."""
     told: Events = [{"event": "versions", "versions": {"kernel": "6.12.1", "module": "0.1.0"}}]
     for way, (first, total) in TIMES.items():
         told.append({"event": "begin", "part": "download", "way": way, "size": 10240})
@@ -64,7 +64,7 @@ def events(plan: Plan) -> Events:
 
 @pytest.fixture
 def results(plan: Plan, events: Events) -> Results:
-    """What becomes of it."""
+    """The results of these events."""
     collector = Collector(plan)
     for event in events:
         collector.told(event)

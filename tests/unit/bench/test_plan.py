@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Options become a job; what cannot be is said, all of it at once."""
+"""Options become a job; all invalid options are reported at once."""
 
 from dataclasses import replace
 

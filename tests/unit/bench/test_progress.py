@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""How far a run is."""
+"""The progress of a run."""
 
 import pytest
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A whole run gets into the documents, half a run does not."""
+"""A complete run gets into the documents, an incomplete one does not."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from tests.bench import publish
 
 @pytest.fixture
 def whole(results: Results, monkeypatch: pytest.MonkeyPatch) -> Results:
-    """Results that have all that is wanted of them."""
+    """Complete results."""
     monkeypatch.setattr(publish, "WAYS", results.options.ways)
     monkeypatch.setattr(publish, "COSTS", results.options.costs)
     versions = {"module": "1.2", "nginx": "1.3", "curl": "8"}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A report is whole or is not there, and its page needs nothing else."""
+"""A report is complete or does not exist, and its page needs no other file."""
 
 import re
 from html.parser import HTMLParser
@@ -18,7 +18,7 @@ VOID = {"meta", "br", "img"}
 
 
 class Checker(HTMLParser):
-    """Counts what is open."""
+    """Counts open elements."""
 
     def __init__(self) -> None:
         super().__init__()

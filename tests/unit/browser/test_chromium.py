@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Where the browser comes from, and what is said where there is none."""
+"""Where the browser comes from, and the error if there is none."""
 
 import os
 from pathlib import Path

@@ -27,19 +27,19 @@ def commands(text: str) -> list[str]:
 
 
 def run(command: str) -> list[str]:
-    """What the terminal shows of a command: both streams, and an exit code that is not 0."""
+    """A command's output as a terminal shows it: both streams, and an exit code that is not 0."""
     program, *arguments = shlex.split(command)
     assert program == "ktcp-ops", command
     shown = io.StringIO()
     with contextlib.redirect_stdout(shown), contextlib.redirect_stderr(shown):
         code = main.run(arguments)
-    # A log's name holds the time.
+    # A log's name contains the time.
     lines = [line for line in shown.getvalue().splitlines() if not line.startswith("log: ")]
     return [*lines, *([f"(exit code {code})"] if code else [])]
 
 
 def replayed(text: str, answers: dict[str, list[str]]) -> Iterator[str]:
-    """The lines of a document with other answers to its commands."""
+    """The lines of a document, with the commands' output replaced."""
     in_session = False
     for line in text.splitlines():
         if line.startswith(PROMPT):
@@ -52,7 +52,7 @@ def replayed(text: str, answers: dict[str, list[str]]) -> Iterator[str]:
 
 
 def record(text: str, directory: Path) -> str:
-    """Run a document's commands in an empty directory; the document with what they said."""
+    """Run a document's commands in an empty directory. Returns the document with their output."""
     environment = {"KTCP_STATE_DIR": str(directory / "state"), "COLUMNS": "100"}
     with patch.dict(os.environ, environment), contextlib.chdir(directory):
         answers = {command: run(command) for command in commands(text)}

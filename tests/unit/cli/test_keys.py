@@ -29,7 +29,7 @@ ONE_ROLLOUT = ["status", "site", "gate", "site", "gate"]
 
 @pytest.fixture
 def fleet(monkeypatch: pytest.MonkeyPatch) -> Fleet:
-    """The relays that the command meets."""
+    """The relays that the command works on."""
     fleet = Fleet()
     monkeypatch.setattr(workers, "make_engine", lambda: fleet)
     return fleet
@@ -53,7 +53,7 @@ def mesh_file(directory: Path) -> Path:
 
 
 def numbers(directory: Path) -> tuple[int, list[int]]:
-    """The key that an inventory uses, and those that it has."""
+    """The number of the key that an inventory uses, and the numbers of all its keys."""
     mesh = yaml.safe_load(mesh_file(directory).read_text())["ktcp_mesh"]
     return mesh["key"], sorted(yaml.safe_load(vault.read(keys_file(directory)))["ktcp_keys"])
 
@@ -126,7 +126,7 @@ def test_a_phase_that_fails_ends_it_and_running_it_again_goes_on(
     changed = [host for name, host in fleet.played if name == "site"]
     fleet.jobs.clear()
     assert rotate(mine, "--yes") == 0
-    # The wave that was done is left alone; then come two whole rollouts.
+    # The finished wave is left alone; then come two complete rollouts.
     again = [host for name, host in fleet.played if name == "site"]
     assert again[0] == changed[-1]
     assert len(again) == 5
@@ -142,7 +142,7 @@ def test_phase_by_phase(mine: Path, fleet: Fleet, capsys: pytest.CaptureFixture[
     assert "--until add: this phase is done; use is next" in capsys.readouterr().err
     assert rotate(mine, "--yes") == 0
     assert numbers(mine) == (2, [2])
-    # What relays hold already is rolled out again, which changes nothing: add, use.
+    # Keys that relays already have are rolled out again, which changes nothing: add, use.
     assert [name for name, _ in fleet.played] == ONE_ROLLOUT * 5
 
 
@@ -194,7 +194,7 @@ def in_two_files(directory: Path) -> None:
 
 
 def overruled(directory: Path) -> None:
-    """A file that editing does not find: what it says wins."""
+    """Variables in a file that the editing does not find, and that override the others."""
     secret = yaml.safe_load(keys_file(directory).read_text())["ktcp_keys"][1]
     text = json.dumps({"ktcp_keys": {"1": secret}})
     (directory / "group_vars/all/zzz.json").write_text(text)

@@ -15,7 +15,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 
 @pytest.fixture(autouse=True)
 def _handlers() -> Iterator[None]:
-    """The tests' own handlers are in force again afterwards."""
+    """Restore the test runner's own handlers afterwards."""
     before = [signal.getsignal(number) for number in SIGNALS]
     yield
     for number, handler in zip(SIGNALS, before, strict=True):

@@ -41,14 +41,14 @@ def limits_are_lists_of_names(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def fleet(monkeypatch: pytest.MonkeyPatch) -> Fleet:
-    """The relays that the commands meet."""
+    """The relays that the commands work on."""
     fleet = Fleet()
     monkeypatch.setattr(workers, "make_engine", lambda: fleet)
     return fleet
 
 
 def data(capsys: pytest.CaptureFixture[str]) -> dict[str, object]:
-    """What was printed as JSON."""
+    """The printed JSON."""
     return dict(json.loads(capsys.readouterr().out))
 
 

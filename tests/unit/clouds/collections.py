@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The clouds' inventory plugins: what the package ``ansible`` holds of them, in the cache.
+"""The clouds' inventory plugins, taken from the package ``ansible`` into the cache.
 
-The package itself stays out of the environment: it is large, and its hundred collections
-would hide it when a role of ours needed one that no user has.
+The package itself stays out of the environment: it is large, and its hundred collections would hide
+that a role of ours needs one which users do not have.
 """
 
 import subprocess
@@ -35,7 +35,7 @@ def ensure() -> Path:
 
 
 def fetch(directory: Path) -> None:
-    """Bring the package and unpack the parts below ``unpacked``."""
+    """Download the package and unpack the plugins' collections below ``unpacked``."""
     pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
     subprocess.run([*pip, "--no-deps", "--dest", directory, PACKAGE], check=True)
     (wheel,) = directory.glob("*.whl")

@@ -71,7 +71,7 @@ def ansible(*arguments: str | Path) -> str:
 
 
 def options(cloud: str) -> dict[str, Any]:
-    """What the committed inventory of a cloud says to its plugin."""
+    """The options that the committed inventory of a cloud gives its plugin."""
     path = ROOT / f"inventories/{cloud}/{PLUGINS[cloud]}.yml"
     return dict(yaml.safe_load(path.read_text()))
 
@@ -82,19 +82,19 @@ def recorded(cloud: str) -> dict[str, dict[str, Any]]:
 
 
 def groups(listing: dict[str, Any]) -> dict[str, set[str]]:
-    """The groups that the mesh, or its users, go by."""
+    """The groups that the mesh, or its users, use."""
     names = [name for name in listing if name in ("relays", "edges") or name.startswith("site")]
     return {name: set(listing[name]["hosts"]) for name in names}
 
 
 @cache
 def example() -> dict[str, Node]:
-    """What each relay of the static example gets."""
+    """The variables of each relay of the static example."""
     return plan(load([str(ROOT / "inventories/example")]))
 
 
 def own_addresses(nodes: dict[str, Node]) -> tuple[dict[str, Any], set[str]]:
-    """Part what relays get from the relays' addresses, to which nothing is steered."""
+    """Separate the relays' own addresses, to which nothing is steered, from the variables."""
     plain: dict[str, Any] = {}
     own: set[str] = set()
     for name, node in nodes.items():
@@ -119,10 +119,10 @@ def copied(tmp_path: Path) -> Callable[[str], Path]:
 
 
 def check(inventory: Path) -> None:
-    """The hosts are those of the example, and what each relay gets is the same."""
+    """Check that hosts and each relay's variables are those of the example."""
     (found, own), (wanted, public) = map(own_addresses, (plan(load([str(inventory)])), example()))
     assert found == wanted
-    # Ansible comes by other addresses here, and they are the relays' as well.
+    # Here Ansible connects to other addresses, which count as the relays' own as well.
     assert own == public | {"10.1.0.10", "10.2.0.20"}
     listed = json.loads(ansible("inventory", "-i", inventory, "--list"), object_hook=unwrap)
     assert groups(listed) == {

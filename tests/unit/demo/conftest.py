@@ -43,7 +43,7 @@ def downloads() -> list[Download]:
 
 @pytest.fixture
 def results(downloads: list[Download]) -> Results:
-    """A whole results.json."""
+    """A complete results.json."""
     return Results(
         started=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
         runs=3,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What is asked of the guests, and how their answers are read. `ssh` here is a local shell."""
+"""Commands for the guests, and how their output is read. Here `ssh` is a local shell."""
 
 import stat
 from ipaddress import IPv4Address

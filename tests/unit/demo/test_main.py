@@ -13,7 +13,7 @@ from ktcp_testbed.demo.session import Session
 
 @pytest.fixture(autouse=True)
 def places(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Everything is written below a directory of the test's own."""
+    """Write everything below a directory of the test's own."""
     monkeypatch.setattr(program, "CHECKOUT", tmp_path)
     monkeypatch.setenv("KTCP_LAB_DIR", str(tmp_path / "lab"))
 

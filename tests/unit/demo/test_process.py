@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Programs are waited for, told once, and their exit codes kept."""
+"""Programs are waited for, signalled once, and their exit codes kept."""
 
 import os
 import signal
@@ -32,7 +32,7 @@ def test_known_exit_codes_are_kept(code: int, expected: ExitCode) -> None:
 
 
 def interrupt(command: list[str]) -> subprocess.Popen[str]:
-    """Start a program, and have Ctrl-C come once it is ready."""
+    """Start a program, and interrupt it when it is ready."""
     with (
         suppress(KeyboardInterrupt),
         process.running(command, stdout=subprocess.PIPE) as program,

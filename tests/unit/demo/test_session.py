@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The order of the demonstration's steps, and what it does not let pass."""
+"""The order of the demonstration's steps, and the faults that make it fail."""
 
 from collections.abc import Callable, Mapping, Sequence
 from ipaddress import IPv4Address
@@ -127,10 +127,10 @@ def test_one_improvement_after_the_other(
     assert on == [everything[:count] for count in range(5)]
     models = [step.sizes[0].model.first_byte for step in results.steps]
     assert models == pytest.approx([0.5474, 0.5474, 0.4887, 0.3064, 0.3064], abs=1e-3)
-    # Each pool is emptied before it is filled with what the step wants.
+    # Each pool is emptied before it is filled with the step's connections.
     pooled = [values["conn_pool"] for relay, values in guests.written[:-2] if relay == "rc"]
     assert pooled == ["off", "off", "off", "off", "on", "off", "on"]
-    # What the relays had before is in force again, and nothing else was touched.
+    # The relays' former settings are in force again, and nothing else was changed.
     before = {"turbo": "off", "early_syn": "off"}
     assert guests.written[-2:] == [("rc", before), ("rs", before)]
 

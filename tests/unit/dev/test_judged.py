@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What a test run says it judged, and when it calls a commit green."""
+"""What a test run reports as judged, and when it calls a commit green."""
 
 import subprocess
 from pathlib import Path

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The test runner: it goes on after a failure, keeps to its time and counts right."""
+"""The test runner: it goes on after a failure, keeps its time limits and counts correctly."""
 
 import os
 import subprocess

@@ -43,7 +43,7 @@ def names(wheel: Path) -> set[str]:
 
 @pytest.fixture(scope="module")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where it is installed by itself; what it depends on comes from this environment."""
+    """Where the wheel is installed; its dependencies come from this environment."""
     directory = tmp_path_factory.mktemp("installed")
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     subprocess.run(
@@ -77,7 +77,7 @@ def test_nothing_that_a_build_left_behind(names: set[str]) -> None:
 
 @pytest.fixture
 def call(installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
-    """Runs a program beside a copy of the example inventory, with only what is installed."""
+    """Runs an installed program beside a copy of the example inventory, without the checkout."""
     (tmp_path / "password").write_text("example\n")
     monkeypatch.setenv("ANSIBLE_VAULT_PASSWORD_FILE", "password")
     shutil.copytree(CHECKOUT / "inventories/example", tmp_path / "mine")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Which kernel tests are left out because another one shows the same."""
+"""Which kernel tests a run leaves out because others show the same."""
 
 import pytest
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What of the kernel's log fails a run."""
+"""Which lines of the kernel's log fail a run."""
 
 from tests.kernel.splat import splats
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A run of the kernel tests: what the guest gets, and what is made of what it tells."""
+"""A run of the kernel tests: the guest's job, and how its events are judged."""
 
 import base64
 import json

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What is around compilers: caches, logs, copies. The compilers themselves run for the VMs."""
+"""Everything around the compilers: caches, logs, copies. Tests in VMs run the compilers."""
 
 import subprocess
 import sys

@@ -70,7 +70,7 @@ def empty_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Image:
 
 @pytest.fixture
 def said() -> list[str]:
-    """What was reported as progress."""
+    """The reported progress."""
     return []
 
 

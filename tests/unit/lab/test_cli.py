@@ -95,7 +95,7 @@ def test_up_of_a_file_and_down(
     labs: list[Lab] = []
 
     class Kept(Lab):
-        """A command ends with its process; here the guests' parent lives on."""
+        """Keeps the guests' parent process alive, which in a real command would have ended."""
 
         def up(self) -> LabStatus:
             labs.append(self)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Only our own processes are seen as ours, and they are surely ended."""
+"""Only our own processes count as ours, and they end for certain."""
 
 import os
 import subprocess

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What a topology may be, and how a wrong one is refused."""
+"""Which topologies are valid, and how others are refused."""
 
 from pathlib import Path
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The guest in virtual time: what it is started with, and how its end is told."""
+"""The guest in virtual time: its command line, and how its end is reported."""
 
 import io
 import tarfile

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A small mesh that is right, for tests to spoil."""
+"""A small valid mesh, for tests to spoil."""
 
 import copy
 from collections.abc import Callable
@@ -50,7 +50,7 @@ def make_description(
     relays: dict[str, dict[str, Any]] | None = None,
     keys: Any = None,  # noqa: ANN401 - also what is no mapping
 ) -> Description:
-    """Describe the small mesh after ``spoil`` has had its way with it."""
+    """Describe the small mesh after ``spoil`` has changed it."""
     mesh = copy.deepcopy(MESH)
     if spoil:
         spoil(mesh)

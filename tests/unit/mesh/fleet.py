@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Relays in memory that an engine changes, asks and undoes, each as a test wants it."""
+"""Relays in memory with an engine that changes, asks and undoes them as a test wants."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,9 +18,9 @@ OUTCOMES = {
 
 @dataclass
 class Fleet:
-    """An engine whose jobs end well, but for what ``fates`` says of a playbook and a host.
+    """An engine whose jobs succeed, except where ``fates`` has an outcome for playbook and host.
 
-    ``before`` runs before each job; a job that it answers is not run.
+    ``before`` runs before each job; if it returns a result, the job is not run.
     """
 
     fates: dict[tuple[str, str], str] = field(default_factory=dict)
@@ -55,5 +55,5 @@ class Fleet:
 
     @property
     def played(self) -> list[tuple[str, str]]:
-        """What was run over which hosts."""
+        """The playbooks that were run, with their hosts."""
         return [(job.playbook.stem, job.limit or "") for job in self.jobs]

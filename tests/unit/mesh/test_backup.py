@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Backups of a path: what is refused, what is planned, and what is said while one is in use."""
+"""Backups of a path: errors, plans, and reports while a backup is in use."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -159,7 +159,7 @@ TEXTS = {
 
 
 def test_reading_states_and_backups() -> None:
-    """A module without states takes its peers for up."""
+    """Peers of a module that reports no states count as up."""
     state = procfs.parse(TEXTS)
     assert [peer.state for peer in state.peers] == ["down", "up", "up"]
     assert [peer.ready for peer in state.peers] == [0, 16, 16]

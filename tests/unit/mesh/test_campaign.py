@@ -49,7 +49,7 @@ def journal(tmp_path: Path) -> Journal:
 
 @pytest.fixture
 def begin(journal: Journal) -> Start:
-    """Makes a campaign of a fleet's relays; a run to go on with is the only other thing."""
+    """Makes a campaign over a fleet's relays; the only other argument is a run to resume."""
 
     def make(fleet: Fleet, run: Run | None = None, **rules: Any) -> Campaign:  # noqa: ANN401 - the fields of the rules
         run = run or Run.begin("rollout", mesh=MESH, inventories=["inv"], limit=None, waves=WAVES)
@@ -134,7 +134,7 @@ def test_an_ill_relay_stops_at_the_gate(begin: Start) -> None:
     assert (run.outcome, run.exit_code) == (Outcome.STOPPED, ExitCode.GATE)
     assert run.hosts["d"].state is HostState.FAILED
     assert run.hosts["d"].message == "the gate: gate of d"
-    # It had been changed well, and that is what was rolled back with it.
+    # This relay had been changed successfully, and was rolled back with the others.
     assert run.hosts["c"].message == "rolled back with its wave"
     assert (run.hosts["b"].state, run.hosts["b"].message) == (HostState.CHANGED, None)
 
@@ -218,7 +218,7 @@ def test_the_gate_can_wait(begin: Start, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def canceled_at(playbook: str, limit: str) -> Callable[[Job], RunResult | None]:
-    """Ctrl-C in the midst of one job."""
+    """Ctrl-C in the middle of one job."""
 
     def answer(job: Job) -> RunResult | None:
         if (job.playbook.stem, job.limit) != (playbook, limit):

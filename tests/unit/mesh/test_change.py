@@ -22,7 +22,7 @@ def node(mesh: Mesh) -> Node:
 def changes(
     node: Node, spoil: dict[str, str] | None = None, tasks: tuple[str, ...] = ()
 ) -> RelayChanges:
-    """Compare with a relay that holds what is planned, but for the files in ``spoil``."""
+    """Compare with a relay that has the planned state, except for the files in ``spoil``."""
     texts = {file: "".join(f"{line}\n" for line in some) for file, some in node["conf"].items()}
     texts["settings"] += "turbo on\n"
     texts |= {"version": f"module {__version__}\n", "stats": "splits_active 7\n"}

@@ -345,7 +345,7 @@ def test_a_tunnels_addresses_are_no_strangers() -> None:
     inside = {relay.ktcp_address or relay.ktcp_address6 for relay in over(mesh).relays.values()}
     outside = {relay.ktcp_address for relay in mesh.relays.values()}
     assert not inside & outside
-    # Both: a relay may not have gone over yet.
+    # Both keys: a relay may not have changed over yet.
     assert status.addresses(mesh) == inside | outside
 
 

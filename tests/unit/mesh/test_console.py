@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What is printed: data alone on stdout, plain lines in a log, a drawing on a terminal."""
+"""Output: only data on stdout, plain lines in a log, a drawing on a terminal."""
 
 import io
 

@@ -161,7 +161,7 @@ def wait_until(true: Callable[[], bool], *, seconds: float) -> None:
 
 
 class Deaf:
-    """Makes a process that cannot be asked."""
+    """Makes processes that ignore requests to end."""
 
     def __init__(self, stop: Stop) -> None:
         self.process = subprocess.Popen(
@@ -228,7 +228,7 @@ def test_hosts_and_tasks_are_those_of_every_play(tmp_path: Path, inventory: str)
 
 
 def test_a_limit_that_selects_no_host_is_wrong_usage(tmp_path: Path, inventory: str) -> None:
-    for limit in ("nosuch", "bad"):  # what the inventory has not, and what no play is about
+    for limit in ("nosuch", "bad"):  # hosts that the inventory lacks, and hosts of no play
         with pytest.raises(UsageError, match=f"--limit {limit}: selects no host"):
             selected(job(tmp_path, inventory, PLAYS, limit=limit))
 

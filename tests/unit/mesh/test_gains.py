@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What paths gain: the model asked with the legs that are known."""
+"""What paths gain: the model, computed from the known legs."""
 
 import json
 from collections.abc import Sequence

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Whom the gate asks, and about whom."""
+"""Which relays the health gate checks, and which of their peers."""
 
 from ktcp_ops.mesh.gate import Question, links, question
 from ktcp_ops.mesh.model import Mesh

@@ -68,7 +68,7 @@ def test_a_static_inventory(tmp_path: Path) -> None:
 
 
 def test_the_mesh_in_the_inventorys_own_variables(tmp_path: Path) -> None:
-    """As a test driver writes it that makes one file of everything."""
+    """As written by a test driver that puts everything into one file."""
     vms = {"all": {**HOSTS["all"], "vars": {"ktcp_mesh": MESH, "ktcp_keys": {1: KEY}}}}
     write(tmp_path, mesh_ktcp=None)
     (tmp_path / "10-vms.yml").write_text(yaml.safe_dump(vms))
@@ -184,7 +184,7 @@ def test_errors_name_the_file_and_line(tmp_path: Path, monkeypatch: pytest.Monke
     assert ["inv/group_vars/all/mesh.yml:6", "ktcp_mesh.paths[0].ingress"] in starts
     assert ["inv/group_vars/all/keys.yml:2", "ktcp_keys.1"] in starts
     assert ["inv/host_vars/rc.yml:1", "hostvars.rc.ktcp_address"] in starts
-    # A playbook is stopped by the same sentences.
+    # The same sentences stop a playbook.
     done = subprocess.run(
         [sys.executable, "-m", "ansible", "inventory", "-i", "inv", "--list"],
         env={**os.environ, **ansible_environment()},
@@ -290,7 +290,7 @@ def test_the_inventories_of_the_project_are_valid(
     [
         "192.0.2.9",
         "2001:db8::9",
-        # A group has that name: a host wins, else KTCP would go from all hosts of the group.
+        # A group has the same name: the host wins, or KTCP would be removed from the whole group.
         "relays",
     ],
 )

@@ -53,7 +53,7 @@ def test_a_run_that_nobody_runs_any_more_has_crashed(run: Run, journal: Journal)
 
 
 def test_a_killed_command_leaves_its_run_behind(run: Run, journal: Journal) -> None:
-    """And no lock, and nothing half written that would be read."""
+    """It leaves no lock, and no half-written file that would be read."""
     journal.directory.mkdir()
     text = (
         "import os, pathlib, sys\n"
@@ -92,7 +92,7 @@ def test_who_changes_a_mesh_is_named_with_the_age(run: Run, journal: Journal) ->
         other = Journal(journal.directory)
         with pytest.raises(KtcpError, match="ada@ops1 is changing"), other.alone():
             pass
-    # Its file still says that it runs, but nobody holds the lock: the next command goes on.
+    # Its file still says "running", but nobody holds the lock: the next command may start.
     with other.alone():
         assert [found.outcome for found in journal.read()[0]] == [Outcome.RUNNING]
 

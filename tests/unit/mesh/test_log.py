@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The log of a command: what is in it, what is not, who reads it, how many are kept."""
+"""The log of a command: what it contains and leaves out, who may read it, how many are kept."""
 
 import json
 import os

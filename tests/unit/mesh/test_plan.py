@@ -122,7 +122,7 @@ THREE = {
 
 
 def three(mesh: dict[str, Any]) -> None:
-    """Two hops, the second only over IPv6, beside a direct path and one that shares a way."""
+    """Two hops, the second only over IPv6, beside a direct path and one that shares its route."""
     mesh["pairs"] = [["ra", "rb"], ["rb", "rc"]]
     mesh["paths"] = [
         {"name": "far", "ingress": "ra", "via": ["rb", "rc"], "destinations": ["10.3.0.0/16"]},
@@ -212,7 +212,7 @@ def test_a_full_mesh_of_a_thousand_relays_has_a_thousand_lines() -> None:
     # The texts are shared: as many objects as relays, not as many as pairs.
     assert len({id(line) for line in lines}) == count
     assert len({id(text) for text in addresses}) == count
-    # A relay is nobody's own peer.
+    # No relay is its own peer.
     assert "10.0.7.1" not in nodes["r0007"]["peers_addresses"]
 
 
@@ -260,7 +260,7 @@ def test_dashes_in_names_make_no_two_ways_one_chain() -> None:
 
 
 def services(mesh: dict[str, Any]) -> None:
-    """The same relays lead to the same servers in five ways."""
+    """Five services over the same relays to the same servers."""
     target = "10.77.3.2:80"
     mesh["paths"] += [
         {"name": "a", "service": {"port": 8080, "target": target}},
@@ -298,7 +298,7 @@ def test_a_service_has_its_target_and_ports_that_share_it_share_a_route(
         f"add mark 0x105 {via} target [fd77:0:0:3::2]:80 proxy transparent",
         f"add mark 0x106 {via} transparent",
     ]
-    # Only over its own family can the client of a transparent service be spoken for.
+    # The exit of a transparent service can speak for clients of the target's family only.
     ports = [
         (
             [service["port"] for service in chain["services4"]],

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Measured round trips: what is asked for, what is kept, and what is made of it."""
+"""Measured round trips: which are requested, which are kept, and how they are used."""
 
 import json
 import sys
@@ -48,7 +48,7 @@ def auto(tmp_path: Path) -> Mesh:
 
 
 def result_of(**outputs: object) -> RunResult:
-    """Make a run of hosts that printed something."""
+    """Make the result of a run whose hosts printed something."""
     hosts = [HostResult(host=name, state=HostState.OK, ok=1) for name in outputs]
     said = {name: {"stdout": json.dumps(output)} for name, output in outputs.items()}
     return RunResult(hosts=tuple(hosts), complete=True, outputs={MEASURE_TASK: said})
@@ -143,7 +143,7 @@ def test_what_was_not_asked_stays_and_what_did_not_answer_goes(auto: Mesh) -> No
 
 
 def use(monkeypatch: pytest.MonkeyPatch, mesh: Mesh, result: RunResult) -> FakeEngine:
-    """Let the commands find a mesh, and an engine with one result."""
+    """Give the commands a mesh, and an engine with one result."""
     engine = FakeEngine()
     engine.result = result
 
@@ -228,7 +228,7 @@ def test_what_was_measured_is_kept_though_a_relay_is_unreachable(
 
 
 def test_the_playbook_has_hosts_measure_their_peers_and_more(tmp_path: Path) -> None:
-    """Under a real Ansible, on this host, which plays all parts."""
+    """With a real Ansible, on this host, which plays all roles."""
     peers = [f"add 127.0.0.{number}:5565 low 1 high 2 key 1" for number in (1, 2)]
     local = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
     relay = {**local, "ansible_become": False, "ktcp_node": {"conf": {"peers": peers}}}

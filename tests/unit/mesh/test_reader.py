@@ -29,7 +29,7 @@ def problems(description: Description) -> tuple[str, ...]:
 
 
 def setting(*path: str | int, to: object) -> Spoil:
-    """Make a spoiler that sets what stands at a path."""
+    """Make a spoiler that sets the value at a path."""
 
     def spoil(mesh: dict[str, Any]) -> None:
         place: Any = mesh
@@ -41,7 +41,7 @@ def setting(*path: str | int, to: object) -> Spoil:
 
 
 def without(*path: str | int) -> Spoil:
-    """Make a spoiler that removes what stands at a path."""
+    """Make a spoiler that removes the value at a path."""
 
     def spoil(mesh: dict[str, Any]) -> None:
         place: Any = mesh
@@ -78,7 +78,7 @@ def another_service(
 
 
 def automatic(**fields: object) -> Spoil:
-    """Make a spoiler that lets the path find its way to rs."""
+    """Make a spoiler that gives the path `via: auto` to rs."""
     path = {"via": "auto", "exits": ["rs"], **fields}
     return lambda mesh: mesh["paths"][0].update(path)
 
@@ -654,7 +654,7 @@ def test_ansibles_port_is_no_listeners(describe: Describe) -> None:
 
 
 def test_what_is_denied_to_relays_is_denied_to_no_path(describe: Describe) -> None:
-    """No flow to a relay's own address is steered, so an exit may deny it."""
+    """Flows to a relay's own address are never steered, so an exit may deny it."""
 
     def spoil(mesh: dict[str, Any]) -> None:
         mesh["paths"][0]["destinations"] = ["0.0.0.0/0"]
@@ -668,7 +668,7 @@ def test_what_is_denied_to_relays_is_denied_to_no_path(describe: Describe) -> No
 
 
 def everything(mesh: dict[str, Any]) -> None:
-    """All the world by rs, and what is inside by rc itself."""
+    """All prefixes go by rs, except an inner one, which rc serves itself."""
     mesh["paths"][0] |= {"destinations": ["0.0.0.0/0", "fd77:0:0:3::/64"]}
     another_path(destinations=["10.0.0.0/8"], via=[], ports=[80])(mesh)
     mesh["exits"] = {
@@ -683,7 +683,7 @@ def everything(mesh: dict[str, Any]) -> None:
 
 def test_the_longest_prefix_wins_and_the_other_exit_may_deny_it(describe: Describe) -> None:
     assert len(read(describe(everything)).paths) == 2
-    # Another port goes by the shorter prefix still, so its exit has to allow it.
+    # Other ports still go by the shorter prefix, so its exit has to allow them.
     both_ports = both(
         everything,
         setting("paths", 0, "ports", to=[80, 443]),
@@ -694,7 +694,7 @@ def test_the_longest_prefix_wins_and_the_other_exit_may_deny_it(describe: Descri
 
 
 def ten_thousand(mesh: dict[str, Any], count: int = 10_000) -> None:
-    """Prefixes by one path, each allowed by itself, and all the rest by another."""
+    """Many prefixes by one path, each with its own exit rule, and all the rest by another."""
     prefixes = [f"100.{64 + (n >> 8)}.{n & 255}.0/24" for n in range(count)]
     mesh["paths"][0] |= {"destinations": prefixes, "probe": None}
     mesh["exits"]["rs"] = [{"allow": prefix, "ports": 80} for prefix in prefixes]
@@ -744,7 +744,7 @@ def test_a_service_that_is_open_to_everyone_is_named(describe: Describe) -> None
 def test_an_empty_group_of_relays(describe: Describe) -> None:
     found = problems(describe(relays={}))
     assert any("no host in group relays" in text for text in found)
-    # What only follows from it is not said.
+    # Errors that only follow from this one are not reported.
     assert not any("is not a relay" in text for text in found)
 
 

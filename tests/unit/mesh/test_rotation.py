@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Where a rotation of keys stands, and that no moment of it leaves two relays without a key."""
+"""The phases of a key rotation; at each moment every two relays have a key in common."""
 
 from itertools import pairwise, product
 
@@ -94,7 +94,7 @@ def test_whichever_relays_a_phase_has_come_to_every_two_share_the_key_that_each_
 
 
 def test_one_rollout_of_both_would_leave_a_gap() -> None:
-    """What the phases are for."""
+    """This is why the rotation has phases."""
     old, new = plan(mesh_with(1, 1)), plan(mesh_with(2, 2))
     (line,) = new["rc"]["conf"]["peers"]
     assert int(line.split()[-1]) not in old["rs"]["keys"]

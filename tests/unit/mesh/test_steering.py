@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Chains and sets: whatever the prefixes and ports, the longest prefix that fits has the flow."""
+"""Chains and sets: for all prefixes and ports, the longest matching prefix gets the flow."""
 
 from ipaddress import IPv4Address, ip_address, ip_network
 from typing import Any
@@ -46,7 +46,7 @@ def matches(found: AddressSet, address: IPv4Address) -> bool:
 
 
 def marked(found: list[Chain], sets: Sets, address: IPv4Address, port: int) -> list[str]:
-    """Give the marks that rules set on a flow."""
+    """The marks that rules set on a flow."""
 
     def fits(ports: list[int | str]) -> bool:
         spans = [[int(end) for end in str(some).split(":")] for some in ports]
@@ -140,7 +140,7 @@ def test_sources_say_who_may_use_a_path(describe: Describe) -> None:
     assert [held[rule["sources"]] for rule in web["rules4"]] == [
         ["192.0.2.0/24", "198.51.100.0/24"]
     ]
-    # Nobody who speaks IPv6 is among them.
+    # None of the sources is an IPv6 prefix.
     assert (web["rules6"], shop["services6"]) == ([], [])
     assert [held[service["sources"]] for service in shop["services4"]] == [["192.0.2.9"]]
 

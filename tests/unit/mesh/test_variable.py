@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Items of variables in the text of YAML files: set and dropped, all else as it was."""
+"""Setting and dropping items of variables in the text of YAML files; all else stays."""
 
 import pytest
 import yaml

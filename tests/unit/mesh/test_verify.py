@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The verdict on a path names the hop that is to blame."""
+"""The verdict on a path names the faulty hop."""
 
 import json
 from collections.abc import Callable
@@ -51,7 +51,7 @@ class Relays:
         self.jobs: list[Job] = []
 
     def count(self, relay: str, **counters: int) -> None:
-        """Let counters of a relay stand at these values afterwards."""
+        """Set values that counters of a relay have after the downloads."""
         self.after[relay]["stats"] = "".join(
             f"{name}_total {value}\n" for name, value in counters.items()
         )
@@ -84,7 +84,7 @@ class Relays:
 
 
 def grep(texts: dict[str, str]) -> dict[str, str]:
-    """Give files as the task on a relay does."""
+    """Print files like the task on a relay."""
     lines = [
         f"/proc/net/ktcp/{file}:{line}"
         for file, text in texts.items()

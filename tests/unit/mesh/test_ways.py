@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Which way an auto path takes: the shortest, with what is known, and not another each day."""
+"""Which way an auto path takes: the shortest known one, and not a new one each day."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -156,7 +156,7 @@ def test_a_mesh_gets_its_ways() -> None:
 
 
 def shortest(rtts: Mapping[tuple[str, str], int], hops: int) -> int:
-    """Try every way."""
+    """Find the shortest way by trying all."""
     return min(
         sum(rtts[ends(*leg)] * 1000 + RELAY_COST_US for leg in pairwise(("a", *middle, "d")))
         for length in range(hops)

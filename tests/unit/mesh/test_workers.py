@@ -98,7 +98,7 @@ def test_the_hosts_of_a_worker_that_is_not_there_are_unreachable(
 
 @pytest.fixture
 def release(tmp_path: Path) -> Iterator[Path]:
-    """A file that hosts wait for; at the end it is there, and no process waits any more.
+    """A file that hosts wait for; it exists at the end, so that no process waits any more.
 
     A task in progress outlives the worker that began it, on other hosts and here.
     """
@@ -109,7 +109,7 @@ def release(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_job_that_belongs_together_goes_to_one_worker(tmp_path: Path, inventory: str) -> None:
-    """And takes what Ansible must not evaluate along as it is."""
+    """Values that Ansible must not evaluate reach it unchanged."""
     path = Path(inventory)
     path.write_text(path.read_text().replace(f'"{SECRET}"', "!unsafe '{{ as it is }}'"))
     engine = WorkersEngine([worker("one"), worker("two", "exit 1")])
@@ -168,7 +168,7 @@ def test_a_worker_that_dies_takes_its_hosts_with_it_and_no_others(
     waits_for = f"{{{{ '{tmp_path}' if inventory_hostname == 'a' else '{release}' }}}}"
 
     class Killer(Recorder):
-        """Kills the second worker once the first is through."""
+        """Kills the second worker when the first has finished."""
 
         def host(self, *, host: str, outcome: str, message: str) -> None:
             super().host(host=host, outcome=outcome, message=message)

@@ -32,7 +32,7 @@ class Answers:
 
 
 def result(outputs: Mapping[str, Mapping[str, Mapping[str, Any]]], *more: HostResult) -> RunResult:
-    """A run in which the hosts of the outputs did well, and ``more`` did as they say."""
+    """A run in which the hosts with outputs succeeded, and ``more`` had the outcomes given."""
     well = {host for hosts in outputs.values() for host in hosts} - {host.host for host in more}
     hosts = [HostResult(host=host, state=HostState.OK) for host in sorted(well)]
     ordered = tuple(sorted([*hosts, *more], key=lambda host: host.host))
@@ -59,7 +59,7 @@ def a_valid_mesh(monkeypatch: pytest.MonkeyPatch, mesh: Mesh) -> None:
 
 @pytest.fixture
 def use(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Answers]:
-    """Has all commands run by an engine that gives these results."""
+    """Makes all commands use an engine that gives these results."""
 
     def choose(*results: RunResult) -> Answers:
         engine = Answers(*results)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Prometheus's own checker of rules: the one on the PATH, else Debian's, unpacked in the cache.
 
-Debian has it in the package of the server, which nobody wants running for a test. So the
-package is downloaded and one file taken out of it.
+Debian has it in the package of the server, which should not run for a test. So the package is
+downloaded, and one file is taken out of it.
 """
 
 import shutil
@@ -30,7 +30,7 @@ def ensure() -> Path:
 
 def fetch(directory: Path) -> Path:
     """Download the package and unpack it."""
-    # Its own user may not write here, and need not: what is unpacked is only run as a test.
+    # apt's own user may not write here, and need not.
     apt = ["apt-get", "-q", "-oAPT::Sandbox::User=root"]
     if subprocess.run([*apt, "download", PACKAGE], cwd=directory, check=False).returncode:
         # A machine without a list of packages, or with an old one.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The alert rules, by Prometheus's own program: they are right, and fire when they should."""
+"""The alert rules, checked by Prometheus's own program: valid, and fire when they should."""
 
 import re
 import subprocess
@@ -165,7 +165,7 @@ def test_each_rule_has_a_case() -> None:
 
 
 def test_each_alert_fires_and_says_what_is_wrong(tmp_path: Path) -> None:
-    """All in one run: what promtool tells that it got, where silence was expected."""
+    """All in one run: silence is expected, so promtool prints each alert that it got instead."""
     done = expect([silence(at, values, name) for name, at, values, _ in CASES], tmp_path)
     assert done.returncode == 1
     said = done.stdout + done.stderr

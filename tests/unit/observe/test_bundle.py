@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""``mesh bundle``: what is in the archive, and that no key is, wherever a host had one."""
+"""``mesh bundle``: the archive's content, without any key, wherever a host had one."""
 
 import base64
 import json
@@ -22,7 +22,7 @@ program = playbook_file("bundle.py")
 
 
 def said(texts: dict[str, str]) -> dict[str, str]:
-    """What the program on the relay prints."""
+    """The output of the program on the relay."""
     data = zlib.compress(json.dumps(texts).encode())
     return {"stdout": base64.b64encode(data).decode()}
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The dashboard: the committed JSON is of the current description, and Grafana can lay it out."""
+"""The dashboard: the committed JSON matches the description, and Grafana can lay it out."""
 
 import json
 from itertools import combinations

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What ``playbooks/files/doctor.py`` reads off a host, from a directory that stands for one."""
+"""The facts that ``playbooks/files/doctor.py`` reads, from a directory in place of a host."""
 
 import json
 import socket
@@ -69,7 +69,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def facts(host: Path, monkeypatch: pytest.MonkeyPatch) -> Facts:
-    """All facts, as they come in here; of packets only those up to 1400 bytes arrive."""
+    """All facts of the fake host; only packets of up to 1400 bytes arrive."""
     (host / program.SECURE_BOOT).parent.mkdir(parents=True)
     (host / program.SECURE_BOOT).write_bytes(b"\6\0\0\0\1")
 
@@ -178,14 +178,14 @@ def test_a_packet_has_the_checksum_of_rfc_1071(payload: bytes) -> None:
     packet = program.packet(8, payload)
     assert packet[:2] == b"\x08\0"
     assert packet[8:] == payload
-    # Over the whole, with the checksum in it, the sum is nothing.
+    # Over all bytes, with the checksum in them, the sum is 0.
     assert program.checksum(packet) == 0
     padded = packet + b"\0" * (len(packet) % 2)
     assert sum(struct.unpack(f"!{len(padded) // 2}H", padded)) % 0xFFFF == 0
 
 
 class Wire:
-    """Stands for a raw socket: one end of a pair, with what family it says."""
+    """Replaces a raw socket by one end of a pair, which reports a family."""
 
     def __init__(self, end: socket.socket, family: int) -> None:
         self.end, self.family = end, family
@@ -206,7 +206,7 @@ HEADER = b"\x45" + bytes(19)
     [
         (socket.AF_INET, [HEADER + b"\0\0" + bytes(6) + MARK], True),
         (socket.AF_INET6, [b"\x81\0" + bytes(6) + MARK], True),
-        # Our own request, another's answer, and only then ours.
+        # Our own request, another program's answer, and only then our answer.
         (socket.AF_INET6, [b"\x80\0" + MARK, b"\x81\0" + b"n" * 32, b"\x81\0" + MARK], True),
         (socket.AF_INET, [HEADER + b"\x08\0" + MARK], False),
         (socket.AF_INET, [], False),

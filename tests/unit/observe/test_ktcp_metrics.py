@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""ktcp-metrics over a directory of plain files: what node_exporter gets to read."""
+"""ktcp-metrics with a directory of plain files: the file that node_exporter reads."""
 
 import re
 import subprocess
@@ -32,7 +32,7 @@ def run(monkeypatch: pytest.MonkeyPatch, file: Path, proc: Path) -> int:
 
 
 def documented() -> dict[str, str]:
-    """The files of a relay on which every documented counter stands."""
+    """The files of a relay with every documented counter."""
     rows = [
         line.split("|")[1]
         for line in sections(text("docs/procfs-abi.md"))["stats"].splitlines()
@@ -150,7 +150,7 @@ def test_without_the_module_there_is_one_metric(
 def test_the_file_is_replaced_whole(
     proc: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever has opened the old file goes on reading the old file, and no draft stays."""
+    """A reader with the old file open keeps reading the old file, and no draft stays."""
     file = tmp_path / "out" / "ktcp.prom"
     file.parent.mkdir()
     file.write_text("old\n")

@@ -24,7 +24,7 @@ HERE = {
     "ansible_become": False,
     "ansible_python_interpreter": "/usr/bin/python3",
     "ktcp_address": "192.0.2.1",
-    # As a cloud's inventory says it.
+    # As a cloud's inventory sets it.
     "source_dest_check": True,
 }
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""``mesh status --watch``: rates from two looks, a table that fits, an end by Ctrl-C."""
+"""``mesh status --watch``: rates from two readings, a table that fits, an end by Ctrl-C."""
 
 import io
 import time
@@ -20,7 +20,7 @@ START = "2026-01-31 10:00:00.000000"
 
 
 def status(relay: str, end: str, draining: bool = False, **counters: int) -> RelayStatus:
-    """A look at a relay; counters stand at these values."""
+    """A reading of a relay whose counters have these values."""
     stats = {f"{name}_total": value for name, value in counters.items()}
     state = procfs.State(stats={"splits_active": 5, **stats}, draining=draining)
     return RelayStatus(relay=relay, state=state, taken=datetime.fromisoformat(end))
@@ -167,7 +167,7 @@ HEAD = ["RELAY", "SPLITS", "OPENED/s", "NOTE"]
 
 
 def drawn(width: int, height: int) -> list[str]:
-    """What stands on a terminal of a size."""
+    """The content of a terminal of a given size."""
     watch = console.Watch(title="a title that is longer than a narrow terminal is wide")
     watch.console = Console(file=io.StringIO(), force_terminal=True, width=width, height=height)
     watch.table = (HEAD, ROWS)

@@ -9,9 +9,9 @@ from typing import Any
 
 
 def played(place: Path, *plays: dict[str, Any], hosts: dict[str, Any] | None = None) -> str:
-    """Run plays to their end in a directory, which may hold roles; what Ansible says of them.
+    """Run plays to their end in a directory, which may contain roles. Returns Ansible's output.
 
-    `hosts` are the hosts and their variables, where there are others than localhost.
+    `hosts` are the hosts and their variables, if there are others than localhost.
     """
     (place / "play.yml").write_text(json.dumps(plays))
     inventory = []

@@ -14,7 +14,7 @@ import yaml
 ROOT = Path(__file__).parents[3]
 ROLES = ROOT / "roles"
 
-# Ansible's markup in descriptions, and what it is in Markdown.
+# Ansible's markup in descriptions, and its Markdown.
 MARKUP = ((re.compile(r"C\(([^)]*)\)"), r"`\1`"), (re.compile(r"I\(([^)]*)\)"), r"*\1*"))
 
 

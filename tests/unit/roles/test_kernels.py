@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Which systems and kernels the roles take, and whose headers they install."""
+"""Which systems and kernels the roles accept, and which headers they install."""
 
 import json
 import sys
@@ -16,7 +16,7 @@ UBUNTU = {"os_family": "Debian", "distribution": "Ubuntu", "distribution_major_v
 RELEASE = {"distribution_version": "24.04"}
 ROCKY = {"os_family": "RedHat", "distribution": "Rocky", "distribution_major_version": "9"}
 
-# Host -> what it runs, and which kernels it has.
+# Host -> its system, running kernel and installed kernels.
 HOSTS: dict[str, tuple[dict[str, str], list[str]]] = {
     "stock": ({**DEBIAN, "kernel": "6.12.57+deb13-amd64"}, ["6.12.57+deb13-amd64", "7.3.4-amd64"]),
     "cloud": ({**DEBIAN, "kernel": "6.1.0-44-cloud-amd64"}, ["6.1.0-44-cloud-amd64"]),
@@ -33,14 +33,14 @@ HOSTS: dict[str, tuple[dict[str, str], list[str]]] = {
 
 
 def case(facts: dict[str, str], kernels: list[str]) -> dict[str, Any]:
-    """A host's facts, and what `find` says of its kernels."""
+    """A host's facts, and the output of `find` for its kernels."""
     files = [{"path": f"/lib/modules/{kernel}/modules.builtin"} for kernel in kernels]
     return {"facts": facts | {"service_mgr": "systemd"}, "files": files}
 
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
-    """What the roles' variables come to on each host, by one run of Ansible."""
+    """The values of the roles' variables on each host, from one run of Ansible."""
     place = tmp_path_factory.mktemp("kernels")
     for role in ("ktcp_inventory", "ktcp_module"):
         (place / "roles" / role / "tasks").mkdir(parents=True)
@@ -105,7 +105,7 @@ def test_a_kernel_that_is_not_supported_needs_no_headers(
 @pytest.mark.parametrize(
     ("host", "sentence"),
     [
-        ("late", "late: runs kernel 7.3.4+deb13-amd64, for which the module is not made: boot one"),
+        ("late", "late: runs kernel 7.3.4+deb13-amd64, which the module does not support: boot"),
         ("early", "early: runs kernel 5.10.0-30-amd64: install and boot 6.1 or later"),
         ("ubuntu", 'ubuntu: runs Ubuntu 24: install one of {"Debian": ["12", "13"]}, or add it to'),
         ("rocky", "rocky: runs Rocky 9: packages come by apt only: use a host with one"),

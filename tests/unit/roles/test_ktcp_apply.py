@@ -32,7 +32,7 @@ MESH = {
 
 @dataclass
 class Procfs:
-    """What was written, and which lines are refused."""
+    """The lines that were written, and those to refuse."""
 
     directory: Path
     writes: list[tuple[str, list[str]]] = field(default_factory=list)
@@ -55,7 +55,7 @@ class Procfs:
             path.write_text("".join(f"{line}\n" for line in old))
 
     def after(self, file: str, lines: list[str], line: str) -> list[str]:
-        """Lines of a file once one line was written to it."""
+        """Lines of a file after one line was written to it."""
         words = line.split()
         if file in apply.VALUES:
             return [line if old.split()[0] == words[0] else old for old in lines]
@@ -222,7 +222,7 @@ def test_a_route_is_replaced_in_one_write(relay: Relay, run: Command) -> None:
 
 
 def test_a_listener_changes_its_way_in_two_writes(relay: Relay, run: Command) -> None:
-    """The kernel does not let two have one port, and frees it when the write is done."""
+    """Two listeners cannot have one port, and the kernel frees it when the write is done."""
     run()
     relay.procfs.writes.clear()
     for line in ("add client 5557 untracked", "add client 5557 tproxy", "add client 5557"):
@@ -275,7 +275,7 @@ def prefixes(count: int, word: str) -> str:
 
 @pytest.fixture
 def short_writes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A kernel that takes little at once; the test's procfs asserts it."""
+    """A kernel that takes only short writes; the test's procfs asserts that."""
     monkeypatch.setattr(apply, "WRITE_LIMIT", 1000)
 
 
@@ -298,7 +298,7 @@ def test_what_is_longer_than_a_write_is_sent_in_parts(relay: Relay, run: Command
 
 @pytest.mark.usefixtures("short_writes")
 def test_no_part_of_a_change_allows_what_neither_list_does(relay: Relay, run: Command) -> None:
-    """Rules go from the last to the first: an allow never outlives the deny before it."""
+    """Rules are deleted from the end: an allow never outlives the deny before it."""
     relay.configure(exits="deny 10.0.0.0/8\n" + prefixes(99, "allow"))
     run()
     relay.procfs.writes.clear()
@@ -461,13 +461,13 @@ def test_files_that_are_refused_give_way_to_those_that_were_applied(
     assert run("--restore") == 1
     said = capsys.readouterr().err.splitlines()
     assert said[0].startswith(f"ktcp-apply: {conf}/listeners.conf line 2: ")
-    assert [line for line in said if "is again" in line] == [
-        f"ktcp-apply: {conf}/{name}.conf: is again what was applied"
+    assert [line for line in said if "restored" in line] == [
+        f"ktcp-apply: {conf}/{name}.conf: restored as applied last"
         for name in ("listeners", "keys", "exits")
     ]
     assert {path.stem: path.read_text() for path in conf.glob("*.conf")} == MESH
     assert (conf / "keys.conf").stat().st_mode & 0o777 == 0o600
-    # The next boot finds what worked before.
+    # The next boot finds the files that worked before.
     relay.reload_module()
     assert run() == 0
 
@@ -499,7 +499,7 @@ def test_a_boot_uses_what_was_applied_where_files_are_refused(
     conf = relay.root / "conf"
     assert f"{conf}: refused: {conf}/applied, which was applied last" in capsys.readouterr().err
     assert "add relay 5565" in (relay.root / "proc" / "listeners").read_text()
-    # Nobody is told that all is well: the files stay, and differ from what runs.
+    # It must not report success: the files stay, and differ from the running state.
     assert "5566" in (conf / "listeners.conf").read_text()
     assert run("--check") == 6
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What ktcp-dkms makes of the words of DKMS and of the module's source."""
+"""How ktcp-dkms reads the output of DKMS and the module's source."""
 
 import subprocess
 from pathlib import Path
@@ -107,13 +107,13 @@ def test_a_kernel_that_comes_and_is_not_supported_is_named(
     source = dkms.Source({"dkms.conf": CONF})
     assert dkms.lacking(source, [], "7.3.4+deb13-amd64") == dkms.DRIFT
     assert capsys.readouterr().out == (
-        "kernel 7.3.4+deb13-amd64: ktcp is not made for it: once it is booted nothing is split\n"
+        "kernel 7.3.4+deb13-amd64: ktcp does not support it: a boot into it splits nothing\n"
     )
     assert dkms.lacking(source, ["7.3.4+deb13-amd64"], "7.3.4+deb13-amd64") == 0
 
 
 class Signer:
-    """A DKMS that signs what it builds, and knows one certificate."""
+    """A DKMS that signs the modules it builds, and knows one certificate."""
 
     def __init__(self, root: Path, *, key: str) -> None:
         self.root = root

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""ktcp-edge against an ip that keeps its routes in a list."""
+"""ktcp-edge with an `ip` that keeps its routes in a list."""
 
 import json
 import subprocess
@@ -191,7 +191,7 @@ def test_the_way_here_is_that_of_the_ssh_connection_above_us(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for process, parent, environment in (
-        (30, 20, b"HOME=/root\0"),  # sudo leaves nothing of ssh
+        (30, 20, b"HOME=/root\0"),  # sudo removes ssh's variables
         (20, 10, b"SSH_CONNECTION=fe80::7%eth0 50000 fe80::1 22\0LANG=C\0"),
         (10, 1, b"SSH_CONNECTION=192.0.2.7 50000 192.0.2.1 22\0"),
     ):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The module ktcp_files, as Ansible runs it: by JSON on its command line's behalf."""
+"""The module ktcp_files, run as Ansible runs it, with JSON arguments."""
 
 import json
 import os
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files
 
 
 def run(*files: dict[str, str], check: bool = False) -> dict[str, Any]:
-    """What the module answers."""
+    """Run the module. Returns its answer."""
     arguments = {"files": files, "_ansible_check_mode": check}
     done = subprocess.run(
         [sys.executable, str(MODULE)],

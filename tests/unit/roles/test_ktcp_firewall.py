@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""ktcp-firewall against rulesets as nft prints them: what is sure to be dropped, and no more."""
+"""ktcp-firewall with rulesets as nft prints them: it reports sure drops, and no others."""
 
 import json
 import subprocess
@@ -87,7 +87,7 @@ def run(
     saved: str = OPEN,
     steering: str = STEERING,
 ) -> int:
-    """Run it for IPv4 over what nft and iptables-save print."""
+    """Run it for IPv4 with the given output of nft and iptables-save."""
 
     def done(argv: list[str], **_: object) -> subprocess.CompletedProcess[str]:
         said = {"nft": ruleset, "iptables-save": saved}[argv[0]]
@@ -127,11 +127,11 @@ def test_what_is_sure_to_be_dropped_is_told_with_the_rule_to_add(
 ) -> None:
     assert run(tmp_path, monkeypatch, listed(*rules, **more), what="steered") == 6
     assert capsys.readouterr().out == (
-        "nftables: inet filter input drops what is redirected to port 5557: nft insert rule"
+        "nftables: inet filter input drops flows redirected to port 5557: nft insert rule"
         " inet filter input tcp dport 5557 ct status dnat accept, and the same in"
         " /etc/nftables.conf\n"
     )
-    # And so it is when the rule is there.
+    # And with the rule nothing is dropped.
     added = [dport(5557), match({"ct": {"key": "status"}}, "dnat", "in"), ACCEPT]
     assert run(tmp_path, monkeypatch, listed(added, *rules, **more), what="steered") == 0
 
@@ -183,7 +183,7 @@ def test_what_is_taken_ahead_of_conntrack_has_its_own_port_and_no_state(
 
     assert judge(*USUAL) == 6
     assert capsys.readouterr().out == (
-        "nftables: inet filter input drops what is taken ahead of conntrack: nft insert rule"
+        "nftables: inet filter input drops flows taken ahead of conntrack: nft insert rule"
         " inet filter input meta mark & 0x80000000 == 0x80000000 accept, and the same in"
         " /etc/nftables.conf\n"
     )
@@ -214,7 +214,7 @@ def test_answers_of_what_is_taken_ahead_of_conntrack_leave_the_host(
     usual = [[match({"meta": {"key": "oifname"}}, "lo"), ACCEPT], [dport(443), ACCEPT]]
     assert judge(known, *usual) == 6
     assert capsys.readouterr().out == (
-        "nftables: inet filter out drops answers of what is taken ahead of conntrack: nft insert"
+        "nftables: inet filter out drops answers of flows taken ahead of conntrack: nft insert"
         " rule inet filter out meta l4proto tcp ct state untracked accept, and the same in"
         " /etc/nftables.conf\n"
     )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What ktcp-health says of the pools of peers."""
+"""What ktcp-health reports about peers' pools."""
 
 from pathlib import Path
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What ktcp-health says of peers that answer, and of those that new flows avoid."""
+"""What ktcp-health reports about peers that answer, and about those that new flows avoid."""
 
 import socket
 from collections.abc import Iterator
@@ -14,13 +14,13 @@ health = program("ktcp_health", "ktcp-health")
 
 @pytest.fixture
 def port() -> Iterator[int]:
-    """A port on which somebody listens."""
+    """A port with a listener."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield listener.getsockname()[1]
 
 
 def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, port: int, state: str) -> list[str]:
-    """Give what it says of one peer in this state."""
+    """What ktcp-health reports about a peer in this state."""
     monkeypatch.setattr(health, "PROC", tmp_path)
     peer = f"127.0.0.1:{port}"
     (tmp_path / "peers").write_text(f"add {peer} low 1 high 4 key 1\n# {peer} ready 0{state}\n")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Which module ktcp-dkms keeps, and that it comes back, with a DKMS of files in its place."""
+"""Which module ktcp-dkms keeps and restores, with a fake DKMS made of files."""
 
 import subprocess
 from pathlib import Path
@@ -68,7 +68,7 @@ class FakeDkms:
             self.build(version).write_text(text)
 
     def install(self, version: str) -> None:
-        # As DKMS: what is installed is not replaced by the same version.
+        # Like DKMS: an installed module is not replaced by the same version.
         if self.is_installed(version) or self.full:
             return
         self.module.parent.mkdir(parents=True, exist_ok=True)
@@ -138,7 +138,7 @@ def test_the_module_that_ran_is_kept_and_comes_back_without_a_build(
     assert "loaded: srcversion new, installed is old" in capsys.readouterr().out
     assert (fake.module.read_text(), fake.builds) == ("old", ["old", "new"])
     assert dkms.known_versions() == {"1.0.0": [KERNEL]}
-    # What it replaced is kept in exchange.
+    # The replaced module is kept in exchange.
     load(fake)
     assert dkms.rollback(None, [], check=False) == 0
     assert (fake.module.read_text(), fake.builds) == ("new", ["old", "new"])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""ktcp-steering against an iptables that keeps its tables in a dictionary."""
+"""ktcp-steering with an iptables that keeps its tables in a dictionary."""
 
 import fcntl
 import os
@@ -76,7 +76,7 @@ def test_limits_come_first_and_marks_go_first() -> None:
     assert order(steering.replacement({}, tables)) == ["filter", "nat", "mangle", "raw"]
     assert order(steering.replacement(tables, {})) == ["raw", "mangle", "nat", "filter"]
 
-    # One table of marks has gone before the other comes.
+    # The old table of marks is removed before the new one is added.
     redirected = {name: tables[name] for name in ("filter", "nat", "mangle")}
     untracked = {name: tables[name] for name in ("filter", "raw")}
     there = order(steering.replacement(redirected, untracked))
@@ -92,7 +92,7 @@ def test_nothing_there_and_nothing_wanted_is_nothing_to_do() -> None:
 
 
 class Iptables:
-    """Understands what ktcp-steering writes; prints rules as iptables would, in its own words."""
+    """Understands the input that ktcp-steering writes, and prints rules in iptables' own form."""
 
     def __init__(self) -> None:
         self.chains: dict[tuple[str, str], list[str]] = {("nat", "PREROUTING"): []}
@@ -116,7 +116,7 @@ class Iptables:
         return subprocess.CompletedProcess(argv, 0, "", "")
 
     def restore(self, text: str) -> None:
-        """Take what is written for iptables-restore."""
+        """Apply the input of iptables-restore."""
         table = ""
         for line in text.splitlines():
             verb, *words = line.split()
@@ -347,13 +347,13 @@ def test_sets_are_there_before_the_rules_that_ask_them_and_go_after(
     assert iptables.sets == {**others, "KTCP-rc-rs.v4.one": held}
     assert run(tmp_path, monkeypatch, "check") == 0
 
-    # What somebody took out of a set is seen, and put back.
+    # A prefix that somebody removed from a set is noticed, and added again.
     iptables.sets["KTCP-rc-rs.v4.one"].pop(0)
     assert run(tmp_path, monkeypatch, "check") == 6
     assert run(tmp_path, monkeypatch, "up") == 0
     assert iptables.sets == {**others, "KTCP-rc-rs.v4.one": held}
 
-    # Other prefixes are another set, to which the rules change at once.
+    # Changed prefixes make a new set, to which the rules switch in one step.
     (tmp_path / "steering.v4").write_text(ASKING.format(digest="two"))
     (tmp_path / "steering.v4.sets").write_text(sets("two", "10.9.0.0/16"))
     assert run(tmp_path, monkeypatch, "check") == 6
@@ -381,7 +381,7 @@ def test_a_set_that_cannot_be_filled_leaves_the_rules_as_they_were(
     assert "ipset restore: Error in line 2" in capsys.readouterr().err
     assert iptables.save() == before
 
-    # Nor are there rules without their sets.
+    # And there are no rules without their sets.
     (tmp_path / "steering.v4.sets").unlink()
     assert run(tmp_path, monkeypatch, "up") == 1
     assert iptables.save() == before
@@ -400,7 +400,7 @@ def test_a_family_has_its_own_sets() -> None:
 
 
 def test_one_waits_for_the_other(tmp_path: Path) -> None:
-    """A reload by systemd and a call by hand would fill one draft."""
+    """Otherwise a reload by systemd and a call by hand would fill the same draft."""
     entered = threading.Event()
 
     def enter() -> None:

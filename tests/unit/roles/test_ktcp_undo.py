@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What ktcp-undo remembers of a relay, and that it brings exactly that back."""
+"""What ktcp-undo saves of a relay, and that it restores exactly that."""
 
 import json
 import subprocess
@@ -111,7 +111,7 @@ def test_only_the_latest_run_is_remembered_and_only_for_root(root: Path) -> None
 
 @pytest.mark.parametrize("other", ["", "etc/systemd/system/ktcp-exporter.service"])
 def test_a_fresh_host_is_known_as_one(tmp_path: Path, other: str) -> None:
-    """Also where somebody else has a file whose name begins like ours."""
+    """Even if another program has a file whose name begins like ours."""
     root = tmp_path / "root"
     root.mkdir()
     if other:

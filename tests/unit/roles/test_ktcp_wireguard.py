@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""ktcp-wireguard against an interface that is a few Python values."""
+"""ktcp-wireguard with a fake interface made of a few Python values."""
 
 import json
 import subprocess
@@ -36,7 +36,7 @@ PersistentKeepalive = 25
 
 @dataclass
 class Host:
-    """What ip and wg know, and the commands that changed it."""
+    """The state that `ip` and `wg` show, and the commands that changed it."""
 
     directory: Path
     there: bool = False

@@ -24,7 +24,7 @@ def relays_play() -> list[dict[str, object]]:
 
 
 def phases(place: Path, roles: list[dict[str, object]]) -> list[str]:
-    """Run the roles' tables of contents with phases that only say that they ran."""
+    """Run the roles' main.yml with phases that only report that they ran."""
     for role, names in PHASES.items():
         tasks = place / "roles" / role / "tasks"
         tasks.mkdir(parents=True)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Sharing a built module: whoever is second in the cache takes what is there."""
+"""Sharing a built module: a run that finds one in the cache takes that one."""
 
 import json
 import os

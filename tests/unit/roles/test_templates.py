@@ -67,14 +67,14 @@ NODE: dict[str, Any] = {
 
 
 def variables(role: str, kind: str) -> dict[str, Any]:
-    """A role's variables, those that hold no expressions."""
+    """A role's variables that contain no expressions."""
     path = ROOT / "roles" / role / kind / "main.yml"
     loaded: dict[str, Any] = yaml.safe_load(path.read_text())
     return loaded
 
 
 def render(role: str, template: str, **values: object) -> str:
-    """What Ansible would make of a template that uses Jinja's own filters only."""
+    """Render a template that uses only Jinja's own filters, as Ansible would."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(ROOT / "roles" / role / "templates"),
         trim_blocks=True,
@@ -203,7 +203,7 @@ def test_what_was_taken_ahead_of_conntrack_is_let_in_first() -> None:
     assert f"-I INPUT {taken} KTCP-INPUT" in tables["filter"].jumps
     own = [rule for rule in tables["filter"].rules if rule.startswith("-A KTCP-INPUT ")]
     assert own[0] == f"-A KTCP-INPUT {taken} ACCEPT"
-    # The limits of the ports of KTCP stay, and so do streams that were redirected before.
+    # The limits on KTCP's ports stay, and so do the rules for streams that were redirected before.
     assert own[1:] == [
         rule for rule in steering.parse(chains("v4"))["filter"].rules if "-A KTCP-INPUT" in rule
     ]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A relay after a teardown is the host that it was before the rollout."""
+"""After a teardown, the host is as it was before the rollout."""
 
 from collections.abc import Callable
 from pathlib import Path

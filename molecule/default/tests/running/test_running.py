@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A relay after a rollout and a reboot: nobody had to touch it since."""
+"""A relay after a rollout and a reboot, without any help since."""
 
 from collections.abc import Callable, Iterator
 
@@ -105,7 +105,7 @@ def test_drift_is_seen_and_mended(relay: Host) -> None:
 
 @pytest.fixture
 def strict(relay: Host) -> Iterator[Host]:
-    """A relay with a firewall of nftables that drops what is redirected."""
+    """A relay with a firewall of nftables that drops redirected flows."""
     relay.check_output("nft add table inet strict")
     hook = "{ type filter hook input priority 0; policy accept; }"
     relay.check_output(f"nft 'add chain inet strict input {hook}'")
@@ -118,14 +118,14 @@ def strict(relay: Host) -> Iterator[Host]:
 def test_nothing_is_steered_that_another_firewall_drops(strict: Host) -> None:
     told = strict.run("ktcp-firewall check")
     assert told.rc == 6
-    assert "inet strict input drops what is redirected to port 5557" in told.stdout
+    assert "inet strict input drops flows redirected to port 5557" in told.stdout
     assert strict.run("systemctl restart ktcp-steering").rc == 1
     assert "KTCP" not in strict.check_output("iptables-save && ip6tables-save")
 
 
 @pytest.fixture
 def broken(relay: Host) -> Iterator[Host]:
-    """A relay with a line that no kernel takes; whole again afterwards."""
+    """A relay with a line that no kernel accepts; it is removed afterwards."""
     relay.check_output("cp -p /etc/ktcp/listeners.conf /var/tmp/")
     relay.check_output("echo 'add client 99999' >> /etc/ktcp/listeners.conf")
     yield relay
@@ -142,7 +142,7 @@ def test_a_service_that_starts_with_refused_files_uses_those_that_worked(broken:
 
 
 def test_a_configuration_that_is_refused_leaves_no_rule(broken: Host) -> None:
-    # As where none has worked before.
+    # As on a relay where no configuration has worked before.
     broken.check_output("rm -r /etc/ktcp/applied")
     assert broken.run("systemctl restart ktcp").rc == 1
     assert "/etc/ktcp/listeners.conf line" in broken.check_output("journalctl --no-pager -u ktcp")

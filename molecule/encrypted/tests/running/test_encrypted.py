@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What crosses the network between relays, and from the client to its relay, is WireGuard's."""
+"""Only WireGuard's packets cross the network between relays, and from the client to its relay."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -15,7 +15,7 @@ LONGEST = 1420 - 40 - 20 - 12
 
 @pytest.fixture
 def plain(guest: Guest) -> Iterator[Callable[[str], int]]:
-    """Counts the packets of TCP that a relay gets from another host, outside of the tunnel."""
+    """Counts the TCP packets that a relay gets from another host outside of the tunnel."""
     rules = {"rs": "INPUT -i to-rc -p tcp", "rc": "INPUT -i to-client -p tcp"}
     for name, rule in rules.items():
         for command in ("iptables", "ip6tables"):

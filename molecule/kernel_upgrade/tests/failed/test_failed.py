@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A kernel was installed and has no module: it is said before anybody boots it."""
+"""A kernel was installed and has no module: that is reported before anybody boots it."""
 
 import re
 from collections.abc import Callable
@@ -23,7 +23,7 @@ def kernel(relay: Host) -> str:
 
 
 def test_the_upgrade_says_so(relay: Host, kernel: str) -> None:
-    """Our hook where DKMS is silent, for want of headers; DKMS and apt where it fails."""
+    """Our hook reports it if DKMS is silent (no headers), DKMS and apt if DKMS fails."""
     log = relay.file("/var/tmp/upgrade.log").content_string
     assert "\nkernel: ended with 0\n" in log, log
     assert "\nheaders: ended with 100\n" in log, log

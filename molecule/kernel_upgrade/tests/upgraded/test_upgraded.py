@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The relay runs on its new kernel, and nobody had to touch it since."""
+"""The relay runs on its new kernel, without any help since."""
 
 from collections.abc import Callable
 
