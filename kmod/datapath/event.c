@@ -17,6 +17,7 @@
 #include "control/stats.h"
 #include "datapath/forward.h"
 #include "datapath/trace.h"
+#include "lib/callbacks.h"
 #include "lib/compat/timer.h"
 #include "lib/socket.h"
 
@@ -51,8 +52,7 @@ enum direction_state {
  * @state: of the direction that starts here
  * @deadline: of its proof, jiffies
  * @flush: how far the last bytes to the socket are
- * @data_ready: the socket's own callback, as is the next
- * @write_space: tells of room
+ * @own: the socket's own callbacks
  */
 struct end {
 	struct ktcp_event *event;
@@ -60,8 +60,7 @@ struct end {
 	enum direction_state state;
 	unsigned long deadline;
 	struct ktcp_flush flush;
-	void (*data_ready)(struct sock *sk);
-	void (*write_space)(struct sock *sk);
+	struct ktcp_callbacks own;
 };
 
 /**
@@ -165,25 +164,23 @@ static void event_write_space(struct sock *sk)
 	kick(end_of(sk)->event);
 }
 
+static const struct ktcp_callbacks callbacks = {
+	.data_ready = event_data_ready,
+	.write_space = event_write_space,
+};
+
+/* The watch has its own callbacks there already, and sk_user_data. */
 static void install(struct end *end, struct sock *sk)
 {
 	lock_sock(sk);
-	write_lock_bh(&sk->sk_callback_lock);
-	end->data_ready = sk->sk_data_ready;
-	end->write_space = sk->sk_write_space;
-	sk->sk_data_ready = event_data_ready;
-	sk->sk_write_space = event_write_space;
-	write_unlock_bh(&sk->sk_callback_lock);
+	ktcp_callbacks_take(sk, &callbacks, NULL, &end->own);
 	release_sock(sk);
 }
 
 static void uninstall(struct end *end, struct sock *sk)
 {
 	lock_sock(sk);
-	write_lock_bh(&sk->sk_callback_lock);
-	sk->sk_data_ready = end->data_ready;
-	sk->sk_write_space = end->write_space;
-	write_unlock_bh(&sk->sk_callback_lock);
+	ktcp_callbacks_give_back(sk, &callbacks, NULL, &end->own);
 	release_sock(sk);
 }
 

@@ -5,6 +5,7 @@
 
 #include "datapath/watch.h"
 #include "lib/address.h"
+#include "lib/callbacks.h"
 #include "lib/thread_pool.h"
 #include "relay/handoff.h"
 
@@ -78,8 +79,7 @@ enum ktcp_split_state {
  * @prefix: where the client's prefix is counted, and a stranger's before
  * @job: to get a thread
  * @woken: the parked connection was given its thread
- * @data_ready: the parked connection's own callback
- * @state_change: the parked connection's own callback
+ * @parked: the parked connection's own callbacks
  */
 struct ktcp_split {
 	struct kref ref;
@@ -112,8 +112,7 @@ struct ktcp_split {
 	unsigned int prefix;
 	struct ktcp_job job;
 	unsigned long woken;
-	void (*data_ready)(struct sock *sk);
-	void (*state_change)(struct sock *sk);
+	struct ktcp_callbacks parked;
 };
 
 struct ktcp_split *ktcp_split_create(struct ktcp_net *ktcp,

@@ -78,7 +78,7 @@ static void watch_state_change(struct sock *sk)
 {
 	struct ktcp_watched *end = sk->sk_user_data;
 
-	end->state_change(sk);
+	end->own.state_change(sk);
 	/* Before the client hears of it, and tries again. */
 	if (end->side == KTCP_FAR)
 		ktcp_refusal_look(end->split);
@@ -89,9 +89,14 @@ static void watch_error_report(struct sock *sk)
 {
 	struct ktcp_watched *end = sk->sk_user_data;
 
-	end->error_report(sk);
+	end->own.error_report(sk);
 	kick(end->split);
 }
+
+static const struct ktcp_callbacks callbacks = {
+	.state_change = watch_state_change,
+	.error_report = watch_error_report,
+};
 
 /**
  * ktcp_watch_add() - Watch a connection
@@ -116,13 +121,7 @@ void ktcp_watch_add(struct ktcp_split *split, unsigned int side)
 	end->heard = jiffies;
 	end->on = true;
 	lock_sock(sk);
-	write_lock_bh(&sk->sk_callback_lock);
-	end->state_change = sk->sk_state_change;
-	end->error_report = sk->sk_error_report;
-	sk->sk_user_data = end;
-	sk->sk_state_change = watch_state_change;
-	sk->sk_error_report = watch_error_report;
-	write_unlock_bh(&sk->sk_callback_lock);
+	ktcp_callbacks_take(sk, &callbacks, end, &end->own);
 	ended = sk->sk_state == TCP_CLOSE;
 	if (ended && side == KTCP_FAR)
 		ktcp_refusal_look(split);
@@ -134,11 +133,7 @@ void ktcp_watch_add(struct ktcp_split *split, unsigned int side)
 static void forget(struct ktcp_watched *end, struct sock *sk)
 {
 	lock_sock(sk);
-	write_lock_bh(&sk->sk_callback_lock);
-	sk->sk_state_change = end->state_change;
-	sk->sk_error_report = end->error_report;
-	sk->sk_user_data = NULL;
-	write_unlock_bh(&sk->sk_callback_lock);
+	ktcp_callbacks_give_back(sk, &callbacks, end, &end->own);
 	release_sock(sk);
 }
 
