@@ -17,6 +17,7 @@
 #include "control/stats.h"
 #include "datapath/forward.h"
 #include "datapath/trace.h"
+#include "lib/callbacks.h"
 #include "lib/compat/timer.h"
 #include "lib/socket.h"
 
@@ -42,6 +43,7 @@ enum direction_state {
 	FLUSHING, /* an RST waits until what is in flight has arrived */
 	ENDED, /* by FIN, which has been passed on */
 	DONE,
+	LEFT, /* both sockets have their own callbacks again */
 };
 
 /**
@@ -51,8 +53,7 @@ enum direction_state {
  * @state: of the direction that starts here
  * @deadline: of its proof, jiffies
  * @flush: how far the last bytes to the socket are
- * @data_ready: the socket's own callback, as is the next
- * @write_space: tells of room
+ * @own: the socket's own callbacks
  */
 struct end {
 	struct ktcp_event *event;
@@ -60,8 +61,7 @@ struct end {
 	enum direction_state state;
 	unsigned long deadline;
 	struct ktcp_flush flush;
-	void (*data_ready)(struct sock *sk);
-	void (*write_space)(struct sock *sk);
+	struct ktcp_callbacks own;
 };
 
 /**
@@ -69,14 +69,12 @@ struct end {
  * @split: the split
  * @work: does what softirq does not
  * @timer: has the work look again
- * @over: the callbacks are gone
  * @end: both sockets
  */
 struct ktcp_event {
 	struct ktcp_split *split;
 	struct work_struct work;
 	struct timer_list timer;
-	bool over;
 	struct end end[KTCP_SIDES];
 };
 
@@ -153,6 +151,7 @@ static void event_data_ready(struct sock *sk)
 	case FLUSHING:
 	case ENDED:
 	case DONE:
+	case LEFT:
 		break;
 	}
 }
@@ -165,25 +164,23 @@ static void event_write_space(struct sock *sk)
 	kick(end_of(sk)->event);
 }
 
+static const struct ktcp_callbacks callbacks = {
+	.data_ready = event_data_ready,
+	.write_space = event_write_space,
+};
+
+/* The watch has its own callbacks there already, and sk_user_data. */
 static void install(struct end *end, struct sock *sk)
 {
 	lock_sock(sk);
-	write_lock_bh(&sk->sk_callback_lock);
-	end->data_ready = sk->sk_data_ready;
-	end->write_space = sk->sk_write_space;
-	sk->sk_data_ready = event_data_ready;
-	sk->sk_write_space = event_write_space;
-	write_unlock_bh(&sk->sk_callback_lock);
+	ktcp_callbacks_take(sk, &callbacks, NULL, &end->own);
 	release_sock(sk);
 }
 
 static void uninstall(struct end *end, struct sock *sk)
 {
 	lock_sock(sk);
-	write_lock_bh(&sk->sk_callback_lock);
-	sk->sk_data_ready = end->data_ready;
-	sk->sk_write_space = end->write_space;
-	write_unlock_bh(&sk->sk_callback_lock);
+	ktcp_callbacks_give_back(sk, &callbacks, NULL, &end->own);
 	release_sock(sk);
 }
 
@@ -195,15 +192,13 @@ static void end_by_fin(struct ktcp_split *split, struct end *end)
 
 static void flush_then_abort(struct ktcp_split *split, struct end *end)
 {
-	WRITE_ONCE(split->state, KTCP_SPLIT_CLOSING);
-	WRITE_ONCE(split->broken, true);
+	ktcp_life_go(&split->life, KTCP_LIFE_BREAKING);
 	WRITE_ONCE(end->state, FLUSHING);
 }
 
 static void abort_sink(struct ktcp_split *split, struct end *end)
 {
-	WRITE_ONCE(split->state, KTCP_SPLIT_CLOSING);
-	WRITE_ONCE(split->broken, true);
+	ktcp_life_go(&split->life, KTCP_LIFE_BREAKING);
 	ktcp_socket_abort(split->sock[ktcp_side_other(end->side)]);
 	WRITE_ONCE(end->state, DONE);
 }
@@ -300,6 +295,7 @@ static unsigned long step(struct ktcp_split *split, struct end *end)
 	case HELD:
 		return KTCP_LOOK_AGAIN;
 	case DONE:
+	case LEFT:
 		break;
 	}
 	return MAX_JIFFY_OFFSET;
@@ -309,7 +305,7 @@ static unsigned long step(struct ktcp_split *split, struct end *end)
 static unsigned long end_sides(struct ktcp_event *event)
 {
 	struct ktcp_split *split = event->split;
-	bool broken = READ_ONCE(split->broken);
+	bool broken = ktcp_life_is_broken(READ_ONCE(split->life));
 	unsigned int side;
 
 	for (side = 0; side < KTCP_SIDES; side++) {
@@ -330,10 +326,11 @@ static void end_split(struct ktcp_event *event)
 	struct ktcp_split *split = event->split;
 	unsigned int side;
 
-	for (side = 0; side < KTCP_SIDES; side++)
+	for (side = 0; side < KTCP_SIDES; side++) {
 		uninstall(&event->end[side], split->sock[side]->sk);
+		WRITE_ONCE(event->end[side].state, LEFT);
+	}
 	timer_delete_sync(&event->timer);
-	event->over = true;
 	/* Held since the callbacks were installed. */
 	ktcp_split_put(split);
 }
@@ -362,6 +359,11 @@ static bool is_done(const struct ktcp_event *event)
 	return true;
 }
 
+static bool has_left(const struct ktcp_event *event)
+{
+	return READ_ONCE(event->end[KTCP_NEAR].state) == LEFT;
+}
+
 /* Have the work run again, in @soon jiffies. */
 static void plan(struct ktcp_event *event, unsigned long soon)
 {
@@ -377,7 +379,7 @@ static void work(struct work_struct *work)
 	struct ktcp_split *split = event->split;
 	unsigned long soon;
 
-	if (event->over)
+	if (has_left(event))
 		goto put;
 	soon = run_directions(event);
 	if (is_done(event))

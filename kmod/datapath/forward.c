@@ -64,7 +64,7 @@ bool ktcp_forward_is_flushed(const struct ktcp_split *split,
 	const struct socket *sock = split->sock[side];
 	unsigned long stalled = ktcp_socket_stalled(sock, flush);
 
-	if (ktcp_socket_is_sent(sock) || READ_ONCE(split->dead))
+	if (ktcp_socket_is_sent(sock) || ktcp_split_is_aborted(split))
 		return true;
 	if (ktcp_socket_is_shut(sock))
 		return stalled >= SHUT_MAX;
@@ -85,7 +85,7 @@ bool ktcp_forward_is_out(const struct ktcp_split *split, enum ktcp_side side,
 {
 	const struct socket *sock = split->sock[side];
 
-	return ktcp_socket_is_out(sock) || READ_ONCE(split->dead) ||
+	return ktcp_socket_is_out(sock) || ktcp_split_is_aborted(split) ||
 	       ktcp_socket_stalled(sock, flush) >= LINGER_MAX;
 }
 
@@ -100,7 +100,7 @@ void ktcp_forward_end(struct ktcp_split *split, enum ktcp_side from)
 {
 	enum ktcp_side to = ktcp_side_other(from);
 
-	WRITE_ONCE(split->state, KTCP_SPLIT_CLOSING);
+	ktcp_life_go(&split->life, KTCP_LIFE_CLOSING);
 	ktcp_count(split->ktcp, KTCP_HALF_CLOSES);
 	trace_ktcp_half_close(split, from);
 	WRITE_ONCE(split->fin[to], true);

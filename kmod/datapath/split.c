@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The life of a split and the list of them, which splits.c prints. Who works on
- * a split holds a reference; the last one to go closes the connections. What
- * works on it is in session.c (until both sides are connected) and forward.c
- * (from then on).
+ * Splits, from the first reference to the last, and the list of them, which
+ * splits.c prints. Who works on a split holds a reference; the last one to go
+ * closes the connections. What works on it is in session.c (until both sides
+ * are connected) and forward.c (from then on). How far it is: life.c.
  */
 
 #include "datapath/split.h"
@@ -46,6 +46,8 @@ struct ktcp_split *ktcp_split_create(struct ktcp_net *ktcp,
 	mutex_init(&split->lock);
 	split->ktcp = ktcp;
 	split->role = role;
+	split->life = role == KTCP_ROLE_CLIENT ? KTCP_LIFE_NEW :
+						 KTCP_LIFE_WAITING;
 	split->begun = jiffies;
 	split->active = jiffies;
 	RB_CLEAR_NODE(&split->half);
@@ -96,15 +98,18 @@ bool ktcp_split_is_over(const struct ktcp_net *ktcp)
  * @split: the split
  *
  * Context: any.
+ * Return: false where it was dropped first: no connection can be attached.
  */
-void ktcp_split_count(struct ktcp_split *split)
+bool ktcp_split_count(struct ktcp_split *split)
 {
 	WRITE_ONCE(split->begun, jiffies);
 	/* Pairs with splits.c: whose it is stands there already. */
-	smp_store_release(&split->counted, true);
+	if (!ktcp_life_go(&split->life, KTCP_LIFE_OPENING))
+		return false;
 	atomic_inc(&split->ktcp->active);
 	atomic_inc(&split->ktcp->split_share.count[split->prefix]);
 	ktcp_count(split->ktcp, KTCP_SPLITS_OPENED);
+	return true;
 }
 
 static void split_release(struct kref *ref)
@@ -113,12 +118,13 @@ static void split_release(struct kref *ref)
 	struct ktcp_net *ktcp = split->ktcp;
 	unsigned int side;
 
-	if (split->counted) {
+	if (ktcp_life_is_split(split->life)) {
 		trace_ktcp_close(split);
 		ktcp_count(ktcp, KTCP_SPLITS_CLOSED);
 		ktcp_share_give(&ktcp->split_share, split->prefix);
 		atomic_dec(&ktcp->active);
 	}
+	ktcp_life_go(&split->life, KTCP_LIFE_CLOSED);
 	spin_lock_bh(&ktcp->splits_lock);
 	list_del(&split->node);
 	spin_unlock_bh(&ktcp->splits_lock);
@@ -173,14 +179,14 @@ void ktcp_split_put(struct ktcp_split *split)
 int ktcp_split_attach(struct ktcp_split *split, enum ktcp_side side,
 		      struct socket *sock)
 {
-	bool dead;
+	bool aborted;
 
 	mutex_lock(&split->lock);
-	dead = split->dead;
-	if (!dead)
+	aborted = ktcp_split_is_aborted(split);
+	if (!aborted)
 		split->sock[side] = sock;
 	mutex_unlock(&split->lock);
-	if (!dead)
+	if (!aborted)
 		return 0;
 	ktcp_socket_release(sock);
 	return -ECANCELED;
@@ -202,6 +208,17 @@ bool ktcp_split_is_broken(const struct ktcp_split *split, enum ktcp_side side)
 }
 
 /**
+ * ktcp_split_is_aborted() - Has ktcp_split_abort() been called?
+ * @split: the split
+ *
+ * Context: any.
+ */
+bool ktcp_split_is_aborted(const struct ktcp_split *split)
+{
+	return ktcp_life_is_aborted(READ_ONCE(split->life));
+}
+
+/**
  * ktcp_split_abort() - End both sides by RST
  * @split: the split; who works on it finds out by an error
  *
@@ -212,12 +229,12 @@ void ktcp_split_abort(struct ktcp_split *split)
 	unsigned int side;
 
 	mutex_lock(&split->lock);
-	if (!split->dead && READ_ONCE(split->counted)) {
+	/* What becomes a split at this moment is aborted as one. */
+	if (!ktcp_life_go(&split->life, KTCP_LIFE_DROPPED) &&
+	    ktcp_life_go(&split->life, KTCP_LIFE_ABORTED)) {
 		ktcp_count(split->ktcp, KTCP_RESETS);
 		trace_ktcp_abort(split);
 	}
-	WRITE_ONCE(split->dead, true);
-	WRITE_ONCE(split->broken, true);
 	for (side = 0; side < KTCP_SIDES; side++)
 		if (split->sock[side])
 			ktcp_socket_abort(split->sock[side]);
@@ -299,8 +316,7 @@ static bool is_waiting(const struct ktcp_split *split,
 {
 	const struct socket *near = READ_ONCE(split->sock[KTCP_NEAR]);
 
-	return split->role == KTCP_ROLE_RELAY &&
-	       READ_ONCE(split->state) == KTCP_SPLIT_WAITING && near &&
+	return READ_ONCE(split->life) == KTCP_LIFE_WAITING && near &&
 	       near->sk->sk_num == doomed->port;
 }
 
@@ -312,7 +328,8 @@ static unsigned int gather(struct ktcp_net *ktcp, const struct doomed *doomed,
 
 	spin_lock_bh(&ktcp->splits_lock);
 	list_for_each_entry(split, &ktcp->splits, node) {
-		if (READ_ONCE(split->dead) || !doomed->test(split, doomed) ||
+		if (ktcp_split_is_aborted(split) ||
+		    !doomed->test(split, doomed) ||
 		    !kref_get_unless_zero(&split->ref))
 			continue;
 		found[count++] = split;

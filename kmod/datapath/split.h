@@ -3,8 +3,10 @@
 #ifndef KTCP_SPLIT_H
 #define KTCP_SPLIT_H
 
+#include "datapath/life.h"
 #include "datapath/watch.h"
 #include "lib/address.h"
+#include "lib/callbacks.h"
 #include "lib/thread_pool.h"
 #include "relay/handoff.h"
 
@@ -38,37 +40,28 @@ enum ktcp_role {
 	KTCP_ROLE_RELAY, /* began with another relay's */
 };
 
-enum ktcp_split_state {
-	KTCP_SPLIT_WAITING, /* a relay's connection before its OPEN */
-	KTCP_SPLIT_OPENING, /* the far side is not connected yet */
-	KTCP_SPLIT_HALF, /* the far side is, the client is not yet */
-	KTCP_SPLIT_FAILED, /* the far side cannot be connected */
-	KTCP_SPLIT_OPEN, /* bytes flow */
-	KTCP_SPLIT_CLOSING, /* a direction has ended */
-};
-
 /**
  * struct ktcp_split - A split
  * @ref: held by each thread that works on it, and while something waits
  * @ktcp: its namespace
  * @node: in ktcp->splits
  * @role: how it began
- * @counted: it counts in ktcp->active
  * @flow: client, target and mark, as the client's SYN had them
  * @target: where it ends, which is another place in service mode
  * @flags: how the target is connected, KTCP_OPEN_ flags
  * @dsfield: how the client's first packets were marked, where that is known
- * @state: how far it is
+ * @life: how far it is; changed by ktcp_life_go() only
  * @sock: the connections
- * @dead: aborted, takes no connection any more
- * @round: of the abort that it was told last
- * @broken: a connection ended by error, so both end by RST
+ * @round: of ktcp_split_abort_all(), which tells each once a round, also those
+ * whose life is over already
  * @peer: the relay on the far side, NULL where that is the target
  * @ticket: how the key was proved on the far side, if that is a relay
  * @relay: the side is a connection between relays
- * @fin: FIN was sent to the side
+ * @fin: FIN was sent to the side, which is so or not whatever comes of the
+ * split: it tells an RST after FIN from the end of the connection
  * @directions: directions that still run, with the engine "threads"
- * @ended: of them, which from a side has ended
+ * @ended: of them, which from a side has ended; the other may go on, and what
+ * that does decides about the split
  * @event: with the engine "event", else NULL
  * @bytes: forwarded from each side; written by that direction only
  * @begun: jiffies
@@ -77,26 +70,23 @@ enum ktcp_split_state {
  * @half: in the rendezvous while the client is awaited
  * @prefix: where the client's prefix is counted, and a stranger's before
  * @job: to get a thread
- * @woken: the parked connection was given its thread
- * @data_ready: the parked connection's own callback
- * @state_change: the parked connection's own callback
+ * @woken: the parked connection was given its thread, which it gets once, and
+ * also where the split was dropped: somebody has to release it
+ * @parked: the parked connection's own callbacks
  */
 struct ktcp_split {
 	struct kref ref;
 	struct ktcp_net *ktcp;
 	struct list_head node;
 	enum ktcp_role role;
-	bool counted;
 	struct ktcp_flow flow;
 	union ktcp_addr target;
 	u8 flags;
 	u8 dsfield;
-	struct mutex lock; /* protects state, sock while it changes, dead */
-	enum ktcp_split_state state;
+	struct mutex lock; /* protects sock, and life where both change */
+	enum ktcp_life life;
 	struct socket *sock[KTCP_SIDES];
-	bool dead;
 	unsigned int round;
-	bool broken;
 	struct ktcp_peer *peer;
 	struct ktcp_ticket ticket;
 	bool relay[KTCP_SIDES];
@@ -112,8 +102,7 @@ struct ktcp_split {
 	unsigned int prefix;
 	struct ktcp_job job;
 	unsigned long woken;
-	void (*data_ready)(struct sock *sk);
-	void (*state_change)(struct sock *sk);
+	struct ktcp_callbacks parked;
 };
 
 struct ktcp_split *ktcp_split_create(struct ktcp_net *ktcp,
@@ -121,13 +110,14 @@ struct ktcp_split *ktcp_split_create(struct ktcp_net *ktcp,
 void ktcp_split_set_flow(struct ktcp_split *split,
 			 const struct ktcp_flow *flow);
 bool ktcp_split_is_over(const struct ktcp_net *ktcp);
-void ktcp_split_count(struct ktcp_split *split);
+bool ktcp_split_count(struct ktcp_split *split);
 void ktcp_split_get(struct ktcp_split *split);
 void ktcp_split_put(struct ktcp_split *split);
 int ktcp_split_attach(struct ktcp_split *split, enum ktcp_side side,
 		      struct socket *sock);
 bool ktcp_split_is_broken(const struct ktcp_split *split,
 			  enum ktcp_side side);
+bool ktcp_split_is_aborted(const struct ktcp_split *split);
 void ktcp_split_abort(struct ktcp_split *split);
 void ktcp_split_abort_all(struct ktcp_net *ktcp);
 void ktcp_split_abort_unheard(struct ktcp_net *ktcp,

@@ -29,22 +29,13 @@ struct reader {
 
 static void split_print(struct seq_file *seq, const struct ktcp_split *split)
 {
-	static const char *const states[] = {
-		[KTCP_SPLIT_WAITING] = "waiting",
-		[KTCP_SPLIT_OPENING] = "opening",
-		[KTCP_SPLIT_HALF] = "half",
-		[KTCP_SPLIT_FAILED] = "failed",
-		[KTCP_SPLIT_OPEN] = "open",
-		[KTCP_SPLIT_CLOSING] = "closing",
-	};
-
 	/* Written once, by who opens the far side; until then it shows nothing. */
 	union ktcp_addr target = data_race(split->target);
 
 	seq_printf(seq, "%pISpc -> %pISpc mark 0x%x role %s state %s",
 		   &split->flow.client, &target, split->flow.mark,
 		   split->role == KTCP_ROLE_CLIENT ? "client" : "relay",
-		   states[READ_ONCE(split->state)]);
+		   ktcp_life_word(READ_ONCE(split->life)));
 	seq_printf(seq, " up %llu down %llu age_s %lu\n",
 		   READ_ONCE(split->bytes[KTCP_NEAR]),
 		   READ_ONCE(split->bytes[KTCP_FAR]),
@@ -54,7 +45,7 @@ static void split_print(struct seq_file *seq, const struct ktcp_split *split)
 static bool is_listed(const struct ktcp_split *split)
 {
 	/* Pairs with ktcp_split_count(). */
-	return smp_load_acquire(&split->counted);
+	return ktcp_life_is_split(smp_load_acquire(&split->life));
 }
 
 /* Go on by a few entries. True: at a split, which is held now, or at the end. */

@@ -168,7 +168,6 @@ static void end_direction(struct ktcp_split *split, enum ktcp_side from,
 {
 	enum ktcp_side to = ktcp_side_other(from);
 
-	WRITE_ONCE(split->state, KTCP_SPLIT_CLOSING);
 	switch (ending) {
 	case GOES_ON:
 		break;
@@ -176,12 +175,12 @@ static void end_direction(struct ktcp_split *split, enum ktcp_side from,
 		ktcp_forward_end(split, from);
 		break;
 	case ENDED_BY_READ_ERROR:
-		WRITE_ONCE(split->broken, true);
+		ktcp_life_go(&split->life, KTCP_LIFE_BREAKING);
 		wait_for(split, to, ktcp_forward_is_flushed);
 		ktcp_socket_abort(split->sock[to]);
 		break;
 	case ENDED_BY_WRITE_ERROR:
-		WRITE_ONCE(split->broken, true);
+		ktcp_life_go(&split->life, KTCP_LIFE_BREAKING);
 		ktcp_socket_abort(split->sock[to]);
 		break;
 	case ENDED_BY_MEMORY:
@@ -194,7 +193,7 @@ static void end_direction(struct ktcp_split *split, enum ktcp_side from,
 /* Both directions have ended. */
 static void end_split(struct ktcp_split *split)
 {
-	bool broken = READ_ONCE(split->broken);
+	bool broken = ktcp_life_is_broken(READ_ONCE(split->life));
 	enum ktcp_side side;
 
 	for (side = 0; side < KTCP_SIDES; side++)
@@ -238,7 +237,7 @@ bool ktcp_threads_end(struct ktcp_split *split)
 {
 	enum ktcp_side side;
 
-	if (READ_ONCE(split->dead))
+	if (ktcp_split_is_aborted(split))
 		return false;
 	for (side = 0; side < KTCP_SIDES; side++)
 		if (ktcp_split_is_broken(split, side) &&

@@ -107,7 +107,7 @@ TRACE_EVENT(ktcp_close,
 			   __entry->down = split->bytes[KTCP_FAR];
 			   __entry->age_ms =
 				jiffies_to_msecs(jiffies - split->begun);
-			   __entry->broken = split->broken;),
+			   __entry->broken = ktcp_life_is_broken(split->life);),
 	    TP_printk("split=%p %pISpc -> %pISpc up=%llu down=%llu age_ms=%u end=%s",
 		      __entry->split, __entry->client, __entry->target,
 		      __entry->up, __entry->down, __entry->age_ms,

@@ -78,7 +78,7 @@ static void watch_state_change(struct sock *sk)
 {
 	struct ktcp_watched *end = sk->sk_user_data;
 
-	end->state_change(sk);
+	end->own.state_change(sk);
 	/* Before the client hears of it, and tries again. */
 	if (end->side == KTCP_FAR)
 		ktcp_refusal_look(end->split);
@@ -89,9 +89,14 @@ static void watch_error_report(struct sock *sk)
 {
 	struct ktcp_watched *end = sk->sk_user_data;
 
-	end->error_report(sk);
+	end->own.error_report(sk);
 	kick(end->split);
 }
+
+static const struct ktcp_callbacks callbacks = {
+	.state_change = watch_state_change,
+	.error_report = watch_error_report,
+};
 
 /**
  * ktcp_watch_add() - Watch a connection
@@ -116,13 +121,7 @@ void ktcp_watch_add(struct ktcp_split *split, unsigned int side)
 	end->heard = jiffies;
 	end->on = true;
 	lock_sock(sk);
-	write_lock_bh(&sk->sk_callback_lock);
-	end->state_change = sk->sk_state_change;
-	end->error_report = sk->sk_error_report;
-	sk->sk_user_data = end;
-	sk->sk_state_change = watch_state_change;
-	sk->sk_error_report = watch_error_report;
-	write_unlock_bh(&sk->sk_callback_lock);
+	ktcp_callbacks_take(sk, &callbacks, end, &end->own);
 	ended = sk->sk_state == TCP_CLOSE;
 	if (ended && side == KTCP_FAR)
 		ktcp_refusal_look(split);
@@ -134,11 +133,7 @@ void ktcp_watch_add(struct ktcp_split *split, unsigned int side)
 static void forget(struct ktcp_watched *end, struct sock *sk)
 {
 	lock_sock(sk);
-	write_lock_bh(&sk->sk_callback_lock);
-	sk->sk_state_change = end->state_change;
-	sk->sk_error_report = end->error_report;
-	sk->sk_user_data = NULL;
-	write_unlock_bh(&sk->sk_callback_lock);
+	ktcp_callbacks_give_back(sk, &callbacks, end, &end->own);
 	release_sock(sk);
 }
 
@@ -270,12 +265,22 @@ static void judge_open(struct ktcp_split *split)
 	for (side = 0; side < KTCP_SIDES; side++)
 		if (split->relay[side])
 			judge_relay(&split->watch.end[side], split->sock[side]);
-	if (ktcp_forward_is_idle(split) && !READ_ONCE(split->dead)) {
+	if (ktcp_forward_is_idle(split) && !ktcp_split_is_aborted(split)) {
 		ktcp_count(split->ktcp, KTCP_IDLE_TIMEOUTS);
 		ktcp_split_abort(split);
 	}
 	if (ktcp_forward_is_broken(split))
 		pass_on(split);
+}
+
+static void judge_aborted(struct ktcp_split *split)
+{
+	const struct socket *far = READ_ONCE(split->sock[KTCP_FAR]);
+
+	/* It may have been on its way into its connect when it was told. */
+	if (far && READ_ONCE(far->sk->sk_state) != TCP_CLOSE)
+		ktcp_split_abort(split);
+	pass_on(split);
 }
 
 static void judge(struct work_struct *work)
@@ -284,19 +289,26 @@ static void judge(struct work_struct *work)
 	struct ktcp_split *split = container_of(watch, struct ktcp_split, watch);
 
 	/* Pairs with ktcp_watch_start(). */
-	switch (smp_load_acquire(&split->state)) {
-	case KTCP_SPLIT_OPENING:
+	switch (smp_load_acquire(&split->life)) {
+	case KTCP_LIFE_NEW:
+	case KTCP_LIFE_OPENING:
 		/* Nobody is left for whom to connect. */
 		if (ktcp_split_is_broken(split, KTCP_NEAR))
 			ktcp_split_abort(split);
 		break;
-	case KTCP_SPLIT_OPEN:
-	case KTCP_SPLIT_CLOSING:
+	case KTCP_LIFE_OPEN:
+	case KTCP_LIFE_CLOSING:
+	case KTCP_LIFE_BREAKING:
 		judge_open(split);
 		break;
-	case KTCP_SPLIT_WAITING:
-	case KTCP_SPLIT_HALF:
-	case KTCP_SPLIT_FAILED:
+	case KTCP_LIFE_ABORTED:
+		judge_aborted(split);
+		break;
+	case KTCP_LIFE_WAITING:
+	case KTCP_LIFE_DROPPED:
+	case KTCP_LIFE_HALF:
+	case KTCP_LIFE_FAILED:
+	case KTCP_LIFE_CLOSED:
 		break;
 	}
 	ktcp_split_put(split);
@@ -311,7 +323,7 @@ static void watch_begin(struct ktcp_split *split)
 
 /**
  * ktcp_watch_start() - Bytes flow: watch both sides, and the time
- * @split: with both sides connected; is KTCP_SPLIT_OPEN afterwards
+ * @split: with both sides connected; is KTCP_LIFE_OPEN afterwards
  *
  * Context: may sleep; the caller holds a reference.
  */
@@ -323,7 +335,7 @@ void ktcp_watch_start(struct ktcp_split *split)
 	for (side = 0; side < KTCP_SIDES; side++)
 		ktcp_watch_add(split, side);
 	/* Pairs with judge(), for the sides. */
-	smp_store_release(&split->state, KTCP_SPLIT_OPEN);
+	ktcp_life_go(&split->life, KTCP_LIFE_OPEN);
 	/* What ended until here was judged as of a split that still opens. */
 	if (ktcp_forward_is_broken(split))
 		kick(split);

@@ -3,6 +3,7 @@
 #ifndef KTCP_WATCH_H
 #define KTCP_WATCH_H
 
+#include "lib/callbacks.h"
 #include "lib/socket.h"
 
 #include <linux/timer.h>
@@ -18,8 +19,7 @@ struct ktcp_split;
  * @on: the callbacks are in place
  * @heard: jiffies when the other end was known to be there
  * @flush: for the engine "threads"
- * @state_change: the socket's own callback, as is the next
- * @error_report: tells of errors
+ * @own: the socket's own callbacks
  */
 struct ktcp_watched {
 	struct ktcp_split *split;
@@ -27,8 +27,7 @@ struct ktcp_watched {
 	bool on;
 	unsigned long heard;
 	struct ktcp_flush flush;
-	void (*state_change)(struct sock *sk);
-	void (*error_report)(struct sock *sk);
+	struct ktcp_callbacks own;
 };
 
 /**

@@ -79,7 +79,6 @@ void ktcp_early_syn_start(struct ktcp_net *ktcp, const struct ktcp_flow *flow)
 	if (!split)
 		return;
 	ktcp_split_set_flow(split, flow);
-	split->state = KTCP_SPLIT_OPENING;
 	/* One reference for the thread, one for the rendezvous. */
 	ktcp_split_get(split);
 	if (!ktcp_rendezvous_add(split)) {

@@ -13,6 +13,7 @@
 #include "datapath/split.h"
 #include "intercept/capture.h"
 #include "intercept/gate.h"
+#include "lib/callbacks.h"
 #include "lib/socket.h"
 #include "relay/route.h"
 #include "session/session.h"
@@ -48,13 +49,13 @@ enum way {
  * struct port - The listening socket of one family
  * @listener: that it belongs to
  * @sock: the socket, NULL if the host does not have the family
- * @data_ready: the socket's own callback
+ * @own: the socket's own callbacks
  * @accept: the work item that accepts connections
  */
 struct port {
 	struct ktcp_listener *listener;
 	struct socket *sock;
-	void (*data_ready)(struct sock *sk);
+	struct ktcp_callbacks own;
 	struct delayed_work accept;
 };
 
@@ -93,25 +94,22 @@ static const char *const way_words[] = {
 
 static void port_data_ready(struct sock *sk)
 {
-	struct port *port;
+	struct port *port = ktcp_callbacks_enter(sk);
 
-	read_lock_bh(&sk->sk_callback_lock);
-	port = sk->sk_user_data;
 	/* Children inherit this callback until they are accepted. */
 	if (port && sk->sk_state == TCP_LISTEN)
 		queue_delayed_work(accept_queue, &port->accept, 0);
-	read_unlock_bh(&sk->sk_callback_lock);
+	ktcp_callbacks_leave(sk);
 }
 
-/* Make an accepted connection an ordinary socket again. */
-static void disinherit(struct port *port, struct socket *sock)
-{
-	struct sock *sk = sock->sk;
+static const struct ktcp_callbacks callbacks = {
+	.data_ready = port_data_ready,
+};
 
-	write_lock_bh(&sk->sk_callback_lock);
-	sk->sk_data_ready = port->data_ready;
-	sk->sk_user_data = NULL;
-	write_unlock_bh(&sk->sk_callback_lock);
+/* An ordinary socket again: the listener's, or one that was accepted there. */
+static void give_back(struct port *port, struct socket *sock)
+{
+	ktcp_callbacks_give_back(sock->sk, &callbacks, port, &port->own);
 }
 
 static void port_accept(struct work_struct *work)
@@ -133,7 +131,7 @@ static void port_accept(struct work_struct *work)
 			pause = ACCEPT_AGAIN;
 			break;
 		}
-		disinherit(port, sock);
+		give_back(port, sock);
 		ktcp_session_start(listener->ktcp, listener->role, sock);
 	}
 	queue_delayed_work(accept_queue, &port->accept, pause);
@@ -168,7 +166,6 @@ static void port_tune(struct port *port)
 static int port_open(struct port *port, sa_family_t family)
 {
 	struct ktcp_listener *listener = port->listener;
-	struct sock *sk;
 	int err;
 
 	INIT_DELAYED_WORK(&port->accept, port_accept);
@@ -183,12 +180,7 @@ static int port_open(struct port *port, sa_family_t family)
 		return err;
 	}
 	port_tune(port);
-	sk = port->sock->sk;
-	write_lock_bh(&sk->sk_callback_lock);
-	port->data_ready = sk->sk_data_ready;
-	sk->sk_user_data = port;
-	sk->sk_data_ready = port_data_ready;
-	write_unlock_bh(&sk->sk_callback_lock);
+	ktcp_callbacks_take(port->sock->sk, &callbacks, port, &port->own);
 	/* For connections that came before the callback was in place. */
 	queue_delayed_work(accept_queue, &port->accept, 0);
 	return 0;
@@ -196,15 +188,9 @@ static int port_open(struct port *port, sa_family_t family)
 
 static void port_close(struct port *port)
 {
-	struct sock *sk;
-
 	if (!port->sock)
 		return;
-	sk = port->sock->sk;
-	write_lock_bh(&sk->sk_callback_lock);
-	sk->sk_data_ready = port->data_ready;
-	sk->sk_user_data = NULL;
-	write_unlock_bh(&sk->sk_callback_lock);
+	give_back(port, port->sock);
 	/* Only the work still queues itself, and this stops that, too. */
 	cancel_delayed_work_sync(&port->accept);
 	ktcp_socket_release(port->sock);

@@ -8,6 +8,7 @@
 #include "session/park.h"
 #include "control/net.h"
 #include "datapath/split.h"
+#include "lib/callbacks.h"
 
 #include <linux/bitops.h>
 #include <linux/net.h>
@@ -23,10 +24,11 @@ static void wake(struct ktcp_split *split)
 
 static void park_data_ready(struct sock *sk)
 {
-	read_lock_bh(&sk->sk_callback_lock);
-	if (sk->sk_user_data)
-		wake(sk->sk_user_data);
-	read_unlock_bh(&sk->sk_callback_lock);
+	struct ktcp_split *split = ktcp_callbacks_enter(sk);
+
+	if (split)
+		wake(split);
+	ktcp_callbacks_leave(sk);
 }
 
 static void park_state_change(struct sock *sk)
@@ -34,6 +36,11 @@ static void park_state_change(struct sock *sk)
 	/* FIN and RST end the waiting as a byte does. */
 	park_data_ready(sk);
 }
+
+static const struct ktcp_callbacks callbacks = {
+	.data_ready = park_data_ready,
+	.state_change = park_state_change,
+};
 
 /**
  * ktcp_park() - Wait for a byte, or the end, of the near connection
@@ -49,17 +56,9 @@ void ktcp_park(struct ktcp_split *split, ktcp_thread_fn resume)
 	split->job.fn = resume;
 	split->job.arg = split;
 	split->job.pooled = READ_ONCE(split->ktcp->settings.thread_pool);
-	/* After the unlock below, split may be gone: a thread has it. */
+	/* Once they are taken over, split may be gone: a thread has it. */
 	ktcp_split_get(split);
-
-	write_lock_bh(&sk->sk_callback_lock);
-	split->data_ready = sk->sk_data_ready;
-	split->state_change = sk->sk_state_change;
-	sk->sk_user_data = split;
-	sk->sk_data_ready = park_data_ready;
-	sk->sk_state_change = park_state_change;
-	write_unlock_bh(&sk->sk_callback_lock);
-
+	ktcp_callbacks_take(sk, &callbacks, split, &split->parked);
 	/* What came before the callbacks were in place. */
 	if (!skb_queue_empty_lockless(&sk->sk_receive_queue) ||
 	    READ_ONCE(sk->sk_state) != TCP_ESTABLISHED)
@@ -77,9 +76,5 @@ void ktcp_park_leave(struct ktcp_split *split)
 {
 	struct sock *sk = split->sock[KTCP_NEAR]->sk;
 
-	write_lock_bh(&sk->sk_callback_lock);
-	sk->sk_data_ready = split->data_ready;
-	sk->sk_state_change = split->state_change;
-	sk->sk_user_data = NULL;
-	write_unlock_bh(&sk->sk_callback_lock);
+	ktcp_callbacks_give_back(sk, &callbacks, split, &split->parked);
 }

@@ -61,7 +61,7 @@ static int wait_connected(struct ktcp_split *split, const union ktcp_addr *to,
 	if (err == -EADDRNOTAVAIL)
 		ktcp_count(ktcp, KTCP_PORTS_MISSING);
 	/* An abort just before the connect did not stop it. */
-	return err ?: READ_ONCE(split->dead) ? -ECANCELED : 0;
+	return err ?: ktcp_split_is_aborted(split) ? -ECANCELED : 0;
 }
 
 /* Connect the far side; the split owns the socket before it blocks. */
@@ -295,7 +295,7 @@ static void finish(struct ktcp_split *split, int err)
 			ktcp_threads_run(split);
 		return;
 	}
-	if (split->counted)
+	if (ktcp_life_is_split(READ_ONCE(split->life)))
 		ktcp_count(split->ktcp, KTCP_SPLITS_FAILED);
 	ktcp_split_abort(split);
 	ktcp_split_put(split);
@@ -327,7 +327,7 @@ void ktcp_session_run_early(void *arg)
 
 	mutex_lock(&split->lock);
 	met = split->sock[KTCP_NEAR];
-	WRITE_ONCE(split->state, err ? KTCP_SPLIT_FAILED : KTCP_SPLIT_HALF);
+	ktcp_life_go(&split->life, err ? KTCP_LIFE_FAILED : KTCP_LIFE_HALF);
 	mutex_unlock(&split->lock);
 	/* Who comes second goes on, see join(). */
 	if (met)
@@ -349,27 +349,27 @@ static void run_in_thread(struct ktcp_split *split, ktcp_thread_fn fn)
 /* The client of a half is here. */
 static void join(struct ktcp_split *split, struct socket *near)
 {
-	enum ktcp_split_state state;
-	bool dead;
+	enum ktcp_life life;
+	bool aborted;
 
 	mutex_lock(&split->lock);
-	dead = split->dead;
-	state = split->state;
-	if (!dead) {
+	life = READ_ONCE(split->life);
+	aborted = ktcp_life_is_aborted(life);
+	if (!aborted) {
 		split->sock[KTCP_NEAR] = near;
 		ktcp_watch_add(split, KTCP_NEAR);
 	}
 	mutex_unlock(&split->lock);
 	ktcp_count(split->ktcp, KTCP_EARLY_SYN_MET);
 
-	if (dead) {
+	if (aborted) {
 		ktcp_socket_abort(near);
 		ktcp_socket_release(near);
 		ktcp_split_put(split);
-	} else if (state == KTCP_SPLIT_OPENING) {
+	} else if (life == KTCP_LIFE_NEW || life == KTCP_LIFE_OPENING) {
 		/* The thread that opens the far side goes on. */
 		ktcp_split_put(split);
-	} else if (state == KTCP_SPLIT_HALF) {
+	} else if (life == KTCP_LIFE_HALF) {
 		trace_ktcp_session(split, 0);
 		if (!ktcp_engine_begin(split))
 			run_in_thread(split, run_threads);
@@ -411,7 +411,6 @@ static void start_client(struct ktcp_net *ktcp, struct socket *near)
 		return;
 	}
 	ktcp_split_set_flow(split, &flow);
-	split->state = KTCP_SPLIT_OPENING;
 	split->sock[KTCP_NEAR] = near;
 	split->dsfield = ktcp_dscp_of(near);
 	ktcp_split_count(split);
@@ -446,8 +445,8 @@ static int open_next(struct ktcp_split *split)
 	ktcp_split_set_flow(split, &flow);
 	split->target = open.target;
 	split->flags = open.flags;
-	WRITE_ONCE(split->state, KTCP_SPLIT_OPENING);
-	ktcp_split_count(split);
+	if (!ktcp_split_count(split))
+		return -ECANCELED;
 	ktcp_watch_add(split, KTCP_NEAR);
 	return open_far(split, open.hop, open.hops);
 }

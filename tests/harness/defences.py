@@ -219,7 +219,7 @@ DEFENCES = (
     Defence(
         name="a split that is idle for long ends",
         file="datapath/watch.c",
-        line="if (ktcp_forward_is_idle(split) && !READ_ONCE(split->dead)) {",
+        line="if (ktcp_forward_is_idle(split) && !ktcp_split_is_aborted(split)) {",
         without="if (false) {",
         tests="test_idle_split_ends",
     ),
