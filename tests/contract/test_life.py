@@ -92,7 +92,7 @@ def test_no_step_is_both_taken_and_too_late() -> None:
 def test_procfs_has_these_words() -> None:
     words = {state.word for state in allowed().values()} - {""}
     splits = sections(text("docs/procfs-abi.md"))["splits"]
-    of_state = splits.split("`state` is ")[1].split(";")[0]
+    of_state = splits.split("`state` is ")[1].split(". `up`")[0]
     assert set(re.findall(r"`(\w+)`", of_state)) == words
 
 
