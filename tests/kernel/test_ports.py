@@ -23,7 +23,7 @@ from tests.kernel.traffic import (
     send,
     serving,
 )
-from tests.kernel.wait import until
+from tests.kernel.wait import times, until
 
 PORTS = 10
 # Enough for what is open at the same time.
@@ -107,7 +107,7 @@ def test_ports_do_not_run_out(
     use: Callable[[Namespace, Family, Server], str],
     pooled: bool,
 ) -> None:
-    """Ten times as many connections as ports, in a tenth of a minute: no port waits for its end."""
+    """More connections than ports, in a tenth of a minute: no port waits for its end."""
     mesh.rc.write("settings", f"conn_pool {'on' if pooled else 'off'}")
     before = [relay.stat("ports_missing_total") for relay in mesh.relays]
     with (
@@ -116,8 +116,9 @@ def test_ports_do_not_run_out(
         serving(mesh.s, family, handler) as at,
         serving(mesh.c, family, echo, address=family.client) as other,
     ):
-        seen = [use(mesh.c, family, at) for _ in range(10 * FEW)]
-        assert seen == [family.rs_inside] * (10 * FEW)
+        seen = [use(mesh.c, family, at) for _ in range(times(6 * FEW))]
+        assert seen == [family.rs_inside] * len(seen)
+        assert len(seen) > FEW
         assert [relay.stat("ports_missing_total") for relay in mesh.relays] == before
         # Others of the relay, which connect to other places, have ports of their own.
         assert fetch(mesh.rc, family, other) == family.address(1, 1)
