@@ -11,6 +11,7 @@
 #include "relay/health.h"
 #include "control/net.h"
 #include "control/stats.h"
+#include "lib/callbacks.h"
 #include "lib/socket.h"
 #include "relay/handoff.h"
 #include "relay/leg.h"
@@ -118,35 +119,30 @@ static void step(struct ktcp_health *health)
 static void watch_state_change(struct sock *sk)
 {
 	void (*state_change)(struct sock *sk) = NULL;
-	struct ktcp_health *health;
+	struct ktcp_health *health = ktcp_callbacks_enter(sk);
 
-	read_lock_bh(&sk->sk_callback_lock);
-	health = sk->sk_user_data;
 	if (health) {
-		state_change = health->state_change;
+		state_change = health->own.state_change;
 		queue(health, 0);
 	}
-	read_unlock_bh(&sk->sk_callback_lock);
+	ktcp_callbacks_leave(sk);
 	/* Who waits for the other relay's proof is woken by the socket's own. */
 	if (state_change)
 		state_change(sk);
 }
 
+static const struct ktcp_callbacks callbacks = {
+	.state_change = watch_state_change,
+};
+
 static void install(struct ktcp_health *health, struct sock *sk)
 {
-	write_lock_bh(&sk->sk_callback_lock);
-	health->state_change = sk->sk_state_change;
-	sk->sk_user_data = health;
-	sk->sk_state_change = watch_state_change;
-	write_unlock_bh(&sk->sk_callback_lock);
+	ktcp_callbacks_take(sk, &callbacks, health, &health->own);
 }
 
 static void uninstall(struct ktcp_health *health, struct sock *sk)
 {
-	write_lock_bh(&sk->sk_callback_lock);
-	sk->sk_state_change = health->state_change;
-	sk->sk_user_data = NULL;
-	write_unlock_bh(&sk->sk_callback_lock);
+	ktcp_callbacks_give_back(sk, &callbacks, health, &health->own);
 }
 
 static void drop(struct ktcp_health *health)

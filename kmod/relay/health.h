@@ -3,6 +3,8 @@
 #ifndef KTCP_HEALTH_H
 #define KTCP_HEALTH_H
 
+#include "lib/callbacks.h"
+
 #include <linux/spinlock.h>
 #include <linux/types.h>
 #include <linux/workqueue.h>
@@ -36,7 +38,7 @@ enum ktcp_health_watch {
  * @since: jiffies of the last change of @state
  * @pause_ms: pause after the next failure
  * @retry_at: jiffies before which no connection is tried
- * @state_change: the socket's own callback
+ * @own: the socket's own callbacks
  * @doubted: something else failed, so a new connection has to tell
  * @changed: tells of a new @state
  * @ended: tells of the end of a connection that was kept
@@ -53,7 +55,7 @@ struct ktcp_health {
 	unsigned long since;
 	u32 pause_ms;
 	unsigned long retry_at;
-	void (*state_change)(struct sock *sk);
+	struct ktcp_callbacks own;
 	bool doubted;
 	void (*changed)(struct ktcp_health *health);
 	void (*ended)(struct ktcp_health *health);

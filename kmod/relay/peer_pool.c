@@ -9,6 +9,7 @@
 #include "relay/peer_pool.h"
 #include "control/net.h"
 #include "control/stats.h"
+#include "lib/callbacks.h"
 #include "lib/socket.h"
 #include "lib/thread_pool.h"
 #include "relay/leg.h"
@@ -46,7 +47,7 @@ enum pooled_state {
  * @sock: the connection
  * @ticket: how the key was proved
  * @epoch: of the pool when it came there
- * @state_change: the socket's own callback
+ * @own: the socket's own callbacks
  * @round: of the abort that it was told last
  */
 struct pooled {
@@ -56,7 +57,7 @@ struct pooled {
 	struct socket *sock;
 	struct ktcp_ticket ticket;
 	unsigned int epoch;
-	void (*state_change)(struct sock *sk);
+	struct ktcp_callbacks own;
 	unsigned int round;
 };
 
@@ -230,13 +231,11 @@ static bool pooled_claim(struct pooled *pooled, enum pooled_state state)
 
 static void pooled_state_change(struct sock *sk)
 {
+	struct pooled *pooled = ktcp_callbacks_enter(sk);
 	struct ktcp_peer_pool *pool;
-	struct pooled *pooled;
 
-	read_lock_bh(&sk->sk_callback_lock);
-	pooled = sk->sk_user_data;
 	if (!pooled || sk->sk_state == TCP_ESTABLISHED)
-		goto unlock;
+		goto leave;
 	/* To free it, the lock held here is needed first. */
 	pool = pooled->pool;
 	if (pooled_claim(pooled, POOLED_DEAD)) {
@@ -245,32 +244,25 @@ static void pooled_state_change(struct sock *sk)
 		ktcp_ticket_cache_forget(&pool->tickets);
 		ktcp_peer_pool_kick(pool);
 	}
-unlock:
-	read_unlock_bh(&sk->sk_callback_lock);
+leave:
+	ktcp_callbacks_leave(sk);
 }
+
+static const struct ktcp_callbacks callbacks = {
+	.state_change = pooled_state_change,
+};
 
 static void pooled_watch(struct pooled *pooled)
 {
-	struct sock *sk = pooled->sock->sk;
-
-	write_lock_bh(&sk->sk_callback_lock);
-	pooled->state_change = sk->sk_state_change;
-	sk->sk_user_data = pooled;
-	sk->sk_state_change = pooled_state_change;
-	write_unlock_bh(&sk->sk_callback_lock);
+	ktcp_callbacks_take(pooled->sock->sk, &callbacks, pooled,
+			    &pooled->own);
 }
 
 /* After this no callback knows of it. */
 static void pooled_unwatch(struct pooled *pooled)
 {
-	struct sock *sk = pooled->sock->sk;
-
-	write_lock_bh(&sk->sk_callback_lock);
-	if (sk->sk_user_data == pooled) {
-		sk->sk_state_change = pooled->state_change;
-		sk->sk_user_data = NULL;
-	}
-	write_unlock_bh(&sk->sk_callback_lock);
+	ktcp_callbacks_give_back(pooled->sock->sk, &callbacks, pooled,
+				 &pooled->own);
 }
 
 static void pooled_free(struct pooled *pooled)

@@ -5,8 +5,6 @@ import re
 
 from tests.contract.test_rooms import code
 
-# Relays' connections among themselves are watched by hand.
-BY_HAND = {"relay/health.c", "relay/peer_pool.c"}
 SWAPS = re.compile(
     r"\bsk_(data_ready|write_space|state_change|error_report|callback_lock)\b|\bsk_user_data = "
 )
@@ -14,4 +12,4 @@ SWAPS = re.compile(
 
 def test_callbacks_are_swapped_in_one_file() -> None:
     files = {file for file, source in code().items() if SWAPS.search(source)}
-    assert files == BY_HAND | {"lib/callbacks.c"}
+    assert files == {"lib/callbacks.c"}
