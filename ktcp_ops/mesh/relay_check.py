@@ -72,6 +72,22 @@ def exits_spare_relays(subject: Subject) -> Iterator[Problem]:
             yield Problem(at("exits", name, number), open_to(rules[number], reached))
 
 
+def destinations_are_no_relays(subject: Subject) -> Iterator[Problem]:
+    """Nothing that goes to a relay itself is steered, so a path to one would never be used."""
+    if subject.unreadable.relays:
+        return
+    owners = {address: owner for owner, address in relay_addresses(subject.mesh)}
+    for number, path in subject.paths:
+        for place, network in enumerate(path.destinations):
+            owner = owners.get(network.network_address)
+            if owner and network.num_addresses == 1:
+                yield Problem(
+                    at("paths", number, "destinations", place),
+                    f"{network.network_address} is {owner} itself, and connections to a relay are "
+                    "never split; give the servers an address of their own, or remove it",
+                )
+
+
 def opened(
     rules: Sequence[ExitRule], relays: Sequence[tuple[Address, str]]
 ) -> Iterator[tuple[int, list[tuple[Address, str]]]]:
@@ -147,6 +163,7 @@ CHECKS: tuple[Check, ...] = (
     exits_can_allow,
     exits_say_it_once,
     exits_spare_relays,
+    destinations_are_no_relays,
     sources_use_paths,
     keys_differ,
 )

@@ -468,6 +468,13 @@ CASES: list[tuple[str, Spoil, str, str, str]] = [
         "with it 10.77.2.1 of rc, where relays are managed; put {deny: 10.77.2.1} before it",
     ),
     (
+        "path to a relay",
+        lambda mesh: mesh["paths"][0]["destinations"].append("10.77.2.2"),
+        PATHS_FILE,
+        "paths[0].destinations[2]",
+        "10.77.2.2 is rs itself, and connections to a relay are never split; give the servers",
+    ),
+    (
         "exit of relays' ports",
         both(
             setting("exits", "rs", 0, to={"deny": "10.77.2.1", "ports": 22}),
