@@ -4,7 +4,7 @@
 from ipaddress import IPv4Address, ip_address, ip_network
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ktcp_ops.mesh.model import Path
@@ -60,7 +60,6 @@ def marked(found: list[Chain], sets: Sets, address: IPv4Address, port: int) -> l
     ]
 
 
-@settings(deadline=None)
 @given(PATHS, st.integers(0, 255), st.sampled_from([22, 80, 100, 443, 65535]))
 def test_the_longest_prefix_that_fits_has_the_flow(
     described: list[tuple[int, str, Any]], last: int, port: int

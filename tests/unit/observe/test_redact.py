@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ktcp_ops.mesh.redact import Redactor
@@ -86,7 +86,6 @@ def test_a_known_key_is_removed_in_every_form(form: str, key: str) -> None:
     assert "[removed]" in clean
 
 
-@settings(deadline=None)
 @given(
     key=st.sampled_from(KEYS),
     form=st.sampled_from(sorted(FORMS)),
