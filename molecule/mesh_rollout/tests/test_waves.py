@@ -21,7 +21,10 @@ SCENARIO = Path(__file__).parents[1]
 KMOD = SCENARIO.parents[1] / "kmod"
 URL = "http://10.78.4.2/10m"
 FILE = "/srv/ktcp-lab/10m"
-LEFT = "/etc/ktcp /usr/local/sbin/ktcp-* /usr/src/ktcp* /sys/module/ktcp /var/lib/ktcp"
+LEFT = (
+    "/etc/ktcp /usr/local/sbin/ktcp-apply /usr/local/sbin/ktcp-steering /usr/src/ktcp*"
+    " /sys/module/ktcp /var/lib/ktcp"
+)
 
 # Seconds; an emulated machine on a busy host takes its time.
 PATIENCE = 120
