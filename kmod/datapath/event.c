@@ -31,7 +31,7 @@
 #define LOOK_SELDOM (HZ / 5)
 
 /*
- * Up to so many bytes go on in softirq. More do not: many skbs cost less if
+ * The most bytes that go on in softirq. More do not: many skbs cost less if
  * they go on together, and softirq should not be held for long.
  */
 #define INLINE_MAX (16 << 10)

@@ -227,7 +227,7 @@ static struct ktcp_split *expired_of(struct ktcp_rendezvous *tree,
  * @before: jiffies; a half that began earlier has waited for too long
  *
  * Context: any.
- * Return: the half with its reference, NULL where there is none.
+ * Return: the half with its reference, NULL if there is none.
  */
 struct ktcp_split *ktcp_rendezvous_expired(struct ktcp_net *ktcp,
 					   unsigned long before)
