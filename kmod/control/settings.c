@@ -17,8 +17,8 @@
  * @min: smallest number
  * @max: largest number
  * @words: the values are these words; NULL for a number or an address
- * @family: of the address that the value is, in network order, all 0 for any; 0
- * for a word or a number
+ * @family: the value is an address of this family, in network order, all 0 for
+ * any address; 0 for a word or a number
  */
 struct setting {
 	const char *name;
@@ -75,7 +75,7 @@ static u32 *setting_value(const struct setting *setting,
 	return (u32 *)((u8 *)values + setting->offset);
 }
 
-/* Of a value: an IPv6 address has four. */
+/* Length of a value in 32-bit words: an IPv6 address has four. */
 static unsigned int setting_words(const struct setting *setting)
 {
 	return setting->family == AF_INET6 ? 4 : 1;
@@ -95,16 +95,16 @@ void ktcp_settings_init(struct ktcp_settings *values)
 }
 
 /**
- * ktcp_settings_source() - Where connections to peers are to come from
+ * ktcp_settings_source() - The address that connections to peers come from
  * @settings: the values in force
  * @family: AF_INET or AF_INET6
  * @source: set to the address, port 0
  *
  * While the setting changes, @source may be half the old address and half the
- * new one, which is an address of nobody.
+ * new one, which is nobody's address.
  *
  * Context: any.
- * Return: false where any address will do.
+ * Return: false if any address will do.
  */
 bool ktcp_settings_source(const struct ktcp_settings *settings,
 			  sa_family_t family, union ktcp_addr *source)

@@ -44,7 +44,8 @@ enum ktcp_datapath {
  * @prefix_percent: the share of them that one client prefix may have
  * @refused_hold_s: how long flows to a target that refused pass, 0: never
  * @mark_mask: bits of marks that name routes; the others are not ours
- * @source4: where connections to IPv4 peers come from, in network order; 0: any
+ * @source4: address that connections to IPv4 peers come from, in network order;
+ * 0: any
  * @source6: the same for IPv6
  */
 struct ktcp_settings {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Bytes begin to flow: which engine moves them. */
+/* Starts to forward a split, with the engine that the settings name. */
 
 #include "datapath/engine.h"
 #include "control/net.h"
@@ -12,18 +12,19 @@
 #include <linux/sched.h>
 
 /**
- * ktcp_engine_begin() - Forward, where that takes no thread
- * @split: with both sides connected; a reference is taken over on success
+ * ktcp_engine_begin() - Start to forward, if the engine needs no thread
+ * @split: the split, with both sides connected; a reference is taken over on
+ * success
  *
  * Context: may sleep, but waits for nobody.
- * Return: false where the engine is "threads": call ktcp_threads_run().
+ * Return: false if the engine is "threads": then call ktcp_threads_run().
  */
 bool ktcp_engine_begin(struct ktcp_split *split)
 {
 	u32 keepalive_s = READ_ONCE(split->ktcp->settings.keepalive_s);
 	unsigned int side;
 
-	/* Whoever waits is woken when a connection ends, by itself or by us. */
+	/* No time-out any more: the end of a connection wakes its waiters. */
 	for (side = 0; side < KTCP_SIDES; side++) {
 		ktcp_socket_set_timeout(split->sock[side],
 					MAX_SCHEDULE_TIMEOUT);

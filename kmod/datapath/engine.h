@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Gives a split whose two sides are connected to its engine. */
+/* Hands a split to its engine, once both sides are connected. */
 #ifndef KTCP_ENGINE_H
 #define KTCP_ENGINE_H
 

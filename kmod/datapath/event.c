@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The engine "event": a split owns no thread. Bytes that arrive in softirq
- * are moved on at once when nobody else has either socket; whatever else a
- * split needs is done by its work, one bounded piece after the other.
+ * The engine "event": a split owns no thread. Bytes that arrive in softirq are
+ * moved on at once, if nobody else uses either socket. The split's work item
+ * does everything else, in bounded pieces.
  *
- * The work never runs twice at a time, so it alone decides what becomes of a
- * direction. It holds a reference whenever it is queued; another one is held
- * from the first callback that is installed here to the last one removed.
- * Callbacks are changed with the socket locked, which keeps TCP from calling
- * any meanwhile; so they may use what sk_user_data points to. Of FIN, RST and
- * errors watch.c tells.
+ * The work item never runs twice at a time, and it alone decides what becomes
+ * of a direction. It holds a reference whenever it is queued. Another reference
+ * is held from the first callback that is installed here until the last one is
+ * removed. Callbacks change while the socket is locked, so TCP calls none
+ * meanwhile. Therefore they may use what sk_user_data points to. watch.c
+ * reports FIN, RST and errors.
  */
 
 #include "datapath/event.h"
@@ -27,18 +27,18 @@
 #include <net/sock.h>
 #include <net/tcp.h>
 
-/* Between two looks at bytes that no RST waits for. */
+/* Time between two looks at last bytes, if no RST waits for them. */
 #define LOOK_SELDOM (HZ / 5)
 
 /*
- * What arrives at once goes on in softirq. What comes in bulk does not: many
- * skbs go on together at less cost, and softirq should not be held for long.
+ * The most bytes that go on in softirq. More do not: many skbs cost less if
+ * they go on together, and softirq should not be held for long.
  */
 #define INLINE_MAX (16 << 10)
 
 enum direction_state {
-	HELD, /* the callbacks of both sides are not in place yet */
-	PROVING, /* the other relay's proof comes first */
+	HELD, /* the callbacks are not in place on both sides yet */
+	PROVING, /* waits for the other relay's proof, which comes first */
 	RUNNING,
 	FLUSHING, /* an RST waits until what is in flight has arrived */
 	ENDED, /* by FIN, which has been passed on */
@@ -48,11 +48,11 @@ enum direction_state {
 
 /**
  * struct end - One of the two sockets
- * @event: whose
- * @side: which
- * @state: of the direction that starts here
- * @deadline: of its proof, jiffies
- * @flush: how far the last bytes to the socket are
+ * @event: the struct that it is a part of
+ * @side: which of the two
+ * @state: state of the direction that starts here
+ * @deadline: until when to wait for its proof, jiffies
+ * @flush: how far the last bytes to the socket have come
  * @own: the socket's own callbacks
  */
 struct end {
@@ -68,7 +68,7 @@ struct end {
  * struct ktcp_event - What moves the bytes of a split
  * @split: the split
  * @work: does what softirq does not
- * @timer: has the work look again
+ * @timer: lets the work look again
  * @end: both sockets
  */
 struct ktcp_event {
@@ -78,7 +78,7 @@ struct ktcp_event {
 	struct end end[KTCP_SIDES];
 };
 
-/* Have the work look what is to be done; the split is not freed meanwhile. */
+/* Let the work look what is to be done. The split must not be freed now. */
 static void kick(struct ktcp_event *event)
 {
 	ktcp_watch_kick(event->split, &event->work);
@@ -91,7 +91,7 @@ static void look_again(struct timer_list *timer)
 	kick(event);
 }
 
-/* Of a socket whose callbacks are in place. */
+/* For a socket whose callbacks are in place. */
 static struct end *end_of(const struct sock *sk)
 {
 	const struct ktcp_watched *watched = sk->sk_user_data;
@@ -100,9 +100,9 @@ static struct end *end_of(const struct sock *sk)
 }
 
 /*
- * Is the sink waiting for a third of its queue to be free, which its callback
- * tells? To fill each bit of room at once would make many small packets. Only
- * what is queued makes room: without it, it was memory that was short.
+ * Do we wait until a third of the sink's queue is free, which its callback
+ * reports? Filling each bit of room at once would make many small packets. If
+ * the queue is empty, no room will be reported: then memory was short.
  */
 static bool is_full(const struct sock *sink)
 {
@@ -111,8 +111,8 @@ static bool is_full(const struct sock *sink)
 }
 
 /*
- * Softirq holds the spinlock of the source. It may not wait for the sink's:
- * the softirq of another CPU may hold that one and want this.
+ * Softirq holds the source's spinlock. It must not wait for the sink's: another
+ * CPU's softirq may hold that one and want ours.
  */
 static bool move_inline(struct end *end, struct sock *source)
 {
@@ -169,7 +169,7 @@ static const struct ktcp_callbacks callbacks = {
 	.write_space = event_write_space,
 };
 
-/* The watch has its own callbacks there already, and sk_user_data. */
+/* watch.c has its own callbacks there already, and uses sk_user_data. */
 static void install(struct end *end, struct sock *sk)
 {
 	lock_sock(sk);
@@ -212,9 +212,9 @@ static bool is_flushed(const struct ktcp_split *split, struct end *end)
 }
 
 /*
- * The stream from the far side begins behind the other relay's proof. Returns,
- * as the next ones do, how soon there is more to do, in jiffies;
- * MAX_JIFFY_OFFSET: when told.
+ * The stream from the far side begins behind the other relay's proof. This
+ * returns, as the next functions do, in how many jiffies there is more to do;
+ * MAX_JIFFY_OFFSET if a callback will tell.
  */
 static unsigned long await_proof(struct ktcp_split *split, struct end *end)
 {
@@ -238,7 +238,10 @@ static unsigned long flush(struct ktcp_split *split, struct end *end)
 	return 0;
 }
 
-/* The sink tells of room; but what a source left that is gone has to hurry. */
+/*
+ * The sink's callback reports room. But once the source is broken, its last
+ * bytes do not have for ever to go out.
+ */
 static unsigned long wait_room(struct ktcp_split *split, struct end *end)
 {
 	return ktcp_split_is_broken(split, end->side) ? flush(split, end) :
@@ -250,7 +253,7 @@ static unsigned long run_direction(struct ktcp_split *split, struct end *end)
 	enum ktcp_side to = ktcp_side_other(end->side);
 	struct sock *sink = split->sock[to]->sk;
 
-	/* Nobody is left to take bytes, or to tell of room. */
+	/* Nobody is left who takes bytes, or reports room. */
 	if (ktcp_split_is_broken(split, to)) {
 		abort_sink(split, end);
 		return 0;
@@ -301,7 +304,7 @@ static unsigned long step(struct ktcp_split *split, struct end *end)
 	return MAX_JIFFY_OFFSET;
 }
 
-/* How soon the split can be ended, in jiffies. */
+/* Returns in how many jiffies to look again; 0 if the split can end now. */
 static unsigned long end_sides(struct ktcp_event *event)
 {
 	struct ktcp_split *split = event->split;
@@ -364,7 +367,7 @@ static bool has_left(const struct ktcp_event *event)
 	return READ_ONCE(event->end[KTCP_NEAR].state) == LEFT;
 }
 
-/* Have the work run again, in @soon jiffies. */
+/* Let the work run again, in @soon jiffies. */
 static void plan(struct ktcp_event *event, unsigned long soon)
 {
 	if (!soon)
@@ -393,8 +396,9 @@ put:
 }
 
 /*
- * Let the callback of a side act; true where something came before that. With
- * the lock held, or softirq might still see the old state and this no bytes.
+ * Let the callbacks of a side act. True if bytes came before that. This needs
+ * the lock: without it, softirq might still see the old state when its bytes
+ * come, and we might see no bytes.
  */
 static bool release(struct end *end, struct socket *sock,
 		    enum direction_state state)
@@ -424,7 +428,7 @@ static void begin(struct ktcp_event *event)
 		far->deadline = jiffies + soon;
 		state = PROVING;
 	}
-	/* Before the sides act: the work may then be over at any time. */
+	/* Before the sides act: after that, the split may end at any time. */
 	plan(event, soon);
 	due = release(near, split->sock[KTCP_NEAR], RUNNING);
 	due |= release(far, split->sock[KTCP_FAR], state);
@@ -456,7 +460,7 @@ void ktcp_event_run(struct ktcp_split *split)
 		event->end[side].side = side;
 		event->end[side].state = HELD;
 	}
-	/* One for the callbacks, in place of the caller's, and one for here. */
+	/* The caller's reference is the callbacks' now; this one is for us. */
 	ktcp_split_get(split);
 	split->event = event;
 	/* Pairs with kick() in watch.c. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The engine "event": bytes move in softirq and in works, without a thread. */
+/* The engine "event": softirq and a work item move bytes, without a thread. */
 #ifndef KTCP_EVENT_H
 #define KTCP_EVENT_H
 

@@ -1,18 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What the two engines, "threads" and "event", share: they differ in who
- * moves the bytes of a split, not in what becomes of it.
+ * What the engines "threads" and "event" share. They differ in who moves the
+ * bytes of a split, not in what becomes of it.
  *
  * How a direction ends:
- *  - FIN is passed on and the other direction goes on;
- *  - an error of the side it reads from is passed on as RST, also after FIN,
- *    once what was read from it has arrived. That takes as long as the other
- *    end goes on to acknowledge: one that has no room is not waited for;
- *  - an error of the side it writes to is noticed by the other direction,
- *    which reads from there;
- *  - whoever ends last ends the split, when all has been sent. An end that has
- *    no room for its last bytes may take minutes, after which TCP would drop
- *    them, were the connection closed by then.
+ *  - FIN is passed on, and the other direction goes on.
+ *  - An error of the side that it reads from is passed on as RST, also after
+ *    FIN, but not before the bytes that were read from there have arrived. That
+ *    may take as long as the other end goes on to acknowledge; if the other end
+ *    has no room, it may take SHUT_MAX.
+ *  - An error of the side that it writes to is noticed by the other direction,
+ *    which reads from there.
+ *  - The direction that ends last ends the split, once all has been sent. That
+ *    may take minutes if the other end has no room for the last bytes. TCP
+ * would
+ *    drop them if the connection were closed before.
  */
 
 #include "datapath/forward.h"
@@ -26,9 +28,9 @@
 #include <linux/net.h>
 #include <net/sock.h>
 
-/* How long an RST is held up by an end of which nothing is heard meanwhile, */
+/* How long an RST waits for an end from which nothing comes meanwhile, */
 #define FLUSH_MAX (20 * HZ)
-/* and by one that has no room, at each relay: it may read slowly, or never. */
+/* and for one without room, at each relay: it may read slowly, or never. */
 #define SHUT_MAX (12 * HZ)
 /* How long bytes before FIN are kept for an end that takes none of them. */
 #define LINGER_MAX (15 * 60 * HZ)
@@ -39,8 +41,8 @@ static const enum ktcp_counter byte_counter[KTCP_SIDES] = {
 };
 
 /**
- * ktcp_forward_is_broken() - Has the other end of a side to hear of an RST?
- * @split: with both sides connected
+ * ktcp_forward_is_broken() - Has one of the sides ended other than by FINs?
+ * @split: the split, with both sides connected
  *
  * Context: any.
  */
@@ -54,7 +56,7 @@ bool ktcp_forward_is_broken(const struct ktcp_split *split)
  * ktcp_forward_is_flushed() - Has a side got all that it will get before RST?
  * @split: the split
  * @side: the side
- * @flush: how far it was before, zeroed at first; updated
+ * @flush: what the last call saw, zeroed at first; updated
  *
  * Context: any.
  */
@@ -68,15 +70,15 @@ bool ktcp_forward_is_flushed(const struct ktcp_split *split,
 		return true;
 	if (ktcp_socket_is_shut(sock))
 		return stalled >= SHUT_MAX;
-	/* What follows a lost segment is acknowledged selectively. */
+	/* A lost segment stalls it, but selective ACKs are no silence. */
 	return stalled >= FLUSH_MAX && ktcp_socket_silence(sock) >= FLUSH_MAX;
 }
 
 /**
- * ktcp_forward_is_out() - Can a side be closed, after FIN?
+ * ktcp_forward_is_out() - Can a side be closed after FIN?
  * @split: the split
  * @side: the side
- * @flush: how far it was before, zeroed at first; updated
+ * @flush: what the last call saw, zeroed at first; updated
  *
  * Context: any.
  */
@@ -92,7 +94,7 @@ bool ktcp_forward_is_out(const struct ktcp_split *split, enum ktcp_side side,
 /**
  * ktcp_forward_end() - Pass FIN on
  * @split: the split
- * @from: the direction that it ends
+ * @from: the direction that the FIN ends
  *
  * Context: may sleep.
  */
@@ -111,7 +113,7 @@ void ktcp_forward_end(struct ktcp_split *split, enum ktcp_side from)
  * ktcp_forward_idle_limit() - How long both ends may acknowledge nothing
  * @split: the split
  *
- * Return: jiffies, 0 for ever.
+ * Return: jiffies, 0 for no limit.
  */
 long ktcp_forward_idle_limit(const struct ktcp_split *split)
 {
@@ -133,9 +135,9 @@ bool ktcp_forward_is_idle(const struct ktcp_split *split)
 }
 
 /**
- * ktcp_forward_account() - Bytes were moved
+ * ktcp_forward_account() - Count bytes that were moved
  * @split: the split
- * @from: the direction; nobody else moves any in it meanwhile
+ * @from: the direction; nobody else moves bytes in it meanwhile
  * @bytes: how many
  *
  * Context: any.
@@ -153,11 +155,11 @@ void ktcp_forward_account(struct ktcp_split *split, enum ktcp_side from,
 
 /**
  * ktcp_forward_confirm() - Check the other relay's proof, if it owes one
- * @split: a split; the proof comes before the first byte of the stream
- * @wait: for how long it is waited for, jiffies
+ * @split: the split; the proof comes before the first byte of the stream
+ * @wait: how long to wait for it, jiffies
  *
  * Context: may sleep.
- * Return: 0, -EPROTO for no or a wrong proof, or the socket's error.
+ * Return: 0, or the error of ktcp_handoff_confirm().
  */
 int ktcp_forward_confirm(struct ktcp_split *split, long wait)
 {
@@ -173,7 +175,7 @@ int ktcp_forward_confirm(struct ktcp_split *split, long wait)
 	return err;
 }
 
-/* Both locks are held, in the way that @atomic calls for. */
+/* Both socks are locked, in the way that @atomic calls for. */
 static enum ktcp_transfer_end move(struct ktcp_split *split,
 				   enum ktcp_side from, bool atomic)
 {
@@ -201,8 +203,8 @@ static enum ktcp_transfer_end move(struct ktcp_split *split,
  * @split: the split
  * @from: the direction
  *
- * The sides are locked in one order, whatever the direction: two that lock
- * them crosswise would wait for each other.
+ * The sides are locked in the same order in both directions: otherwise two
+ * callers could wait for each other for ever.
  *
  * Context: may sleep, but does not wait for bytes or room.
  * Return: why it ended.
@@ -227,7 +229,7 @@ enum ktcp_transfer_end ktcp_forward_move(struct ktcp_split *split,
  * @split: the split
  * @from: the direction
  *
- * Context: softirq; spinlocks of both sides held, neither owned.
+ * Context: softirq; the spinlocks of both socks are held, and nobody owns them.
  * Return: why it ended.
  */
 enum ktcp_transfer_end ktcp_forward_move_atomic(struct ktcp_split *split,

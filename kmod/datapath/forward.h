@@ -6,7 +6,7 @@
 #include "datapath/split.h"
 #include "datapath/transfer.h"
 
-/* Between two looks at what no callback tells. */
+/* Time between two looks at what no callback reports. */
 #define KTCP_LOOK_AGAIN (HZ / 50 + 1)
 
 int ktcp_forward_confirm(struct ktcp_split *split, long wait);

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * An skb of a receive queue goes on as it came: a new one refers to all its
- * pages and is put into the other socket's send queue. That does at once what
- * sendfile(2) does page by page, and the packets that leave are as large as
- * those that came.
+ * Sends a received skb on as it came: a new skb refers to all its pages and is
+ * put into the other socket's send queue. That does in one step what
+ * sendfile(2) does page by page, and packets leave as large as they came.
  *
- * After tcp_skb_entail(), tcp_push() and tcp_tsq_handler(), which modules
- * cannot call. What they do beyond that, for a connection that was idle or
- * ends, is left to them: then an skb does not fit here.
+ * The code does what tcp_skb_entail(), tcp_push() and tcp_tsq_handler() do,
+ * which modules cannot call. These do more for a connection that was idle, or
+ * that is about to end. There the skb is not grafted, and its bytes go the
+ * usual way.
  *
- * Context of all: the sock is owned by the caller (lock_sock()), or in softirq
- * its spinlock is held and nobody owns it.
+ * Context of all: the caller owns the sock (lock_sock()); or, in softirq, its
+ * spinlock is held and nobody owns it.
  */
 
 #include "datapath/graft.h"
@@ -20,7 +20,7 @@
 #include <net/sock.h>
 #include <net/tcp.h>
 
-/* Payload in slab memory is nobody's to refer to; GRO's lists are not sent. */
+/* Nobody may refer to slab memory, and lists that GRO made are not sent. */
 static bool is_plain(const struct sk_buff *skb)
 {
 	unsigned int frags = skb_shinfo(skb)->nr_frags;
@@ -32,7 +32,7 @@ static bool is_plain(const struct sk_buff *skb)
 	return skb->head_frag && frags < MAX_SKB_FRAGS;
 }
 
-/* Would tcp_sendmsg_locked() queue and send at once, with nothing to do first? */
+/* Would tcp_sendmsg_locked() queue and send at once, without other steps? */
 static bool is_ready(const struct sock *sk)
 {
 	const struct tcp_sock *tp = tcp_sk(sk);
@@ -40,7 +40,7 @@ static bool is_ready(const struct sock *sk)
 	if (sk->sk_err || sk->sk_shutdown & SEND_SHUTDOWN ||
 	    !((1 << sk->sk_state) & (TCPF_ESTABLISHED | TCPF_CLOSE_WAIT)))
 		return false;
-	/* Slow start after idle is for tcp_slow_start_after_idle_check(). */
+	/* After idle, tcp_slow_start_after_idle_check() may have to act. */
 	return tp->packets_out ||
 	       tcp_jiffies32 - tp->lsndtime < inet_csk(sk)->icsk_rto;
 }
@@ -81,7 +81,7 @@ static struct sk_buff *refer(const struct sk_buff *skb, unsigned int frags,
 	return copy;
 }
 
-/* What tcp_chrono_start() does, for the figures of tcp_info. */
+/* Do what tcp_chrono_start() does, for the figures of tcp_info. */
 static void busy_from_now(struct tcp_sock *tp)
 {
 	if (tp->chrono_type != TCP_CHRONO_UNSPEC)
@@ -98,7 +98,7 @@ static void entail(struct sock *sk, struct sk_buff *skb, bool more)
 	tcb->seq = tp->write_seq;
 	tcb->end_seq = tp->write_seq + skb->len;
 	tcb->tcp_flags = TCPHDR_ACK;
-	/* In place of the destructor: not before the skb is sure to stay. */
+	/* Overwrites the destructor, so not before the skb is sure to stay. */
 	INIT_LIST_HEAD(&skb->tcp_tsorted_anchor);
 	__skb_header_release(skb);
 	__skb_queue_tail(&sk->sk_write_queue, skb);
@@ -114,17 +114,17 @@ static void entail(struct sock *sk, struct sk_buff *skb, bool more)
 }
 
 /**
- * ktcp_graft() - Queue a received skb's bytes, its pages by reference
- * @sink: the socket that sends them; has room
- * @skb: of another socket's receive queue, to go on from its first byte
+ * ktcp_graft() - Queue a received skb's bytes, by reference to its pages
+ * @sink: the socket that sends them; must have room
+ * @skb: in another socket's receive queue; goes on from its first byte
  * @more: more will follow at once
  * @atomic: in softirq, where nobody calls release_sock(). The last page is left
- * out then: sending it the usual way sends what was queued here, too
+ * out then: when it is sent the usual way, what was queued here is sent, too
  *
- * If not @atomic, call ktcp_graft_push() before @sink is released.
+ * If not @atomic, call ktcp_graft_push() before you release @sink.
  *
- * Return: bytes that were queued; 0 where the skb or the socket's state asks
- * for the longer way.
+ * Return: bytes that were queued; 0 if the skb or the socket's state calls for
+ * the usual way.
  */
 size_t ktcp_graft(struct sock *sink, const struct sk_buff *skb, bool more,
 		  bool atomic)
@@ -135,7 +135,7 @@ size_t ktcp_graft(struct sock *sink, const struct sk_buff *skb, bool more,
 	if (!is_plain(skb) || !is_ready(sink))
 		return 0;
 	if (atomic) {
-		/* Should the last page find no room, an ACK sends the others. */
+		/* If the last page finds no room, an ACK sends the others. */
 		if (frags < 2 || !tcp_sk(sink)->packets_out)
 			return 0;
 		frags--;
@@ -152,16 +152,16 @@ size_t ktcp_graft(struct sock *sink, const struct sk_buff *skb, bool more,
 }
 
 /**
- * ktcp_graft_push() - Have release_sock() send what was queued
+ * ktcp_graft_push() - Let release_sock() send what was queued
  * @sink: the socket
  *
- * It does so for a sender that small queues held up, by this flag, for which
- * it drops a reference.
+ * The flag is meant for senders that TCP's small queues held up: release_sock()
+ * sends what they have queued, and drops a reference for the flag.
  */
 void ktcp_graft_push(struct sock *sink)
 {
 	if (!test_and_set_bit(TCP_TSQ_DEFERRED, &sink->sk_tsq_flags))
 		sock_hold(sink);
-	/* Nobody may be about to tell of a closed window. */
+	/* If the window is closed, perhaps no ACK will come to open it. */
 	tcp_check_probe_timer(sink);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* An skb that goes on as it came. */
+/* Sends a received skb on as it came. */
 #ifndef KTCP_GRAFT_H
 #define KTCP_GRAFT_H
 

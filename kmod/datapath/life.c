@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * The life of a split: one variable says how far it is, and the table here says
- * what may come next. docs/design.md draws it.
+ * which state may follow which. docs/design.md has a drawing of it.
  *
  * Several work on a split at the same time: a thread connects the far side, the
- * engine moves bytes, somebody aborts it. So a step may come too late: the split
- * is already further than who takes the step can know. Then nothing changes. The
- * table has these steps too, so that any other one shows a mistake of ours.
+ * engine moves bytes, somebody aborts it. So a step may come too late, because
+ * the split is further than the caller could know. Such a step changes nothing.
+ * The table lists these steps, too, so that any other one shows a mistake of
+ * ours.
  *
- * A step needs no lock, it is a compare and exchange: a client's SYN takes one
- * in softirq, where nobody can wait for the mutex of a split. The mutex is for
- * those who change the state and a socket together.
+ * A step is a compare and exchange, without a lock: a client's SYN takes one in
+ * softirq, where nobody can wait for the mutex of a split. The mutex is for
+ * callers that change the state and a socket together.
  */
 
 #include "datapath/life.h"
@@ -34,8 +35,8 @@
 /**
  * struct state - A state of a split
  * @next: what may follow
- * @late: steps that come too late; the state stays
- * @word: what procfs calls it; NULL while it is not listed
+ * @late: steps that come too late, and change nothing
+ * @word: its word in procfs; NULL if procfs does not list the split
  */
 struct state {
 	unsigned int next;
@@ -100,10 +101,11 @@ static_assert(ARRAY_SIZE(states) == KTCP_LIFE_CLOSED + 1);
  * @life: of a split
  * @to: the next state
  *
- * Who reads the new state by an acquire sees all that was written before it.
+ * A reader that loads the new state with acquire sees all that was written
+ * before the step.
  *
  * Context: any.
- * Return: true where this call changed the state.
+ * Return: true if this call changed the state.
  */
 bool ktcp_life_go(enum ktcp_life *life, enum ktcp_life to)
 {
@@ -121,7 +123,7 @@ bool ktcp_life_go(enum ktcp_life *life, enum ktcp_life to)
 }
 
 /**
- * ktcp_life_is_split() - Does it count, and is it listed?
+ * ktcp_life_is_split() - Is it counted as a split, and listed in procfs?
  * @life: of a split
  */
 bool ktcp_life_is_split(enum ktcp_life life)
@@ -130,7 +132,7 @@ bool ktcp_life_is_split(enum ktcp_life life)
 }
 
 /**
- * ktcp_life_is_aborted() - Does it take no connection any more?
+ * ktcp_life_is_aborted() - Was it aborted, so that it takes no new connection?
  * @life: of a split
  */
 bool ktcp_life_is_aborted(enum ktcp_life life)
@@ -139,7 +141,7 @@ bool ktcp_life_is_aborted(enum ktcp_life life)
 }
 
 /**
- * ktcp_life_is_broken() - Do both sides end by RST?
+ * ktcp_life_is_broken() - Will both sides end by RST, or have they?
  * @life: of a split
  */
 bool ktcp_life_is_broken(enum ktcp_life life)
@@ -148,8 +150,10 @@ bool ktcp_life_is_broken(enum ktcp_life life)
 }
 
 /**
- * ktcp_life_word() - What procfs calls it
- * @life: of one that is a split
+ * ktcp_life_word() - The word for a state in procfs
+ * @life: of a split
+ *
+ * Return: the word, NULL if procfs does not list the split.
  */
 const char *ktcp_life_word(enum ktcp_life life)
 {

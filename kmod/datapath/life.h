@@ -6,12 +6,12 @@
 #include <linux/types.h>
 
 enum ktcp_life {
-	KTCP_LIFE_NEW, /* a client's flow, for which nothing was begun */
+	KTCP_LIFE_NEW, /* a client's flow, for which nothing was begun yet */
 	KTCP_LIFE_WAITING, /* a relay's connection before its OPEN */
 	KTCP_LIFE_DROPPED, /* aborted before it was a split */
 	KTCP_LIFE_OPENING, /* the far side is not connected yet */
-	KTCP_LIFE_HALF, /* the far side is, the client may not be yet */
-	KTCP_LIFE_FAILED, /* the far side cannot be connected */
+	KTCP_LIFE_HALF, /* the far side is connected, the client perhaps not */
+	KTCP_LIFE_FAILED, /* the far side could not be connected */
 	KTCP_LIFE_OPEN, /* bytes flow */
 	KTCP_LIFE_CLOSING, /* a direction has ended, by FIN */
 	KTCP_LIFE_BREAKING, /* a side has ended otherwise: both end by RST */

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * A client's handshake with a relay succeeds whether or not its target is
- * there, so it learns by an RST that comes too late for who tries several
- * addresses, or checks whether a server is up. Therefore a target that refused
- * is remembered for a while, and the flows of the clients who saw it pass
- * unsplit: they see the truth. Each client prefix learns for itself, so that
- * nobody can have the flows of others pass unsplit.
+ * there. If it is not, the client learns that by an RST, which comes too late
+ * for a client that tries several addresses, or checks whether a server is up.
+ * So a target that refused is remembered for a while. Flows to it then pass
+ * unsplit, and see the truth. This holds only for the client prefix that saw
+ * the refusal, so that nobody can make the flows of others pass unsplit.
  *
- * What an exit found comes as the RST of a leg that has brought no byte. The
- * same comes of a leg that was dead already; then flows pass unsplit, too.
+ * What an exit found comes to us as the RST of a leg that has brought no byte.
+ * A leg that was dead already looks the same; then flows pass unsplit, too.
  */
 
 #include "datapath/refusal.h"
@@ -24,7 +24,7 @@
 #include <linux/tcp.h>
 #include <net/sock.h>
 
-/* The client's prefix beside the target's port. */
+/* The client's prefix and the target's port, in one number. */
 static u32 beside(const struct ktcp_net *ktcp, const struct ktcp_flow *flow)
 {
 	return ktcp_share_slot(&ktcp->prefix_key, &flow->client) << 16 |
@@ -35,10 +35,10 @@ static bool is_refusal(int err)
 {
 	return err == -ECONNREFUSED || err == -ETIMEDOUT ||
 	       err == -EHOSTUNREACH || err == -ENETUNREACH ||
-	       err == -EADDRNOTAVAIL; /* for want of a port */
+	       err == -EADDRNOTAVAIL; /* no port was left */
 }
 
-/* In service mode the target is another's than the client's SYN named. */
+/* In service mode the target is not the one that the client's SYN named. */
 static bool is_clients_own(const struct ktcp_split *split)
 {
 	return split->role == KTCP_ROLE_CLIENT &&
@@ -59,8 +59,8 @@ static void note(struct ktcp_split *split)
 
 /**
  * ktcp_refusal_note() - This relay could not connect to a target
- * @split: its split
- * @err: what connect(2) said; nothing is noted where that is no refusal
+ * @split: the split
+ * @err: the error of connect(2); nothing is noted if that is no refusal
  *
  * Context: any.
  */
@@ -70,7 +70,7 @@ void ktcp_refusal_note(struct ktcp_split *split, int err)
 		note(split);
 }
 
-/* Has nothing of the stream arrived? The other relay's proof is not of it. */
+/* Has no byte of the stream come? The other relay's proof does not count. */
 static bool brought_nothing(const struct ktcp_split *split)
 {
 	const struct tcp_sock *tp = tcp_sk(split->sock[KTCP_FAR]->sk);
@@ -81,7 +81,7 @@ static bool brought_nothing(const struct ktcp_split *split)
 	return !READ_ONCE(split->bytes[KTCP_FAR]) && unread <= proof;
 }
 
-/* Longer ago, it is a connection that ended, not one that never began. */
+/* If it began longer ago, a connection has ended: no connect has failed. */
 static bool has_just_begun(const struct ktcp_split *split)
 {
 	u32 ms = READ_ONCE(split->ktcp->settings.connect_timeout_ms);
@@ -91,10 +91,10 @@ static bool has_just_begun(const struct ktcp_split *split)
 }
 
 /**
- * ktcp_refusal_look() - The far connection has ended: was its target refused?
+ * ktcp_refusal_look() - The far connection has ended: did its target refuse?
  * @split: the split
  *
- * Context: any; its far sock locked.
+ * Context: any; its far sock is locked.
  */
 void ktcp_refusal_look(struct ktcp_split *split)
 {
@@ -105,7 +105,7 @@ void ktcp_refusal_look(struct ktcp_split *split)
 	    !split->relay[KTCP_FAR] || !brought_nothing(split) ||
 	    !has_just_begun(split))
 		return;
-	/* Then it says nothing of the target. */
+	/* If the peer refused the leg, that says nothing about the target. */
 	if (ktcp_peer_pool_refused(split->peer->pool, far, &split->ticket))
 		return;
 	if (!READ_ONCE(split->fin[KTCP_FAR]))
@@ -113,7 +113,7 @@ void ktcp_refusal_look(struct ktcp_split *split)
 }
 
 /**
- * ktcp_refusal_awaits() - Was a flow's target refused a moment ago?
+ * ktcp_refusal_awaits() - Did a flow's target refuse a moment ago?
  * @ktcp: the namespace
  * @flow: the flow
  *

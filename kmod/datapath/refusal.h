@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Targets that refused, or did not answer, a moment ago. */
+/* Remembers targets that refused, or did not answer, a moment ago. */
 #ifndef KTCP_REFUSAL_H
 #define KTCP_REFUSAL_H
 

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Splits, from the first reference to the last, and the list of them, which
- * splits.c prints. Who works on a split holds a reference; the last one to go
- * closes the connections. What works on it is in session.c (until both sides
- * are connected) and forward.c (from then on). How far it is: life.c.
+ * splits.c prints. Whoever works on a split holds a reference; when the last
+ * one is dropped, the connections are closed. The work on a split is in
+ * session.c until both sides are connected, and in forward.c from then on.
+ * life.c says how far a split is.
  */
 
 #include "datapath/split.h"
@@ -21,18 +22,18 @@
 
 /* Pause between two rounds of aborting splits. */
 #define ABORT_AGAIN (HZ / 10)
-/* So many are aborted between two looks at the list. */
+/* How many are aborted between two looks at the list. */
 #define ABORT_BATCH 16
 
 /**
- * ktcp_split_create() - Begin a split
+ * ktcp_split_create() - Make a split
  * @ktcp: its namespace
  * @role: how it begins
  * @gfp: GFP_ATOMIC in softirq
  *
  * Context: any.
- * Return: the split with one reference, NULL without memory or when the
- * namespace is closing.
+ * Return: the split with one reference, NULL without memory or if the namespace
+ * is closing.
  */
 struct ktcp_split *ktcp_split_create(struct ktcp_net *ktcp,
 				     enum ktcp_role role, gfp_t gfp)
@@ -67,7 +68,7 @@ struct ktcp_split *ktcp_split_create(struct ktcp_net *ktcp,
 }
 
 /**
- * ktcp_split_set_flow() - Say whose it is
+ * ktcp_split_set_flow() - Set whose stream the split carries
  * @split: the split
  * @flow: the client's flow
  *
@@ -82,7 +83,7 @@ void ktcp_split_set_flow(struct ktcp_split *split,
 }
 
 /**
- * ktcp_split_is_over() - Has a namespace as many splits as it may have?
+ * ktcp_split_is_over() - Does a namespace have as many splits as it may have?
  * @ktcp: the namespace
  *
  * Context: any.
@@ -94,16 +95,16 @@ bool ktcp_split_is_over(const struct ktcp_net *ktcp)
 }
 
 /**
- * ktcp_split_count() - It is a split from now on, not a waiting connection
+ * ktcp_split_count() - From now on this is a split, and counts as one
  * @split: the split
  *
  * Context: any.
- * Return: false where it was dropped first: no connection can be attached.
+ * Return: false if it was dropped first; then no connection can be attached.
  */
 bool ktcp_split_count(struct ktcp_split *split)
 {
 	WRITE_ONCE(split->begun, jiffies);
-	/* Pairs with splits.c: whose it is stands there already. */
+	/* Pairs with splits.c, which then sees the flow. */
 	if (!ktcp_life_go(&split->life, KTCP_LIFE_OPENING))
 		return false;
 	atomic_inc(&split->ktcp->active);
@@ -144,7 +145,7 @@ static void split_release(struct kref *ref)
 }
 
 /**
- * ktcp_split_get() - One more thread works on it
+ * ktcp_split_get() - Take a reference
  * @split: the split
  *
  * Context: any.
@@ -155,7 +156,7 @@ void ktcp_split_get(struct ktcp_split *split)
 }
 
 /**
- * ktcp_split_put() - A thread is done with it
+ * ktcp_split_put() - Drop a reference
  * @split: the split, may be gone after this
  *
  * Context: may sleep.
@@ -166,15 +167,15 @@ void ktcp_split_put(struct ktcp_split *split)
 }
 
 /**
- * ktcp_split_attach() - Give it a connection, before the connection blocks
+ * ktcp_split_attach() - Give a split a connection, before anybody waits on it
  * @split: the split
  * @side: which side
- * @sock: goes over to the split, released on failure
+ * @sock: the connection; goes over to the split, and is released on failure
  *
  * From here on ktcp_split_abort() wakes whoever waits on the connection.
  *
  * Context: may sleep.
- * Return: 0, or -ECANCELED when the split was aborted.
+ * Return: 0, or -ECANCELED if the split was aborted.
  */
 int ktcp_split_attach(struct ktcp_split *split, enum ktcp_side side,
 		      struct socket *sock)
@@ -193,11 +194,11 @@ int ktcp_split_attach(struct ktcp_split *split, enum ktcp_side side,
 }
 
 /**
- * ktcp_split_is_broken() - Has a connection ended by anything but FINs?
+ * ktcp_split_is_broken() - Has a connection ended other than by FINs?
  * @split: the split
  * @side: a side that is connected, or was
  *
- * What comes after its FIN counts, too: RST, or that nobody acknowledges.
+ * Also after its FIN: by RST, or because the other end does not acknowledge.
  *
  * Context: any.
  */
@@ -220,7 +221,7 @@ bool ktcp_split_is_aborted(const struct ktcp_split *split)
 
 /**
  * ktcp_split_abort() - End both sides by RST
- * @split: the split; who works on it finds out by an error
+ * @split: the split; whoever works on it gets an error
  *
  * Context: may sleep.
  */
@@ -229,7 +230,7 @@ void ktcp_split_abort(struct ktcp_split *split)
 	unsigned int side;
 
 	mutex_lock(&split->lock);
-	/* What becomes a split at this moment is aborted as one. */
+	/* If it becomes a split at this moment, it is aborted as one. */
 	if (!ktcp_life_go(&split->life, KTCP_LIFE_DROPPED) &&
 	    ktcp_life_go(&split->life, KTCP_LIFE_ABORTED)) {
 		ktcp_count(split->ktcp, KTCP_RESETS);
@@ -241,7 +242,7 @@ void ktcp_split_abort(struct ktcp_split *split)
 	mutex_unlock(&split->lock);
 }
 
-/* One that was not told in this round. */
+/* Find a split that this round has not aborted yet. */
 static struct ktcp_split *next_split(struct ktcp_net *ktcp, unsigned int round)
 {
 	struct ktcp_split *split, *found = NULL;
@@ -253,7 +254,7 @@ static struct ktcp_split *next_split(struct ktcp_net *ktcp, unsigned int round)
 			continue;
 		split->round = round;
 		found = split;
-		/* Those already told gather at the end: no second look. */
+		/* Those done gather at the end: no need to pass them again. */
 		list_move_tail(&split->node, &ktcp->splits);
 		break;
 	}
@@ -263,10 +264,11 @@ static struct ktcp_split *next_split(struct ktcp_net *ktcp, unsigned int round)
 
 /**
  * ktcp_split_abort_all() - End all splits and wait until they are gone
- * @ktcp: the namespace; it starts no split any more
+ * @ktcp: the namespace; it starts no new split from now on
  *
- * Context: may sleep. Ends because each thread of a split wakes up when its
- * connections are aborted, and none of them gets a new one.
+ * Context: may sleep. This comes to an end, because each thread of a split
+ * wakes up when its connections are aborted, and no split gets a new
+ * connection.
  */
 void ktcp_split_abort_all(struct ktcp_net *ktcp)
 {
@@ -276,7 +278,7 @@ void ktcp_split_abort_all(struct ktcp_net *ktcp)
 	spin_lock_bh(&ktcp->splits_lock);
 	ktcp->closing = true;
 	spin_unlock_bh(&ktcp->splits_lock);
-	/* Again and again: one may have been on its way into its connect. */
+	/* Several rounds: a connect that had yet to begin was not aborted. */
 	do {
 		round++;
 		while ((split = next_split(ktcp, round))) {
@@ -290,7 +292,7 @@ void ktcp_split_abort_all(struct ktcp_net *ktcp)
 
 /**
  * struct doomed - Which splits are to be ended
- * @test: true for one that is
+ * @test: true for a split that is
  * @pool: for is_unheard()
  * @port: for is_waiting()
  */
@@ -340,7 +342,7 @@ static unsigned int gather(struct ktcp_net *ktcp, const struct doomed *doomed,
 	return count;
 }
 
-/* Ends because an aborted split is found no more. */
+/* This comes to an end, because gather() finds no aborted splits. */
 static void abort_doomed(struct ktcp_net *ktcp, const struct doomed *doomed)
 {
 	struct ktcp_split *found[ABORT_BATCH];
@@ -359,8 +361,8 @@ static void abort_doomed(struct ktcp_net *ktcp, const struct doomed *doomed)
  * @ktcp: the namespace
  * @pool: of the peer, which is known to be gone
  *
- * Only those whose leg has had no answer since they began. Others may go on
- * where they were when the path comes back, which no new split could.
+ * Only splits whose leg has had no answer since they began. Others can go on
+ * where they were when the path comes back; no new split could do that.
  *
  * Context: may sleep.
  */
@@ -375,7 +377,7 @@ void ktcp_split_abort_unheard(struct ktcp_net *ktcp,
 /**
  * ktcp_split_abort_waiting() - End other relays' connections before their OPEN
  * @ktcp: the namespace
- * @port: that they came to
+ * @port: the local port that they came to
  *
  * Context: may sleep.
  */

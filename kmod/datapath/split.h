@@ -42,36 +42,37 @@ enum ktcp_role {
 
 /**
  * struct ktcp_split - A split
- * @ref: held by each thread that works on it, and while something waits
+ * @ref: held by whoever works on it, and while it waits for something
  * @ktcp: its namespace
  * @node: in ktcp->splits
  * @role: how it began
  * @flow: client, target and mark, as the client's SYN had them
- * @target: where it ends, which is another place in service mode
- * @flags: how the target is connected, KTCP_OPEN_ flags
- * @dsfield: how the client's first packets were marked, where that is known
+ * @target: where the stream ends; in service mode not the flow's target
+ * @flags: how to connect the target, KTCP_OPEN_ flags
+ * @dsfield: TOS or traffic class of the client's first packets, if known
  * @life: how far it is; changed by ktcp_life_go() only
  * @sock: the connections
- * @round: of ktcp_split_abort_all(), which tells each once a round, also those
- * whose life is over already
- * @peer: the relay on the far side, NULL where that is the target
+ * @round: last round of ktcp_split_abort_all() that aborted it; each round
+ * aborts every split once, also those aborted before
+ * @peer: the relay on the far side, NULL if that is the target
  * @ticket: how the key was proved on the far side, if that is a relay
- * @relay: the side is a connection between relays
- * @fin: FIN was sent to the side, which is so or not whatever comes of the
- * split: it tells an RST after FIN from the end of the connection
- * @directions: directions that still run, with the engine "threads"
- * @ended: of them, which from a side has ended; the other may go on, and what
- * that does decides about the split
- * @event: with the engine "event", else NULL
+ * @relay: the side is a relay leg
+ * @fin: FIN was sent to the side, whatever state the split is in. This tells an
+ * RST after FIN from the proper end of the connection
+ * @directions: with the engine "threads", how many directions still run
+ * @ended: with the engine "threads", the direction from this side has ended;
+ * the other one may go on, and how that ends decides about the split
+ * @event: with the engine "event", its state; else NULL
  * @bytes: forwarded from each side; written by that direction only
- * @begun: jiffies
+ * @begun: jiffies when it was made; later, when it was counted as a split
  * @active: jiffies when an end was last seen to acknowledge bytes
- * @watch: hears of the ends of the connections
- * @half: in the rendezvous while the client is awaited
- * @prefix: where the client's prefix is counted, and a stranger's before
- * @job: to get a thread
- * @woken: the parked connection was given its thread, which it gets once, and
- * also where the split was dropped: somebody has to release it
+ * @watch: notices when the connections end
+ * @half: node in the rendezvous, while the client is awaited
+ * @prefix: slot where the client's prefix is counted; before OPEN, the
+ * stranger's
+ * @job: gets a thread for the parked connection
+ * @woken: the parked connection was given its thread. It gets one only once,
+ * but also if the split was dropped, since somebody has to release it
  * @parked: the parked connection's own callbacks
  */
 struct ktcp_split {
@@ -83,7 +84,7 @@ struct ktcp_split {
 	union ktcp_addr target;
 	u8 flags;
 	u8 dsfield;
-	struct mutex lock; /* protects sock, and life where both change */
+	struct mutex lock; /* protects sock, and life if both change */
 	enum ktcp_life life;
 	struct socket *sock[KTCP_SIDES];
 	unsigned int round;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The splits file. There may be very many splits, and the lock of their list is
- * taken in softirq: a reader keeps its place by an entry of its own in the list
- * and walks a short way at a time. It holds a split only while it prints it, so
- * that one who stops in the middle keeps no connection open.
+ * The splits file. There may be very many splits, and softirq takes the lock of
+ * their list. So a reader marks its place by an entry of its own in the list,
+ * and walks a short way at a time. It holds a split only while it prints it: a
+ * reader that stops in the middle keeps no connection open.
  */
 
 #include "control/net.h"
@@ -13,14 +13,14 @@
 #include <linux/sched.h>
 #include <linux/seq_file.h>
 
-/* So many entries are passed with the lock held. */
+/* How many entries are passed with the lock held. */
 #define WALK_MAX 64
 
 /**
  * struct reader - An open file
  * @ktcp: the namespace
- * @place: stands in the list before what is read next. It has no reference and
- * never gets one, so nobody takes it for a split.
+ * @place: an entry in the list, before the split to read next. It has no
+ * reference and never gets one, so nobody takes it for a split.
  */
 struct reader {
 	struct ktcp_net *ktcp;
@@ -29,7 +29,7 @@ struct reader {
 
 static void split_print(struct seq_file *seq, const struct ktcp_split *split)
 {
-	/* Written once, by who opens the far side; until then it shows nothing. */
+	/* Written once, by the thread that opens the far side; empty before. */
 	union ktcp_addr target = data_race(split->target);
 
 	seq_printf(seq, "%pISpc -> %pISpc mark 0x%x role %s state %s",
@@ -48,7 +48,7 @@ static bool is_listed(const struct ktcp_split *split)
 	return ktcp_life_is_split(smp_load_acquire(&split->life));
 }
 
-/* Go on by a few entries. True: at a split, which is held now, or at the end. */
+/* Go on by a few entries. True if at a split, which is held now, or the end. */
 static bool walk(struct reader *reader, struct ktcp_split **found)
 {
 	struct ktcp_net *ktcp = reader->ktcp;

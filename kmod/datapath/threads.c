@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The engine "threads", as the paper has it: a thread for each direction. With
- * datapath "copy" it has a buffer (16 KiB: from there on it was level, section
- * 3). A sender that is full blocks its direction's thread, so nothing is
- * buffered beyond the two sockets and that.
+ * The engine "threads" is the paper's: each direction has a thread. With
+ * datapath "copy" the thread has a buffer (16 KiB by default: larger ones were
+ * no faster, section 3). A full sink blocks the thread, so nothing is buffered
+ * except in the two sockets and in this buffer.
  *
  * Context of all: a thread of the split, may sleep.
  */
@@ -36,7 +36,7 @@ enum ending {
 typedef bool (*has_come_fn)(const struct ktcp_split *split, enum ktcp_side side,
 			    struct ktcp_flush *flush);
 
-/* Wait until a side has got what was sent to it, as far as it will. */
+/* Wait until a side has got all the bytes that it will get. */
 static void wait_for(struct ktcp_split *split, enum ktcp_side side,
 		     has_come_fn has_come)
 {
@@ -62,7 +62,7 @@ static enum ending send(struct ktcp_split *split, enum ktcp_side to,
 	return GOES_ON;
 }
 
-/* Wait for bytes, or the end, of a side. */
+/* Wait for bytes from a side, or for its end. */
 static enum ending wait_bytes(struct ktcp_split *split, enum ktcp_side from)
 {
 	struct sock *sk = split->sock[from]->sk;
@@ -110,7 +110,7 @@ static enum ending copy(struct ktcp_split *split, enum ktcp_side from)
 	return ending;
 }
 
-/* Wait until a side has room, for bytes or, without memory, for a moment. */
+/* Wait until a side has room; if memory is short, wait for a moment. */
 static enum ending wait_room(struct ktcp_split *split, enum ktcp_side to)
 {
 	struct sock *sk = split->sock[to]->sk;
@@ -118,7 +118,7 @@ static enum ending wait_room(struct ktcp_split *split, enum ktcp_side to)
 	int err = 0;
 
 	lock_sock(sk);
-	/* With room there already, the kernel's wait would be one for memory. */
+	/* If there is room already, this would be a wait for memory. */
 	if (!sk_stream_memory_free(sk) || !sk->sk_wmem_queued)
 		err = sk_stream_wait_memory(sk, &timeout);
 	release_sock(sk);
@@ -203,7 +203,7 @@ static void end_split(struct ktcp_split *split)
 		ktcp_split_abort(split);
 }
 
-/* One direction from its start to its end; takes over a reference. */
+/* Run a direction from its start to its end; takes over a reference. */
 static void run_direction(struct ktcp_split *split, enum ktcp_side from)
 {
 	end_direction(split, from, pump(split, from));
@@ -217,21 +217,22 @@ static bool is_passed_on(struct ktcp_split *split, enum ktcp_side side)
 {
 	enum ktcp_side to = ktcp_side_other(side);
 
-	/* While the direction runs, its thread may have more for the other. */
+	/* While the direction runs, its thread may hold more for the other. */
 	return (READ_ONCE(split->ended[side]) ||
 		!ktcp_socket_is_sent(split->sock[to])) &&
 	       ktcp_forward_is_flushed(split, to, &split->watch.end[to].flush);
 }
 
 /**
- * ktcp_threads_end() - End a split of which a side is broken
+ * ktcp_threads_end() - End a split with a broken side
  * @split: the split
  *
- * The threads do so where they can. But one that is full, or waits for the end
- * that the broken side never passes on, does not see it.
+ * The threads do so themselves if they see it. But a thread does not see it
+ * while its sink is full, or while it waits for an end that the broken side
+ * never passes on.
  *
- * Context: may sleep; nobody else is in here for @split.
- * Return: true where it has to be called again soon.
+ * Context: may sleep; never twice at a time for one @split.
+ * Return: true if it has to be called again soon.
  */
 bool ktcp_threads_end(struct ktcp_split *split)
 {

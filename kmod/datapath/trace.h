@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Tracepoints: perf record -e 'ktcp:*' shows the life of each split, see docs/procfs-abi.md. */
+/*
+ * Tracepoints: perf record -e 'ktcp:*' shows the life of each split, see
+ * docs/procfs-abi.md.
+ */
 #undef TRACE_SYSTEM
 #define TRACE_SYSTEM ktcp
 

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * From the receive queue of one socket straight into the send queue of
- * another, with both locked. Where pages go by reference, an skb goes on as it
- * came, or the sink takes its pages as it does for sendfile(2); where they are
- * copied, it is once.
+ * Moves bytes from the receive queue of one socket straight into the send queue
+ * of another, with both locked. If pages go by reference, an skb goes on as it
+ * came, or the sink takes its pages as it does for sendfile(2). If bytes are
+ * copied, they are copied once.
  *
- * Nothing is held in between: what the sink has no room for stays in the
- * source's queue, and closes its window.
+ * Nothing is held in between: bytes that the sink has no room for stay in the
+ * source's queue, and close its window.
  */
 
 #include "datapath/transfer.h"
@@ -19,15 +19,15 @@
 #include <net/sock.h>
 #include <net/tcp.h>
 
-/* The locks are held for so long. */
+/* How many bytes are moved before the locks are released. */
 #define BYTES_MAX (256 << 10)
-/* What a call hands to the sink; on the stack. */
+/* How many pieces a call hands to the sink; they are on the stack. */
 #define PIECES_MAX 24
 
 /*
- * A reference keeps a whole page, or more. What is small, or little of what it
- * occupies, is copied, so that nobody has a relay keep megabytes by sending
- * kilobytes.
+ * A reference keeps a whole page in memory, or more. So an skb is copied if it
+ * has few bytes, or few for the memory that it occupies. Otherwise somebody
+ * could send kilobytes and make a relay keep megabytes.
  */
 #define COPY_BELOW 2048
 
@@ -36,12 +36,12 @@
  * @transfer: the transfer
  * @atomic: in softirq
  * @grafted: skbs have gone on as they came
- * @copy: all pieces of the skb are copied
- * @copied: those gathered now are
+ * @copy: all pieces of the skb have to be copied
+ * @copied: the pieces gathered now have to be copied
  * @more: bytes follow this skb in the source
- * @err: of the sink
+ * @err: the sink's error
  * @sent: bytes of the skb that the sink has taken
- * @bytes: of all of @piece
+ * @bytes: bytes in all of @piece
  * @pieces: length of @piece
  * @piece: where the bytes are
  */
@@ -59,10 +59,10 @@ struct gather {
 	struct bio_vec piece[PIECES_MAX];
 };
 
-/* Where softirqs copy to, instead of 32 KiB for each socket that once did. */
+/* Where softirqs copy to, so that sockets do not keep 32 KiB each for that. */
 static DEFINE_PER_CPU(struct page_frag, copy_frag);
 
-/* Hand over what was gathered. */
+/* Hand the gathered pieces to the sink. */
 static int send_pieces(struct gather *gather, bool more)
 {
 	size_t bytes = gather->bytes;
@@ -77,7 +77,7 @@ static int send_pieces(struct gather *gather, bool more)
 	if (n < 0)
 		return n;
 	gather->sent += n;
-	/* It says so only when asked again. */
+	/* If it is full, it would say so only when asked again. */
 	return n < bytes ? -EAGAIN : 0;
 }
 
@@ -104,12 +104,12 @@ static int add_head(struct gather *gather, const struct sk_buff *skb,
 	const void *data = skb->data + offset;
 	struct page *page = virt_to_head_page(data);
 
-	/* A slab's pages are nobody's to refer to. */
+	/* Nobody may refer to the pages of slab memory. */
 	return add_piece(gather, page, data - page_address(page), size,
 			 gather->copy || !skb->head_frag);
 }
 
-/* The bytes of an skb; goes down once for each list of skbs, of which GRO makes one. */
+/* Gather the bytes of an skb, and of the skbs in its list, which GRO makes. */
 static int add_skb(struct gather *gather, const struct sk_buff *skb,
 		   unsigned int offset, unsigned int size)
 {
@@ -154,7 +154,7 @@ static int add_skb(struct gather *gather, const struct sk_buff *skb,
 	return err;
 }
 
-/* How much of an skb went on as it came. */
+/* Let an skb go on as it came, if it can. Returns how many bytes did. */
 static size_t graft(struct gather *gather, const struct sk_buff *skb,
 		    unsigned int offset, size_t size)
 {
@@ -171,7 +171,7 @@ static size_t graft(struct gather *gather, const struct sk_buff *skb,
 
 /*
  * For tcp_read_sock(): moves the skb that it is offered, unless desc->count is
- * used up. An skb is not cut there: its rest would leave in a small packet.
+ * used up. No skb is cut at that limit: its rest would leave in a small packet.
  */
 static int move(read_descriptor_t *desc, struct sk_buff *skb,
 		unsigned int offset, size_t size)
@@ -185,7 +185,7 @@ static int move(read_descriptor_t *desc, struct sk_buff *skb,
 	gather->copy = !transfer->refer || size < COPY_BELOW ||
 		       size < skb->truesize / 2;
 	gather->copied = gather->copy;
-	/* Only bytes: a FIN alone would leave the last segment corked. */
+	/* Count only bytes: a FIN alone would leave the last segment corked. */
 	gather->more = tcp_inq(transfer->source) > size;
 	gather->sent = graft(gather, skb, offset, size);
 	if (gather->sent < size) {
@@ -205,10 +205,10 @@ static bool has_ended(const struct sock *sk)
 	       sk->sk_state == TCP_CLOSE || sock_flag(sk, SOCK_DONE);
 }
 
-/* What the end of a receive queue stands for. */
+/* How the source has ended. */
 static enum ktcp_transfer_end end_of(struct sock *sk)
 {
-	/* tcp_fin() alone sets it; an error may have been told to others. */
+	/* Only tcp_fin() sets SOCK_DONE; others may have read the error. */
 	if (sock_error(sk) || !sock_flag(sk, SOCK_DONE))
 		return KTCP_SOURCE_BROKEN;
 	return KTCP_SOURCE_ENDED;
@@ -247,10 +247,10 @@ static enum ktcp_transfer_end run(struct ktcp_transfer *transfer, bool atomic)
 }
 
 /**
- * ktcp_transfer() - Move what there is, about 256 KiB, without waiting
+ * ktcp_transfer() - Move what there is, up to about 256 KiB, without waiting
  * @transfer: what to move; sets bytes
  *
- * Context: both socks owned by the caller (lock_sock()).
+ * Context: the caller owns both socks (lock_sock()).
  * Return: why it ended.
  */
 enum ktcp_transfer_end ktcp_transfer(struct ktcp_transfer *transfer)
@@ -262,7 +262,7 @@ enum ktcp_transfer_end ktcp_transfer(struct ktcp_transfer *transfer)
  * ktcp_transfer_atomic() - The same in softirq
  * @transfer: what to move; sets bytes
  *
- * Context: softirq; the spinlocks of both socks held, neither owned.
+ * Context: softirq; the spinlocks of both socks are held, and nobody owns them.
  * Return: why it ended.
  */
 enum ktcp_transfer_end ktcp_transfer_atomic(struct ktcp_transfer *transfer)
@@ -274,7 +274,7 @@ enum ktcp_transfer_end ktcp_transfer_atomic(struct ktcp_transfer *transfer)
 	enum ktcp_transfer_end end;
 
 	sink->sk_allocation = GFP_ATOMIC;
-	/* The interrupted task may be in the middle of using its own. */
+	/* The interrupted task may just be using its own page fragment. */
 	sink->sk_use_task_frag = false;
 	swap(sink->sk_frag, *frag);
 	end = run(transfer, true);
@@ -285,7 +285,7 @@ enum ktcp_transfer_end ktcp_transfer_atomic(struct ktcp_transfer *transfer)
 }
 
 /**
- * ktcp_transfer_exit() - Give back what softirqs copied to
+ * ktcp_transfer_exit() - Free the pages that softirqs copied to
  *
  * Context: may sleep; no transfer runs any more.
  */

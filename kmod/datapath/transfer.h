@@ -18,11 +18,11 @@ enum ktcp_transfer_end {
 };
 
 /**
- * struct ktcp_transfer - What to move, and what came of it
- * @source: where from
- * @sink: where to
- * @refer: hand pages on by reference, else copy them
- * @bytes: moved
+ * struct ktcp_transfer - What to move, and how much was moved
+ * @source: the socket to read from
+ * @sink: the socket to write to
+ * @refer: hand pages on by reference; if false, copy them
+ * @bytes: how many bytes were moved
  */
 struct ktcp_transfer {
 	struct sock *source;

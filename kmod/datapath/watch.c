@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A stream ends at its two ends only, and each has to hear of the other's end
- * in whatever state the split is. So the two connections are watched from when
- * they belong to a split until it is released, by their callbacks and, for what
- * no callback tells, by a timer:
+ * A stream ends only at its two ends, and each has to hear of the other's end,
+ * whatever state the split is in. So both connections are watched from when
+ * they belong to a split until it is released. Their callbacks report most
+ * ends; a timer looks for what no callback reports:
  *
- *  - a relay that is gone without a word. Keepalive does nothing while bytes
- *    are on the way, and TCP itself goes on for a quarter of an hour. Its user
- *    time-out also ends connections whose other end is there and has no room;
- *    what tells the two apart is when anything was heard last;
- *  - an idle split.
+ *  - A relay that is gone without a word. While bytes are in flight, keepalive
+ *    does nothing, and TCP itself goes on for a quarter of an hour. TCP's user
+ *    time-out is no help: it also ends connections whose other end is there but
+ *    has no room. The difference is when anything came from the other end last.
+ *  - An idle split.
  *
- * What becomes of a split then is decided in forward.c and by the engines.
+ * forward.c and the engines decide what becomes of a split then.
  *
  * The callbacks and the timer hold no reference: they take one, if there still
- * is any. Releasing the split ends both before it closes the connections.
+ * is any. Releasing a split stops both before it closes the connections.
  */
 
 #include "datapath/watch.h"
@@ -31,13 +31,13 @@
 #include <net/sock.h>
 #include <net/tcp.h>
 
-/* Between two looks. */
+/* Time between two looks of the timer. */
 #define LOOK (5 * HZ)
-/* And where an idle time-out is short: so many before it is over. */
+/* If the idle time-out is short, how many looks there are before it ends. */
 #define LOOKS_IDLE 4
-/* A relay that owes an answer for so long is gone; one look later we know. */
+/* A relay that owes an answer for so long is gone; we know one look later. */
 #define SILENCE_MAX (25 * HZ)
-/* A relay that has no room is asked at least so often whether it has some. */
+/* A relay without room is probed at least so often. */
 #define PROBE_MAX (4 * HZ)
 
 static struct workqueue_struct *queue;
@@ -45,20 +45,22 @@ static struct workqueue_struct *queue;
 static void watch_begin(struct ktcp_split *split);
 
 /**
- * ktcp_watch_kick() - Have one of a split's works run
+ * ktcp_watch_kick() - Queue a work item of a split
  * @split: the split
- * @work: drops a reference when it has run
+ * @work: the work item; drops a reference when it has run
  *
- * Context: any; the split is not freed meanwhile, but may have no reference.
+ * Context: any; the split must not be freed meanwhile, but may have no
+ * reference.
  */
 void ktcp_watch_kick(struct ktcp_split *split, struct work_struct *work)
 {
 	if (!kref_get_unless_zero(&split->ref))
 		return;
 	/*
-	 * Work that is queued already has a reference of its own. Should it
-	 * run and drop that meanwhile, ours may be the last, and to release a
-	 * split takes sleep: then it is for the work again.
+	 * If the work is queued already, it has a reference of its own, and we
+	 * drop ours. But it may have run meanwhile, so that ours is the last
+	 * one. Dropping the last one may sleep, so let the work do it: queue it
+	 * again.
 	 */
 	do {
 		if (queue_work(queue, work))
@@ -79,7 +81,7 @@ static void watch_state_change(struct sock *sk)
 	struct ktcp_watched *end = sk->sk_user_data;
 
 	end->own.state_change(sk);
-	/* Before the client hears of it, and tries again. */
+	/* Note a refusal before the client hears of it and tries again. */
 	if (end->side == KTCP_FAR)
 		ktcp_refusal_look(end->split);
 	kick(end->split);
@@ -100,7 +102,7 @@ static const struct ktcp_callbacks callbacks = {
 
 /**
  * ktcp_watch_add() - Watch a connection
- * @split: it belongs to, for the rest of its life
+ * @split: the split that it belongs to until the split is released
  * @side: which of the two it is
  *
  * Context: may sleep; the caller holds a reference, and nobody else uses
@@ -137,19 +139,19 @@ static void forget(struct ktcp_watched *end, struct sock *sk)
 	release_sock(sk);
 }
 
-/* Watch no more: the split is about to be released. */
+/* Stop watching: the split is about to be released. */
 static void watch_remove(struct ktcp_split *split)
 {
 	unsigned int side;
 
-	/* With a socket locked TCP calls none of its callbacks. */
+	/* While a socket is locked, TCP calls none of its callbacks. */
 	for (side = 0; side < KTCP_SIDES; side++)
 		if (split->watch.end[side].on)
 			forget(&split->watch.end[side], split->sock[side]->sk);
 	timer_delete_sync(&split->watch.timer);
 }
 
-/* Note when the other end was there: while it owes nothing, it is taken to be. */
+/* Note when the other end was there: now, as long as it owes no answer. */
 static void note_heard(struct ktcp_watched *end, const struct socket *sock)
 {
 	unsigned long heard = jiffies;
@@ -167,8 +169,8 @@ static bool is_silent(const struct ktcp_watched *end, const struct sock *sk)
 }
 
 /*
- * TCP asks an end without room less and less often, in the end every two
- * minutes, and silence for so long would say nothing.
+ * TCP probes an end without room less and less often, in the end every two
+ * minutes. Silence for SILENCE_MAX would then say nothing.
  */
 static bool asks_seldom(const struct sock *sk)
 {
@@ -242,11 +244,11 @@ static void judge_relay(struct ktcp_watched *end, struct socket *sock)
 	if (!is_silent(end, sock->sk))
 		return;
 	ktcp_count(end->split->ktcp, KTCP_SILENT_RESETS);
-	/* Heard as any other end: what came from there goes on first. */
+	/* Passed on like any other end, after the bytes from there. */
 	ktcp_socket_abort(sock);
 }
 
-/* A side is broken. */
+/* A side is broken: let the engine pass that on. */
 static void pass_on(struct ktcp_split *split)
 {
 	/* Pairs with ktcp_event_run(). */
@@ -277,7 +279,7 @@ static void judge_aborted(struct ktcp_split *split)
 {
 	const struct socket *far = READ_ONCE(split->sock[KTCP_FAR]);
 
-	/* It may have been on its way into its connect when it was told. */
+	/* Its connect may have begun only after the abort: abort it again. */
 	if (far && READ_ONCE(far->sk->sk_state) != TCP_CLOSE)
 		ktcp_split_abort(split);
 	pass_on(split);
@@ -292,7 +294,7 @@ static void judge(struct work_struct *work)
 	switch (smp_load_acquire(&split->life)) {
 	case KTCP_LIFE_NEW:
 	case KTCP_LIFE_OPENING:
-		/* Nobody is left for whom to connect. */
+		/* Nobody is left to open the far side for. */
 		if (ktcp_split_is_broken(split, KTCP_NEAR))
 			ktcp_split_abort(split);
 		break;
@@ -322,8 +324,9 @@ static void watch_begin(struct ktcp_split *split)
 }
 
 /**
- * ktcp_watch_start() - Bytes flow: watch both sides, and the time
- * @split: with both sides connected; is KTCP_LIFE_OPEN afterwards
+ * ktcp_watch_start() - Bytes will flow: watch both sides, and the time
+ * @split: the split, with both sides connected; its state becomes
+ * KTCP_LIFE_OPEN
  *
  * Context: may sleep; the caller holds a reference.
  */
@@ -336,17 +339,17 @@ void ktcp_watch_start(struct ktcp_split *split)
 		ktcp_watch_add(split, side);
 	/* Pairs with judge(), for the sides. */
 	ktcp_life_go(&split->life, KTCP_LIFE_OPEN);
-	/* What ended until here was judged as of a split that still opens. */
+	/* If a side broke before this, judge() took the split for opening. */
 	if (ktcp_forward_is_broken(split))
 		kick(split);
 	mod_timer(&split->watch.timer, jiffies + next_look(split));
 }
 
 /**
- * ktcp_watch_module_init() - Make the queue of what splits have done
+ * ktcp_watch_module_init() - Make the queue for the work items of splits
  *
- * It is one of ordinary priority: work that overtakes whoever sends finds one
- * skb each time it runs, and pays for a wake-up and an ACK for each.
+ * It has ordinary priority. Work that overtakes the sender finds a single skb
+ * each time it runs, and pays for a wake-up and an ACK each time.
  *
  * Return: 0 or -ENOMEM.
  */

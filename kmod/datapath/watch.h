@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Hears of the end of a split's two connections, and of ends that say nothing. */
+/* Notices when a split's connections end, also if the other end is silent. */
 #ifndef KTCP_WATCH_H
 #define KTCP_WATCH_H
 
@@ -14,11 +14,11 @@ struct ktcp_split;
 
 /**
  * struct ktcp_watched - One of the two connections; its sk_user_data
- * @split: whose
- * @side: which, enum ktcp_side
+ * @split: the split that it belongs to
+ * @side: which of the two, enum ktcp_side
  * @on: the callbacks are in place
- * @heard: jiffies when the other end was known to be there
- * @flush: for the engine "threads"
+ * @heard: jiffies when the other end was last known to be there
+ * @flush: with the engine "threads", how far the last bytes to it have come
  * @own: the socket's own callbacks
  */
 struct ktcp_watched {
@@ -33,8 +33,9 @@ struct ktcp_watched {
 /**
  * struct ktcp_watch - What watches a split
  * @work: does what the end of a connection calls for
- * @timer: looks at what no callback tells
- * @una: the first bytes that were not acknowledged, both sides' added
+ * @timer: looks for what no callback reports
+ * @una: sum of both sides' snd_una, which changes when an end acknowledges
+ * bytes
  * @end: the connections
  * @engine: work of the engine "event", NULL with "threads"
  * @release: gives the callbacks back; NULL while none was taken

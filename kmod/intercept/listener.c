@@ -106,7 +106,7 @@ static const struct ktcp_callbacks callbacks = {
 	.data_ready = port_data_ready,
 };
 
-/* An ordinary socket again: the listener's, or one that was accepted there. */
+/* Make the listener, or a connection of it, an ordinary socket again. */
 static void give_back(struct port *port, struct socket *sock)
 {
 	ktcp_callbacks_give_back(sock->sk, &callbacks, port, &port->own);
@@ -459,7 +459,8 @@ void ktcp_listener_close_all(struct ktcp_net *ktcp)
 	ktcp_table_publish(&ktcp->listeners, NULL);
 }
 
-/** ktcp_listener_init() - Make the queue for the accepting work items
+/**
+ * ktcp_listener_init() - Make the queue for the accepting work items
  *
  * Context: may sleep.
  * Return: 0 or -ENOMEM.

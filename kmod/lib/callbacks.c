@@ -1,25 +1,25 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Callbacks of a socket, taken over from who had them and given back as they
- * were. Nobody else writes them. They change under sk_callback_lock; whether
- * one may still run after that is up to who takes them over:
+ * Takes over the callbacks of a socket, and gives them back as they were.
+ * Nobody else writes them. They change under sk_callback_lock. Whether one of
+ * ours may still run after that depends on the caller:
  *
- *  - With the socket locked (lock_sock()) while they change: TCP calls those of
- *    a connection with its lock held only. None runs meanwhile, and once they
- *    are given back none comes any more. They need no lock of their own and
- *    read sk_user_data as it is.
- *  - Without, and for a listener in any case, which TCP does not lock when it
- *    calls back: one that TCP was about to call may come late. So each begins
- *    with ktcp_callbacks_enter(), which gives NULL after they were given back,
- *    and giving back waits for those that are between that and
+ *  - The caller locks the socket (lock_sock()) while they change. TCP calls a
+ *    connection's callbacks only with its lock held. So none runs meanwhile,
+ *    and none comes once they are given back. These callbacks need no lock of
+ *    their own, and read sk_user_data as it is.
+ *  - The caller does not lock it, or it is a listener, which TCP does not lock
+ *    when it calls back. Then a callback that TCP was about to call may come
+ *    late. So each begins with ktcp_callbacks_enter(), which returns NULL after
+ *    they were given back. Giving back waits for all callbacks between that and
  *    ktcp_callbacks_leave().
  *
  * Either way, what sk_user_data points to may be freed once they are given
- * back, and there is no need of RCU. They have to be given back before the
- * socket is released: TCP keeps the sock for as long as FIN takes, and goes on
- * calling. Two may share a socket, if they take over different callbacks, one
- * of them without data. Connections inherit those of their listener, and the
- * data; they are given back as if taken over by themselves.
+ * back; that needs no RCU. They have to be given back before the socket is
+ * released: TCP keeps the sock for as long as FIN takes, and goes on calling.
+ * Two users may share a socket if they take over different callbacks and one of
+ * them has no data. Connections inherit the callbacks and the data of their
+ * listener; a connection's are given back as if they had been taken over there.
  */
 
 #include "lib/callbacks.h"
@@ -36,7 +36,7 @@ static void take(callback_fn *slot, callback_fn ours, callback_fn *own)
 	WRITE_ONCE(*slot, ours);
 }
 
-/* A connection that came while its listener's changed may have part of them. */
+/* A connection that came while its listener's changed may have some of ours. */
 static void give_back(callback_fn *slot, callback_fn ours, callback_fn own)
 {
 	if (ours && *slot == ours)
@@ -45,12 +45,12 @@ static void give_back(callback_fn *slot, callback_fn ours, callback_fn own)
 
 /**
  * ktcp_callbacks_take() - Take callbacks over
- * @sk: a sock that the caller does not release before they are given back
- * @ours: what is called from now on
- * @data: sk_user_data for them; NULL leaves it to another who has taken over
- * @own: set to the sock's own, where @ours has one
+ * @sk: the sock; must not be released before they are given back
+ * @ours: the callbacks from now on
+ * @data: sk_user_data for them; NULL leaves it to another user of the socket
+ * @own: set to the sock's own callbacks, for each that @ours has
  *
- * What happened before is not told: look at the socket afterwards.
+ * They do not report what happened before: look at the socket afterwards.
  *
  * Context: any; see above for whether @sk is locked.
  */
@@ -70,15 +70,15 @@ void ktcp_callbacks_take(struct sock *sk, const struct ktcp_callbacks *ours,
 }
 
 /**
- * ktcp_callbacks_give_back() - The sock has its own callbacks again
+ * ktcp_callbacks_give_back() - Give a sock its own callbacks back
  * @sk: the sock, or a connection that inherited from it
- * @ours: as ktcp_callbacks_take() got it
- * @data: likewise
+ * @ours: as it was given to ktcp_callbacks_take()
+ * @data: as it was given there
  * @own: as it was set there
  *
- * Callbacks that are not @ours, since they were given back before, stay.
+ * Callbacks that were given back before, and so are not @ours, stay.
  *
- * Context: any; see above for who may still run afterwards.
+ * Context: any; see above for which callbacks may still run afterwards.
  */
 void ktcp_callbacks_give_back(struct sock *sk,
 			      const struct ktcp_callbacks *ours,
@@ -100,7 +100,7 @@ void ktcp_callbacks_give_back(struct sock *sk,
  * @sk: the sock; ktcp_callbacks_leave() has to follow
  *
  * Context: any.
- * Return: the data, which stays until then; NULL once it was given back.
+ * Return: the data, which stays until then; NULL once they were given back.
  */
 void *ktcp_callbacks_enter(struct sock *sk)
 	__acquires(&sk->sk_callback_lock)

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Callbacks of a socket: taken over, and given back. */
+/* Takes over the callbacks of a socket, and gives them back. */
 #ifndef KTCP_CALLBACKS_H
 #define KTCP_CALLBACKS_H
 
 struct sock;
 
 /**
- * struct ktcp_callbacks - What TCP calls; NULL for what is not taken over
+ * struct ktcp_callbacks - Callbacks of a socket; NULL for those not taken over
  * @data_ready: bytes have come, or FIN, or a connection to accept
  * @write_space: there is room to send
  * @state_change: connected, FIN, closed

@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Ports to connect from. Who closes first keeps its port for a minute
- * (TIME_WAIT), and connect() takes none of these: 28,000 ports are 470
- * connections a second to one address. But a socket that was bound to such a
- * port before it connects takes it over at once, where the connection before
- * had timestamps, by which TCP tells old segments from new ones (RFC 6191).
- * net.ipv4.tcp_tw_reuse does the same for all sockets of the host.
+ * Ports to connect from. The end that closes first keeps its port for a minute
+ * (TIME_WAIT), and connect() does not choose such a port. So 28,000 ports allow
+ * only 470 connections a second to one address. But a socket that is bound to
+ * such a port before it connects takes the port over at once, if the connection
+ * before had timestamps: by these TCP tells old segments from new ones (RFC
+ * 6191). net.ipv4.tcp_tw_reuse does the same for all sockets of the host.
  *
- * A port that somebody is bound to is one that connect() gives to nobody else
- * on the host, wherever they connect to. So this is done only where there is no
- * other port, and with every other port only: as the kernel does, which gives
- * the others by connect() first.
+ * While a socket is bound to a port, connect() gives that port to nobody else
+ * on the host, wherever they connect to. So we do this only if there is no
+ * other port, and only with every second port. The kernel makes the same
+ * distinction: connect() gives the other half first.
  *
- * Context of all, if not said otherwise: any.
+ * Context of all, unless stated otherwise: any.
  */
 
 #include "lib/port.h"
@@ -26,14 +26,15 @@
 #include <net/netns/hash.h>
 #include <net/sock.h>
 
-/* To look through all ports in vain takes milliseconds: once in so long. */
+/* Searching all ports in vain takes milliseconds: not again for so long. */
 #define SHORT_FOR HZ
 #define PLACES 256
 
 /*
- * Until when, jiffies, ports are short towards the addresses of a place. Two may
- * share one. Then connections to the other begin with every other port, too, and
- * find one unless nearly all of these are open.
+ * Until when, in jiffies, ports are short towards the addresses of each place.
+ * Two addresses may share a place. Then connections to the other address begin
+ * with every second port, too, and find one unless nearly all of these are
+ * open.
  */
 static unsigned long short_until[PLACES];
 
@@ -64,7 +65,7 @@ bool ktcp_port_is_short(const struct net *net, const union ktcp_addr *to)
 }
 
 /**
- * ktcp_port_note_short() - There is no port for an address
+ * ktcp_port_note_short() - Note that there is no port for an address
  * @net: the namespace
  * @to: the address
  */
@@ -73,7 +74,7 @@ void ktcp_port_note_short(const struct net *net, const union ktcp_addr *to)
 	WRITE_ONCE(*place_of(net, to), jiffies + SHORT_FOR);
 }
 
-/* Any of every other port of the host's range; 0 where it is too small. */
+/* Any one of every second port in the host's range; 0 if it is too small. */
 static u16 pick(struct net *net)
 {
 	int low, high;
@@ -99,11 +100,11 @@ static bool is_any(const union ktcp_addr *addr)
 
 /**
  * ktcp_port_bind() - Bind to a port that may be in TIME_WAIT
- * @sock: to connect with at once, and with SO_REUSEADDR
+ * @sock: the socket, with SO_REUSEADDR; has to connect at once
  * @from: the address that it connects from, or any; port 0
  *
- * A connect that fails, since the port is in use towards its target, gives it
- * back, as it does with one that it chose itself.
+ * A connect that fails because the port is in use towards its target gives the
+ * port back, as it does with a port that it chose itself.
  *
  * Context: may sleep.
  * Return: 0, -EADDRINUSE, -EADDRNOTAVAIL, or another error of bind(2).
@@ -122,7 +123,7 @@ int ktcp_port_bind(struct socket *sock, const union ktcp_addr *from)
 	addr.in.sin_port = htons(port);
 	err = bind_to(sock, &addr);
 	if (err) {
-		/* A bind that fails forgets the address, which had no port yet. */
+		/* A failed bind forgets the address: set it again. */
 		addr.in.sin_port = 0;
 		return is_any(from) ? err : bind_to(sock, &addr) ?: err;
 	}

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Ports to connect from, where those that the kernel gives are used up. */
+/* Ports to connect from, if those that the kernel gives are used up. */
 #ifndef KTCP_PORT_H
 #define KTCP_PORT_H
 
@@ -8,7 +8,7 @@
 struct net;
 struct socket;
 
-/* So many ports are tried. With nine of ten in use one is found all the same. */
+/* How many ports are tried: finds one even if nine of ten are in use. */
 #define KTCP_PORT_TRIES 64
 
 bool ktcp_port_is_short(const struct net *net, const union ktcp_addr *to);

@@ -63,7 +63,7 @@ static void address_of(const struct socket *sock, union ktcp_addr *addr)
 		ktcp_addr_set(addr, AF_INET, &sk->sk_rcv_saddr, 0);
 }
 
-/* From a port of the kernel's choice; where there is none, see port.c. */
+/* Connect from a port that the kernel chooses; if there is none, see port.c. */
 static int connect_to(struct socket *sock, union ktcp_addr *addr,
 		      const struct kvec *first, int flags)
 {
@@ -131,7 +131,7 @@ int ktcp_socket_create(struct net *net, sa_family_t family,
 	err = sock_create_kern(net, family, SOCK_STREAM, IPPROTO_TCP, &sock);
 	if (err)
 		return err;
-	/* Its port can be had by another one while it is in TIME_WAIT. */
+	/* While it is in TIME_WAIT, another socket may take over its port. */
 	sock_set_reuseaddr(sock->sk);
 	*out = adopt(sock);
 	return 0;
@@ -204,7 +204,7 @@ int ktcp_socket_bind_transparent(struct socket *sock,
  * The port is chosen when it connects, so that a port serves as many
  * connections as there are other ends.
  *
- * Return: 0, -EADDRNOTAVAIL for an address that is not this host's, or the
+ * Return: 0, -EADDRNOTAVAIL if this host does not have the address, or the
  * error of the bind.
  */
 int ktcp_socket_bind_source(struct socket *sock, const union ktcp_addr *source)
@@ -583,7 +583,7 @@ bool ktcp_socket_has_data(const struct socket *sock)
 }
 
 /**
- * ktcp_socket_unread() - How many bytes are there to receive?
+ * ktcp_socket_unread() - How many bytes have come that were not received yet?
  * @sock: the socket
  *
  * Context: any.
@@ -780,12 +780,13 @@ bool ktcp_socket_is_broken(const struct socket *sock, bool fin)
 }
 
 /**
- * ktcp_socket_is_unknown() - Was it reset by who does not know the connection?
- * @sock: the socket, of which an RST was the last that came
+ * ktcp_socket_is_unknown() - Did the RST come from a host that does not know
+ * the connection?
+ * @sock: the socket; the last packet that came was an RST
  *
- * A connection that is aborted says so with a timestamp, as with all that it
- * sends where both ends agreed on them (RFC 7323, section 3.2). A host without
- * such a connection, or a firewall, answers without.
+ * If both ends have agreed on timestamps, all packets of a connection carry
+ * one, also its RST (RFC 7323, section 3.2). A host that does not have the
+ * connection, or a firewall, sends an RST without a timestamp.
  *
  * Context: any.
  */

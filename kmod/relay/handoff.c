@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * The handshake by which relays prove a key to each other. Everything received
- * here may come from a stranger: it is bounded, checked, and answered by
- * closing.
+ * here may come from a stranger: its length is bounded, all of it is checked,
+ * and the answer to a mistake is that the connection is closed.
  *
  * Context of all: process context, may sleep, no lock held. The socket's
  * timeout bounds each receive.
@@ -22,7 +22,10 @@
 
 #define ROLE_BYTES 16
 
-/* What a MAC is made over; the role keeps one end's from serving the other. */
+/*
+ * What a MAC is computed over. The role makes sure that nobody can send one
+ * end's MAC back to it as the other end's.
+ */
 struct transcript {
 	char role[ROLE_BYTES];
 	struct ktcp_wire_hello hello;
@@ -39,7 +42,7 @@ struct resume_transcript {
 	__be64 use;
 } __packed;
 
-/* What follows a head, of a record whose length is known. */
+/* Receive what follows the head, in a record whose length is fixed. */
 static int recv_body(struct socket *sock, enum ktcp_record type, void *record,
 		     size_t size)
 {
@@ -118,11 +121,11 @@ static int prove_with(struct socket *sock, const struct ktcp_key *key,
 }
 
 /**
- * ktcp_handoff_prove() - The side that connected: prove the key, check theirs
+ * ktcp_handoff_prove() - As the initiator: prove the key in a handshake
  * @ktcp: the namespace
  * @sock: connection to a relay listener
  * @key_id: number of the key
- * @ticket: set to the ticket that this earned, not used yet
+ * @ticket: set to the ticket that the acceptor gave for this, not used yet
  *
  * Takes a round trip.
  *
@@ -166,13 +169,13 @@ static void resume_set(struct ktcp_wire_resume *resume,
 }
 
 /**
- * ktcp_handoff_resume() - The side that connects: use a ticket
+ * ktcp_handoff_resume() - As the initiator: use a ticket
  * @ktcp: the namespace
- * @ticket: the ticket, with a use that was never made
- * @resume: filled; what a connection to a relay listener begins with
+ * @ticket: the ticket, with a number of use that was never sent
+ * @resume: filled; the first record of a connection to a relay listener
  *
- * Nobody waits for the answer; ktcp_handoff_confirm() has to be called before
- * the first byte of the stream is received.
+ * This waits for no answer. Call ktcp_handoff_confirm() before you receive the
+ * first byte of the stream.
  *
  * Return: 0, -ENOKEY, or the error of the MAC.
  */
@@ -210,7 +213,7 @@ static int confirm_with(struct socket *sock, const struct ktcp_key *key,
 }
 
 /**
- * ktcp_handoff_has_confirm() - Need ktcp_handoff_confirm() not wait?
+ * ktcp_handoff_has_confirm() - Has the acceptor's proof, or the end, arrived?
  * @sock: connection on which a ticket was used
  *
  * Context: any.
@@ -221,10 +224,10 @@ bool ktcp_handoff_has_confirm(const struct socket *sock)
 }
 
 /**
- * ktcp_handoff_confirm() - The side that connected: check the other's proof
+ * ktcp_handoff_confirm() - As the initiator: check the acceptor's proof
  * @ktcp: the namespace
  * @sock: connection on which a ticket was used
- * @ticket: the use
+ * @ticket: the ticket, with the number of that use
  *
  * Return: 0, -ENOKEY, -EKEYREJECTED, -EPROTO, or a socket's error.
  */
@@ -268,7 +271,7 @@ static int challenge_with(struct socket *sock, const struct ktcp_key *key,
 				proof.mac);
 }
 
-/* A stranger's HELLO, of which the head is there. */
+/* Answer a stranger's HELLO, of which the head has been received. */
 static int accept_hello(struct ktcp_net *ktcp, struct socket *sock,
 			const struct ktcp_key *key,
 			const struct ktcp_wire_head *head)
@@ -286,7 +289,7 @@ static int accept_hello(struct ktcp_net *ktcp, struct socket *sock,
 	return ktcp_ticket_issuer_settle(ktcp, &ticket, !err) ?: err;
 }
 
-/* A stranger's RESUME, of which the head is there. */
+/* Answer a stranger's RESUME, of which the head has been received. */
 static int accept_resume(struct ktcp_net *ktcp, struct socket *sock,
 			 const struct ktcp_key *key,
 			 const struct ktcp_wire_head *head)
@@ -312,11 +315,11 @@ static int accept_resume(struct ktcp_net *ktcp, struct socket *sock,
 }
 
 /**
- * ktcp_handoff_challenge() - The side that accepted: have the key proved
+ * ktcp_handoff_challenge() - As the acceptor: let the initiator prove the key
  * @ktcp: the namespace
- * @sock: connection of a stranger so far
+ * @sock: the connection, whose initiator has proved nothing yet
  *
- * Return: 0, -ENOKEY, -EKEYREJECTED, -EALREADY for a ticket used twice,
+ * Return: 0, -ENOKEY, -EKEYREJECTED, -EALREADY for a use that was made before,
  * -EPROTO, or a socket's error.
  */
 int ktcp_handoff_challenge(struct ktcp_net *ktcp, struct socket *sock)

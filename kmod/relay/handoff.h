@@ -9,9 +9,9 @@ struct ktcp_net;
 struct socket;
 
 /**
- * struct ktcp_ticket - A ticket of another relay, and one use of it
- * @key: number of the key that it was earned with
- * @id: by which the other relay knows it
+ * struct ktcp_ticket - A ticket that another relay gave, and one use of it
+ * @key: number of the key that was proved to get it
+ * @id: the bytes by which the other relay knows it
  * @use: number of the use
  * @owed: the other relay has not confirmed the use yet
  */

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Health of peers. One connection to each is watched: it proves the key and
- * then carries nothing, and TCP's own keepalive ends it within peer_timeout_ms
- * of the peer's silence, whatever the pool holds. Only attempts to make this
- * connection decide. What else fails on the way to a peer asks for an attempt.
+ * Health of peers. To each peer one connection is watched. It proves the key
+ * and then carries nothing. If the peer falls silent, TCP's own keepalive ends
+ * the connection within peer_timeout_ms, whatever the pool holds. Only this
+ * connection decides whether the peer is up. Any other failure on the way to
+ * the peer only asks for it to be made anew.
  *
- * One work, which never runs twice at a time, does all but ask.
+ * Everything except that asking is done by one work item, which never runs
+ * twice at a time.
  */
 
 #include "relay/health.h"
@@ -24,7 +26,7 @@
 #include <net/sock.h>
 #include <net/tcp_states.h>
 
-/* So often it has to fail in a row: its end, and one attempt to renew it. */
+/* Failures in a row that take a peer down: an end, and a failed new attempt. */
 #define STRIKES 2
 #define PAUSE_MIN_MS 100
 #define PAUSE_MAX_MS 2000
@@ -32,8 +34,8 @@
 static void (*lost)(struct ktcp_net *ktcp, const struct ktcp_peer_pool *pool);
 
 /**
- * ktcp_health_on_loss() - Say what has to be done when a peer is gone
- * @fn: may sleep
+ * ktcp_health_on_loss() - Set the function to call when a peer is gone
+ * @fn: the function; may sleep
  *
  * Context: before the first namespace.
  */
@@ -53,11 +55,11 @@ static const struct ktcp_settings *settings_of(struct ktcp_health *health)
 	return &pool_of(health)->ktcp->settings;
 }
 
-/* Unbound: the work waits for the other relay's proof. */
+/* On the unbound queue, because the work waits for the peer's proof. */
 static void queue(struct ktcp_health *health, unsigned long delay)
 {
 	spin_lock_bh(&health->lock);
-	/* Once it closes, nothing may be queued behind the one who cancels. */
+	/* ktcp_health_close() cancels the work once: queue none after it. */
 	if (!health->closing)
 		mod_delayed_work(system_unbound_wq, &health->work, delay);
 	spin_unlock_bh(&health->lock);
@@ -70,7 +72,7 @@ static unsigned long left_until(unsigned long when)
 	return time_before(now, when) ? when - now : 0;
 }
 
-/* How long a peer that is back has to wait still. */
+/* How much longer a peer that is back has to wait. */
 static unsigned long hold_left(struct ktcp_health *health)
 {
 	u32 ms = READ_ONCE(settings_of(health)->peer_hold_ms);
@@ -87,7 +89,7 @@ static enum ktcp_health_state next_state(struct ktcp_health *health)
 	case KTCP_HEALTH_DOWN:
 		if (health->strikes)
 			return KTCP_HEALTH_DOWN;
-		/* The first time there is nothing that it could flap from. */
+		/* A peer that answers for the first time cannot be flapping. */
 		return health->known ? KTCP_HEALTH_RECOVERING : KTCP_HEALTH_UP;
 	case KTCP_HEALTH_RECOVERING:
 		if (health->strikes)
@@ -98,7 +100,7 @@ static enum ktcp_health_state next_state(struct ktcp_health *health)
 	return health->state;
 }
 
-/* Something happened, or time went by. */
+/* Go to the next state, if what happened or the time calls for it. */
 static void step(struct ktcp_health *health)
 {
 	struct ktcp_peer_pool *pool = pool_of(health);
@@ -126,7 +128,7 @@ static void watch_state_change(struct sock *sk)
 		queue(health, 0);
 	}
 	ktcp_callbacks_leave(sk);
-	/* Who waits for the other relay's proof is woken by the socket's own. */
+	/* The socket's own callback wakes the work that waits for the proof. */
 	if (state_change)
 		state_change(sk);
 }
@@ -159,18 +161,18 @@ static void drop(struct ktcp_health *health)
 	ktcp_socket_release(sock);
 }
 
-/* This relay's own want of memory, or of a port, says nothing of the peer. */
+/* A lack of memory or ports on this relay says nothing about the peer. */
 static bool is_own_fault(int err)
 {
 	return err == -ENOMEM || err == -ENOBUFS || err == -EADDRNOTAVAIL;
 }
 
 /**
- * ktcp_health_jitter() - A pause that other relays do not make in step
+ * ktcp_health_jitter() - A random pause, so that relays do not act in step
  * @ms: milliseconds
  *
  * Context: any.
- * Return: jiffies, up to half as many again.
+ * Return: jiffies, from @ms to one and a half times @ms.
  */
 unsigned long ktcp_health_jitter(u32 ms)
 {
@@ -196,11 +198,11 @@ static void prove(struct ktcp_health *health)
 	struct ktcp_ticket ticket;
 	int err;
 
-	/* Who closes may have come too early to end the connection. */
+	/* ktcp_health_close() may have come before there was a connection. */
 	if (READ_ONCE(health->closing))
 		return;
 	ktcp_socket_set_timeout(health->sock, msecs_to_jiffies(ms));
-	/* Not by a ticket: the peer has to answer. */
+	/* Without a ticket, so that the peer has to answer. */
 	err = ktcp_handoff_prove(pool->ktcp, health->sock,
 				 READ_ONCE(pool->key), &ticket);
 	if (err) {
@@ -233,7 +235,7 @@ static int start_connect(struct ktcp_health *health, struct socket *sock)
 	u32 ms = READ_ONCE(settings_of(health)->peer_timeout_ms);
 
 	install(health, sock->sk);
-	/* Published before it connects: who closes may want to end it. */
+	/* Publish it before it connects: ktcp_health_close() may end it. */
 	spin_lock_bh(&health->lock);
 	health->sock = sock;
 	spin_unlock_bh(&health->lock);
@@ -257,7 +259,7 @@ static void begin(struct ktcp_health *health)
 		strike(health, err);
 }
 
-/* The connection that is kept: is it there, and is it good enough? */
+/* Look at the kept connection: is it alive, and do we still trust it? */
 static void look(struct ktcp_health *health)
 {
 	if (READ_ONCE(health->sock->sk->sk_state) != TCP_ESTABLISHED) {
@@ -289,7 +291,7 @@ static void health_work(struct work_struct *work)
 }
 
 /**
- * ktcp_health_init() - A peer that counts as up until it is tried
+ * ktcp_health_init() - Prepare a peer's health: it counts as up until tried
  * @health: filled; nothing is tried before ktcp_health_kick()
  * @changed: called after each change of state; may not sleep
  * @ended: called when the watched connection has ended; may not sleep
@@ -307,7 +309,7 @@ void ktcp_health_init(struct ktcp_health *health,
 }
 
 /**
- * ktcp_health_kick() - Begin to watch, or by other settings
+ * ktcp_health_kick() - Start to watch the peer, or follow changed settings
  * @health: of the peer
  *
  * Context: any.
@@ -318,7 +320,7 @@ void ktcp_health_kick(struct ktcp_health *health)
 }
 
 /**
- * ktcp_health_doubt() - Something failed on the way to the peer: is it there?
+ * ktcp_health_doubt() - Check the peer, since something failed on the way to it
  * @health: of the peer
  *
  * Context: any.
@@ -330,7 +332,7 @@ void ktcp_health_doubt(struct ktcp_health *health)
 }
 
 /**
- * ktcp_health_close() - Watch no more
+ * ktcp_health_close() - Stop watching the peer
  * @health: of the peer
  *
  * Context: may sleep.
@@ -347,7 +349,7 @@ void ktcp_health_close(struct ktcp_health *health)
 	}
 	spin_unlock_bh(&health->lock);
 	if (sk) {
-		/* Nobody waits for the proof longer than for this. */
+		/* If the work waits for the proof, this wakes it. */
 		ktcp_sock_abort(sk);
 		sock_put(sk);
 	}
@@ -356,7 +358,7 @@ void ktcp_health_close(struct ktcp_health *health)
 }
 
 /**
- * ktcp_health_name() - The word of procfs and of the tracepoint
+ * ktcp_health_name() - The word for a state, in procfs and in the tracepoint
  * @state: the state
  */
 const char *ktcp_health_name(enum ktcp_health_state state)

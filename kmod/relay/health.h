@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Whether flows may be sent over a peer. */
+/* Says whether flows may be sent over a peer. */
 #ifndef KTCP_HEALTH_H
 #define KTCP_HEALTH_H
 
@@ -15,34 +15,35 @@ struct sock;
 struct socket;
 
 enum ktcp_health_state {
-	KTCP_HEALTH_UP, /* taken, as is one that was never tried */
-	KTCP_HEALTH_DOWN, /* passed over */
-	KTCP_HEALTH_RECOVERING, /* answers again, for too short a time yet */
+	KTCP_HEALTH_UP, /* used; so is a peer that was never tried */
+	KTCP_HEALTH_DOWN, /* not used */
+	KTCP_HEALTH_RECOVERING, /* answers again, but not for long enough yet */
 };
 
-/* How far the watched connection is. */
+/* What state the watched connection is in. */
 enum ktcp_health_watch {
 	KTCP_WATCH_NONE, /* there is none; retry_at says when to try */
-	KTCP_WATCH_CONNECTING, /* its callback tells */
-	KTCP_WATCH_KEPT, /* it has proved the key and waits for its end */
+	KTCP_WATCH_CONNECTING, /* its callback tells when that is over */
+	KTCP_WATCH_KEPT, /* it has proved the key, and stays open */
 };
 
 /**
  * struct ktcp_health - Health of one peer, a part of its pool
  * @sock: the watched connection
- * @closing: nothing is begun any more
- * @state: read by whoever chooses a path; what follows is the work's alone
+ * @closing: no new connection is tried
+ * @state: read to choose a path; only the work writes this and what follows, up
+ * to @retry_at
  * @watch: enum ktcp_health_watch
- * @strikes: what went wrong since the peer last proved its key
- * @known: it has proved it before
+ * @strikes: failures since the peer last proved its key
+ * @known: the peer has proved its key before
  * @since: jiffies of the last change of @state
  * @pause_ms: pause after the next failure
  * @retry_at: jiffies before which no connection is tried
  * @own: the socket's own callbacks
- * @doubted: something else failed, so a new connection has to tell
- * @changed: tells of a new @state
- * @ended: tells of the end of a connection that was kept
- * @work: does all of it
+ * @doubted: something else failed, so a new connection has to show if it lives
+ * @changed: called after each change of @state
+ * @ended: called when a connection that was kept has ended
+ * @work: does all of this
  */
 struct ktcp_health {
 	spinlock_t lock; /* protects sock while it changes, and closing */

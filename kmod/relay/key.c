@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Keys by number. Several are in force at once, so that a mesh can go from an
- * old one to a new one. A key goes in by procfs and never comes out.
+ * Keys by number. Several may be in force at once, so that a mesh can change
+ * from an old key to a new one. A key is written by procfs and is never shown.
  */
 
 #include "relay/key.h"
@@ -66,7 +66,7 @@ static int key_find(const struct ktcp_table *table, u16 id)
  * @id: its number
  *
  * Context: any.
- * Return: the key with a reference, NULL where there is none.
+ * Return: the key with a reference, NULL if there is none.
  */
 struct ktcp_key *ktcp_key_get(struct ktcp_net *ktcp, u16 id)
 {
@@ -88,7 +88,7 @@ struct ktcp_key *ktcp_key_get(struct ktcp_net *ktcp, u16 id)
 /**
  * ktcp_key_mac() - HMAC-SHA256 (RFC 2104)
  * @key: the key
- * @data: what it is made over
+ * @data: what the MAC is computed over
  * @len: bytes of @data
  * @mac: set on success
  *

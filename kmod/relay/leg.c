@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Sockets for legs to peers, which come from the address that peers expect. */
+/* Makes sockets for legs to peers, which use the address that peers expect. */
 
 #include "relay/leg.h"
 #include "control/net.h"
@@ -7,16 +7,16 @@
 #include "lib/socket.h"
 
 /**
- * ktcp_leg_create() - A socket to connect to a peer with
+ * ktcp_leg_create() - Make a socket for a connection to a peer
  * @ktcp: the namespace
  * @peer: the peer's relay listener
  * @out: set on success; ktcp_socket_release() it
  *
- * A relay with several addresses would connect from the one that the route
- * prefers. Its peers admit the one that it is known by, so it says which
- * (source4, source6). While that is not an address of this host, for example
- * behind the NAT of a cloud or where another host has the virtual address,
- * the route decides.
+ * A relay with several addresses would connect from the one that the kernel's
+ * routes prefer. But its peers admit only the address that they know it by,
+ * which the settings source4 and source6 name. While this host does not have
+ * that address, the kernel's routes decide: behind the NAT of a cloud, for
+ * example, or while another host has the virtual address.
  *
  * Context: may sleep.
  * Return: 0 or the error of the creation.

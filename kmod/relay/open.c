@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * OPEN, which hands a stream to the next relay. Who sends it has proved a key,
- * and is believed no more for that: all of it is checked.
+ * OPEN, which hands a stream to the next relay. Its sender has proved a key,
+ * but that is no reason to trust the record: all of it is checked.
  *
  * Context of all: process context, may sleep, no lock held. The socket's
  * timeout bounds each receive.
@@ -49,8 +49,8 @@ static int addr_unpack(union ktcp_addr *addr, const struct ktcp_wire_addr *wire)
 
 /**
  * ktcp_open_pack() - Write the record that hands a stream to the next relay
- * @open: what is asked
- * @wire: filled, has room for KTCP_HOPS_MAX hops
+ * @open: what the record has to say
+ * @wire: filled; needs room for KTCP_HOPS_MAX hops
  *
  * Return: size of the record, bytes.
  */
@@ -93,7 +93,7 @@ static int unpack_open(struct ktcp_open *open,
 	return err;
 }
 
-/* A path that comes back to a relay it has passed would run for ever. */
+/* A path that comes back to this relay would go round in a circle for ever. */
 static int check_path(struct ktcp_net *ktcp, const struct ktcp_open *open)
 {
 	unsigned int i;
@@ -126,9 +126,9 @@ static int recv_open(struct socket *sock, struct ktcp_wire_open *wire)
  * @sock: connection on which the key was proved
  * @open: set on success
  *
- * What follows OPEN stays in the socket.
+ * Bytes that follow OPEN stay in the socket.
  *
- * Return: 0, -EPROTO, -ELOOP for a path that returns, or a socket's error.
+ * Return: 0, -EPROTO, -ELOOP for a path that comes back, or a socket's error.
  */
 int ktcp_open_recv(struct ktcp_net *ktcp, struct socket *sock,
 		   struct ktcp_open *open)

@@ -14,10 +14,10 @@ struct socket;
 
 /**
  * struct ktcp_open - Asks the next relay to carry a stream on
- * @target: where it ends
+ * @target: where the stream ends
  * @source: the client that began it
- * @flags: how the target is connected, KTCP_OPEN_ flags
- * @hops: relays that are still between
+ * @flags: how to connect the target, KTCP_OPEN_ flags
+ * @hops: number of relays that follow the next one
  * @hop: their addresses, the next one first
  */
 struct ktcp_open {

@@ -70,7 +70,7 @@ static int peer_find(const struct ktcp_table *table,
  * @addr: address and port of its relay listener
  *
  * Context: any.
- * Return: the peer with a reference, NULL where there is none.
+ * Return: the peer with a reference, NULL if there is none.
  */
 struct ktcp_peer *ktcp_peer_get(struct ktcp_net *ktcp,
 				const union ktcp_addr *addr)
@@ -108,7 +108,7 @@ bool ktcp_peer_exists(struct ktcp_net *ktcp, const union ktcp_addr *addr)
 }
 
 /**
- * ktcp_peer_is_at() - Has a peer the address, whatever its port?
+ * ktcp_peer_is_at() - Does a peer have the address, whatever its port?
  * @ktcp: the namespace
  * @addr: the address
  *
@@ -134,7 +134,7 @@ bool ktcp_peer_is_at(struct ktcp_net *ktcp, const union ktcp_addr *addr)
 }
 
 /**
- * ktcp_peer_is_up() - May flows be sent over the peer of an address?
+ * ktcp_peer_is_up() - May flows be sent over the peer with this address?
  * @ktcp: the namespace
  * @addr: address and port
  *
@@ -229,7 +229,7 @@ static int peer_add(struct ktcp_command *cmd, struct ktcp_table **draft,
 	return ktcp_table_insert(draft, (*draft)->count, peer);
 }
 
-/* A changed peer is a new one that keeps the state of the old one. */
+/* To change a peer, put a new one in its place that keeps its pool. */
 static int peer_set(struct ktcp_command *cmd, struct ktcp_table *draft,
 		    u32 place)
 {
@@ -313,7 +313,7 @@ static int peers_show(struct seq_file *seq, void *unused)
 	return 0;
 }
 
-/* The table in force, for who holds config_lock. */
+/* The table in force; the caller holds config_lock. */
 static struct ktcp_table *table_of(struct ktcp_net *ktcp)
 {
 	return rcu_dereference_protected(ktcp->peers,
@@ -331,7 +331,7 @@ static bool pool_is_used(const struct ktcp_table *table,
 	return false;
 }
 
-/* Close the pools of @from that @to has no more; a draft may lack some. */
+/* Close the pools of @from that are not in @to; drafts may lack pools. */
 static void close_pools(const struct ktcp_table *from,
 			const struct ktcp_table *to)
 {
@@ -365,7 +365,7 @@ static void *peers_begin(struct ktcp_net *ktcp)
 	return ktcp_table_draft(table_of(ktcp), &peer_table);
 }
 
-/* Pools are made and closed here, because a draft may still be refused. */
+/* Makes and closes pools only now: before, the draft might be refused. */
 static int peers_commit(struct ktcp_command *cmd, void *draft)
 {
 	const struct ktcp_table *old = table_of(cmd->ktcp);
@@ -377,7 +377,7 @@ static int peers_commit(struct ktcp_command *cmd, void *draft)
 		ktcp_table_free(table);
 		return ktcp_command_fail(cmd, NULL, -ENOMEM, "no memory");
 	}
-	/* Splits on the way to a closed pool open a fresh leg. */
+	/* Splits that find their pool closed open a new leg. */
 	close_pools(old, table);
 	ktcp_table_publish(&cmd->ktcp->peers, table);
 	for (i = 0; i < table->count; i++) {
@@ -395,7 +395,7 @@ static void peers_abandon(struct ktcp_net *ktcp, void *draft)
 }
 
 /**
- * ktcp_peer_kick_all() - A setting changed that pools act by
+ * ktcp_peer_kick_all() - Let all pools follow changed settings
  * @ktcp: the namespace
  *
  * Context: process context, config_lock held.
@@ -415,7 +415,7 @@ void ktcp_peer_kick_all(struct ktcp_net *ktcp)
 
 /**
  * ktcp_peer_close_all() - Forget all peers
- * @ktcp: the namespace, without splits
+ * @ktcp: the namespace, which has no split any more
  *
  * Context: may sleep, config_lock held.
  */

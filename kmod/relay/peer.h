@@ -18,7 +18,7 @@ struct ktcp_proc_file;
  * @low: pooled connections below which the pool is filled
  * @high: pooled connections that it is filled up to
  * @key: number of the key to prove
- * @pool: connections to it, shared with what it is changed into
+ * @pool: connections to it; a changed peer keeps the pool
  */
 struct ktcp_peer {
 	struct kref ref;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * The connection pool (paper, "pre-established connections"). Connections to
- * a peer are made ahead of time, prove the key, and wait. One that dies while
- * it waits is told by its state_change callback, so what is taken is alive as
- * far as this end can know.
+ * a peer are made ahead of time, prove the key, and wait. If one dies while it
+ * waits, its state_change callback tells us. So a connection taken from the
+ * pool is alive, as far as this end can know.
  */
 
 #include "relay/peer_pool.h"
@@ -25,30 +25,30 @@
 #define BACKOFF_MIN_MS 100
 #define BACKOFF_MAX_MS 10000
 
-/* For so long after a port was missing none is tried for. */
+/* How long flows avoid a peer after no port was left for a leg to it. */
 #define PORTLESS HZ
 
 /* Pause between two rounds of aborting connects. */
 #define ABORT_AGAIN (HZ / 10)
 
-/* Who has a connection changes by one atomic step from READY, or not at all. */
+/* Who owns a connection: several may claim a READY one, and one gets it. */
 enum pooled_state {
-	POOLED_BUSY, /* on its way into the pool: run_connect() */
-	POOLED_READY, /* waits: whoever claims it first */
+	POOLED_BUSY, /* run_connect(), which puts it into the pool */
+	POOLED_READY, /* nobody: it waits for the first who claims it */
 	POOLED_TAKEN, /* the one who claimed it */
-	POOLED_DEAD, /* whoever finds it in the depot frees it */
+	POOLED_DEAD, /* nobody: whoever finds it in the depot frees it */
 };
 
 /**
  * struct pooled - A connection of a pool
  * @state: enum pooled_state
- * @node: in busy of the pool, later in a list of those to free
+ * @node: in the pool's list of busy ones, later in a list of those to free
  * @pool: the pool
  * @sock: the connection
  * @ticket: how the key was proved
- * @epoch: of the pool when it came there
+ * @epoch: the pool's epoch when the connection entered it
  * @own: the socket's own callbacks
- * @round: of the abort that it was told last
+ * @round: the last round of aborts that it got
  */
 struct pooled {
 	unsigned int state;
@@ -73,7 +73,7 @@ static void pool_release(struct kref *ref)
 
 /**
  * ktcp_peer_pool_put() - Drop a reference
- * @pool: the pool; closed before the last one goes
+ * @pool: the pool; must be closed before its last reference is dropped
  *
  * Context: any.
  */
@@ -85,13 +85,13 @@ void ktcp_peer_pool_put(struct ktcp_peer_pool *pool)
 static void pool_kick(struct ktcp_peer_pool *pool)
 {
 	lockdep_assert_held(&pool->lock);
-	/* Once it closes, nothing may be queued behind the one who cancels. */
+	/* ktcp_peer_pool_close() cancels the work once: queue none after it. */
 	if (!pool->closing)
 		mod_delayed_work(system_highpri_wq, &pool->refill, 0);
 }
 
 /**
- * ktcp_peer_pool_kick() - Look soon whether there is something to do
+ * ktcp_peer_pool_kick() - Let the pool look soon if something is to be done
  * @pool: the pool
  *
  * Context: any.
@@ -103,7 +103,7 @@ void ktcp_peer_pool_kick(struct ktcp_peer_pool *pool)
 	spin_unlock_bh(&pool->lock);
 }
 
-/* The peer went or came back: what failed before says nothing any more. */
+/* The peer went or came back: earlier failures say nothing any more. */
 static void renew(struct ktcp_health *health)
 {
 	struct ktcp_peer_pool *pool = container_of(health, struct ktcp_peer_pool,
@@ -128,8 +128,9 @@ void ktcp_peer_pool_failed(struct ktcp_peer_pool *pool)
 }
 
 /*
- * The peer was restarted, or a firewall on the way was. Connections that wait
- * notice nothing, and each would fail its user. None of them is taken any more.
+ * The peer, or a firewall on the way, was restarted. Waiting connections do not
+ * notice that, and each would fail the split that takes it. So none of them is
+ * used any more.
  */
 static void distrust(struct ktcp_peer_pool *pool)
 {
@@ -141,24 +142,25 @@ static void distrust(struct ktcp_peer_pool *pool)
 	spin_unlock_bh(&pool->lock);
 }
 
-/* What ended the watched connection ended those that wait, or will. */
+/* What ended the watched connection has ended the waiting ones, or will. */
 static void watched_ended(struct ktcp_health *health)
 {
 	distrust(container_of(health, struct ktcp_peer_pool, health));
 }
 
 /**
- * ktcp_peer_pool_refused() - A leg to the peer was reset before it carried anything
+ * ktcp_peer_pool_refused() - A leg was reset before it brought any byte
  * @pool: the pool
  * @sock: the leg
  * @ticket: how the key was proved on it
  *
- * Either it was not known there any more, and neither are those that wait. Or
- * the peer did not take the ticket: its proof is owed before all else. Where it
- * is not missing, the target refused.
+ * There are three cases. The peer did not know the connection any more: then it
+ * does not know the waiting ones either. The peer refused the ticket: then its
+ * proof is missing, which it sends before anything else. Otherwise the target
+ * refused.
  *
  * Context: any.
- * Return: whether it was the peer that refused the leg.
+ * Return: true if it was the peer that refused the leg.
  */
 bool ktcp_peer_pool_refused(struct ktcp_peer_pool *pool,
 			    const struct socket *sock,
@@ -176,10 +178,10 @@ bool ktcp_peer_pool_refused(struct ktcp_peer_pool *pool,
 }
 
 /**
- * ktcp_peer_pool_confirmed() - How the peer took a ticket
+ * ktcp_peer_pool_confirmed() - Note whether the peer accepted a ticket
  * @pool: the pool
- * @ticket: as it was used
- * @err: of ktcp_handoff_confirm()
+ * @ticket: the ticket, with the use that was made
+ * @err: what ktcp_handoff_confirm() returned
  *
  * Context: any.
  */
@@ -188,17 +190,21 @@ void ktcp_peer_pool_confirmed(struct ktcp_peer_pool *pool,
 {
 	if (!err)
 		ktcp_ticket_cache_trust(&pool->tickets);
-	/* A reset may be the client's; if not, ktcp_peer_pool_refused() is told. */
+	/*
+	 * A reset says nothing here: it may come from the client. If it is the
+	 * peer's, ktcp_peer_pool_refused() looks into it.
+	 */
 	else if (err != -ECONNRESET && err != -ECONNABORTED)
 		ktcp_ticket_cache_refused(&pool->tickets, ticket);
 }
 
 /**
- * ktcp_peer_pool_portless() - All ports of this relay towards the peer are used
+ * ktcp_peer_pool_portless() - All ports of this relay towards the peer are in
+ * use
  * @pool: the pool
  *
- * Most of them wait for what may still be on the way of a connection that has
- * ended (TIME_WAIT). That says nothing of the peer.
+ * Most of them belong to connections that have ended, and wait for packets that
+ * may still be on the way (TIME_WAIT). That says nothing about the peer.
  *
  * Context: any.
  */
@@ -210,7 +216,7 @@ void ktcp_peer_pool_portless(struct ktcp_peer_pool *pool)
 }
 
 /**
- * ktcp_peer_pool_has_port() - Is there a port for a leg, as far as is known?
+ * ktcp_peer_pool_has_port() - Is there a port for a leg, as far as we know?
  * @pool: the pool
  *
  * Context: any.
@@ -220,7 +226,7 @@ bool ktcp_peer_pool_has_port(const struct ktcp_peer_pool *pool)
 	return time_after_eq(jiffies, READ_ONCE(pool->portless));
 }
 
-/* False: somebody else was quicker. */
+/* Claim a connection that waits. False if somebody else was quicker. */
 static bool pooled_claim(struct pooled *pooled, enum pooled_state state)
 {
 	if (cmpxchg(&pooled->state, POOLED_READY, state) != POOLED_READY)
@@ -236,11 +242,11 @@ static void pooled_state_change(struct sock *sk)
 
 	if (!pooled || sk->sk_state == TCP_ESTABLISHED)
 		goto leave;
-	/* To free it, the lock held here is needed first. */
+	/* Nobody can free it now: that takes the lock which we hold here. */
 	pool = pooled->pool;
 	if (pooled_claim(pooled, POOLED_DEAD)) {
 		atomic_inc(&pool->nr_dead);
-		/* The peer may have forgotten all about us. */
+		/* The peer may have forgotten its ticket, too. */
 		ktcp_ticket_cache_forget(&pool->tickets);
 		ktcp_peer_pool_kick(pool);
 	}
@@ -258,7 +264,7 @@ static void pooled_watch(struct pooled *pooled)
 			    &pooled->own);
 }
 
-/* After this no callback knows of it. */
+/* After this no callback uses it any more. */
 static void pooled_unwatch(struct pooled *pooled)
 {
 	ktcp_callbacks_give_back(pooled->sock->sk, &callbacks, pooled,
@@ -309,12 +315,12 @@ static void release_dead(struct ktcp_peer_pool *pool)
 	ktcp_depot_sift(&pool->ready, reject_dead, &dead);
 	list_for_each_entry_safe(pooled, next, &dead, node)
 		pooled_bury(pooled);
-	/* One that was between two magazines. */
+	/* The search misses one that was on its way between two magazines. */
 	if (atomic_read(&pool->nr_dead))
 		pool_retry(pool, BACKOFF_MIN_MS);
 }
 
-/* False: of a key that is going to go, or as good as dead. */
+/* False if it proved an old key, or is of an epoch that is not trusted. */
 static bool is_current(const struct pooled *pooled)
 {
 	const struct ktcp_peer_pool *pool = pooled->pool;
@@ -378,31 +384,31 @@ static struct socket *pooled_socket(struct ktcp_peer_pool *pool)
 	return sock;
 }
 
-/* One connect less is under way, however it ended. */
+/* A connect is over, however it ended. */
 static void connect_ended(struct ktcp_peer_pool *pool)
 {
 	lockdep_assert_held(&pool->lock);
 	pool->nr_connecting--;
-	/* Under the lock: a pool that closes waits for the last of these. */
+	/* Under the lock: a closing pool waits until the last one is over. */
 	pool_kick(pool);
 	if (pool->closing && !pool->nr_connecting)
 		wake_up_var(&pool->nr_connecting);
 }
 
-/* Claimable from here on; false where it has died already. */
+/* Anybody may claim it from here on. False if it has died already. */
 static bool pooled_ready(struct pooled *pooled)
 {
 	atomic_inc(&pooled->pool->nr_ready);
-	/* Before its state is read: a death from now on finds it ready. */
+	/* Before sk_state is read: a death after that finds it READY. */
 	smp_store_mb(pooled->state, POOLED_READY);
 	return READ_ONCE(pooled->sock->sk->sk_state) == TCP_ESTABLISHED;
 }
 
-/* Among those to take, unless it died or the pool closed meanwhile. */
+/* Put it into the pool, unless it died or the pool closed meanwhile. */
 static bool pool_add(struct pooled *pooled)
 {
 	struct ktcp_peer_pool *pool = pooled->pool;
-	/* Now, because whoever takes it may free it at once. */
+	/* Read it now: whoever takes the connection may free it at once. */
 	u32 rtt_us = ktcp_socket_rtt_us(pooled->sock);
 	bool added = false;
 
@@ -419,7 +425,10 @@ static bool pool_add(struct pooled *pooled)
 	if (added) {
 		pool->backoff_ms = 0;
 		ewma_rtt_add(&pool->rtt, rtt_us);
-		/* Counted twice, it would be one too many for the high mark. */
+		/*
+		 * Here, with the lock held since it became ready: counted as
+		 * ready and as connecting, it would be one too many.
+		 */
 		connect_ended(pool);
 	}
 	spin_unlock_bh(&pool->lock);
@@ -444,7 +453,7 @@ static void connect_failed(struct pooled *pooled)
 	spin_unlock_bh(&pool->lock);
 }
 
-/* One connection, from its start into the ready list. */
+/* Make one connection, up to the point where it is ready. */
 static void run_connect(void *arg)
 {
 	struct pooled *pooled = arg;
@@ -491,7 +500,7 @@ static bool start_connect(struct ktcp_peer_pool *pool)
 	return false;
 }
 
-/* How many are to be made now; negative: so many are too many. */
+/* How many connections to make now; if negative, how many to close. */
 static int pool_wants(struct ktcp_peer_pool *pool)
 {
 	bool enabled = READ_ONCE(pool->ktcp->settings.conn_pool) &&
@@ -503,10 +512,10 @@ static int pool_wants(struct ktcp_peer_pool *pool)
 	have = ready + pool->nr_connecting;
 	if (have < (int)pool->low)
 		pool->filling = true;
-	/* One on its way may fail yet, so only those that wait end the filling. */
+	/* Only ready ones end the filling: those under way may still fail. */
 	if (ready >= (int)pool->high)
 		pool->filling = false;
-	/* Little by little, so that no user waits for many to be made at once. */
+	/* Else one by one: nobody should wait while many are made at once. */
 	wants = pool->filling ? (int)pool->high - have : have < (int)pool->high;
 	if (have > (int)pool->high)
 		wants = (int)pool->high - have;
@@ -518,7 +527,7 @@ static int pool_wants(struct ktcp_peer_pool *pool)
 	return wants;
 }
 
-/* One that was alive just now. May sleep. */
+/* Take one that was alive a moment ago. May sleep. */
 static struct pooled *take_ready(struct ktcp_peer_pool *pool)
 {
 	struct pooled *pooled;
@@ -539,7 +548,7 @@ static void pool_shrink(struct ktcp_peer_pool *pool, int surplus)
 		pooled_free(pooled);
 }
 
-/* After a failure one connection at a time tells whether the peer is back. */
+/* After a failure make one at a time, which tells if the peer is back. */
 static int wants_now(struct ktcp_peer_pool *pool, int wants)
 {
 	unsigned long now = jiffies;
@@ -573,7 +582,7 @@ static void pool_refill(struct work_struct *work)
 	while (wants-- > 0) {
 		if (start_connect(pool))
 			continue;
-		/* No thread or no memory: nobody else may come to kick us. */
+		/* No thread or no memory: perhaps nobody else will kick us. */
 		pool_retry(pool, BACKOFF_MIN_MS);
 		break;
 	}
@@ -582,10 +591,11 @@ static void pool_refill(struct work_struct *work)
 /**
  * ktcp_peer_pool_take() - Take a connection that is ready for OPEN
  * @pool: the pool
- * @ticket: set: how the key was proved on it
+ * @ticket: set to how the key was proved on it
  *
  * Context: may sleep.
- * Return: the connection, the caller's from now on; NULL where there is none.
+ * Return: the connection, which the caller owns from now on; NULL if there is
+ * none.
  */
 struct socket *ktcp_peer_pool_take(struct ktcp_peer_pool *pool,
 				   struct ktcp_ticket *ticket)
@@ -604,7 +614,7 @@ struct socket *ktcp_peer_pool_take(struct ktcp_peer_pool *pool,
 			!ktcp_socket_hold(sock);
 		kfree(pooled);
 		if (alive) {
-			/* It lived until now, so the peer knows us. */
+			/* It lived until now, so the peer still knows us. */
 			ktcp_ticket_cache_trust(&pool->tickets);
 			atomic64_inc(&pool->hits);
 			ktcp_count(pool->ktcp, KTCP_POOL_HITS);
@@ -625,7 +635,8 @@ struct socket *ktcp_peer_pool_take(struct ktcp_peer_pool *pool,
  * @pool: the pool
  * @low: new low watermark
  * @high: new high watermark
- * @key: number of the key to prove; what has proved another is taken no more
+ * @key: number of the key to prove; connections that have proved another key
+ * are not used any more
  *
  * Context: any.
  */
@@ -647,11 +658,11 @@ void ktcp_peer_pool_set(struct ktcp_peer_pool *pool, u32 low, u32 high,
 }
 
 /**
- * ktcp_peer_pool_rtt_us() - How far away the peer is
+ * ktcp_peer_pool_rtt_us() - The round-trip time to the peer
  * @pool: the pool
  *
- * Connections that wait send nothing that could be timed, so the newest ones
- * tell.
+ * Connections that wait send nothing that could be timed. So the time comes
+ * from new ones, at their handshake.
  *
  * Context: any.
  * Return: the smoothed round-trip time, 0 before the first connection.
@@ -667,7 +678,7 @@ unsigned long ktcp_peer_pool_rtt_us(struct ktcp_peer_pool *pool)
 }
 
 /**
- * ktcp_peer_pool_create() - An empty pool, which stays so until it is set
+ * ktcp_peer_pool_create() - Make a pool, empty until ktcp_peer_pool_set()
  * @ktcp: its namespace
  * @addr: the peer's relay listener
  *
@@ -698,7 +709,7 @@ struct ktcp_peer_pool *ktcp_peer_pool_create(struct ktcp_net *ktcp,
 	return pool;
 }
 
-/* A connect under way that was not told in this round; its sock is held. */
+/* A connect under way that this round has not aborted yet; holds its sock. */
 static struct sock *next_busy(struct ktcp_peer_pool *pool, unsigned int round)
 {
 	struct sock *sk = NULL;
@@ -721,7 +732,7 @@ static bool pool_is_quiet(struct ktcp_peer_pool *pool)
 {
 	bool quiet;
 
-	/* The lock, because the last one to leave holds it when it wakes us. */
+	/* With the lock: the last connect holds it while it wakes us. */
 	spin_lock_bh(&pool->lock);
 	quiet = !pool->nr_connecting;
 	spin_unlock_bh(&pool->lock);
@@ -730,7 +741,7 @@ static bool pool_is_quiet(struct ktcp_peer_pool *pool)
 
 /**
  * ktcp_peer_pool_close() - End all connections that wait or are being made
- * @pool: the pool; nobody takes from it any more
+ * @pool: the pool; nobody may take from it any more
  *
  * Context: may sleep.
  */
@@ -744,7 +755,7 @@ void ktcp_peer_pool_close(struct ktcp_peer_pool *pool)
 	pool->closing = true;
 	spin_unlock_bh(&pool->lock);
 	cancel_delayed_work_sync(&pool->refill);
-	/* Again and again: one may have been on its way into its connect. */
+	/* Several rounds: a connect that had yet to begin was not aborted. */
 	do {
 		round++;
 		while ((sk = next_busy(pool, round))) {

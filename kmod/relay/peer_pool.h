@@ -18,7 +18,7 @@
 struct ktcp_net;
 struct socket;
 
-/* As TCP smooths its samples. */
+/* Smooths round-trip times as TCP does. */
 DECLARE_EWMA(rtt, 4, 8)
 
 /**
@@ -29,24 +29,24 @@ DECLARE_EWMA(rtt, 4, 8)
  * @low: connections below which the pool is filled
  * @high: connections that it is filled up to
  * @key: number of the key to prove
- * @ready: connections to take, and those that died there
+ * @ready: connections to take, and those that died while they waited
  * @nr_ready: how many of them are alive
- * @nr_dead: and how many are not
+ * @nr_dead: how many of them are dead
  * @busy: connections on their way to @ready
  * @nr_connecting: length of @busy
- * @epoch: counts how often those that wait were not to be trusted any more
+ * @epoch: grows each time that waiting connections lose our trust
  * @outdated: connections of another key or epoch may wait
- * @filling: low was crossed, high is not reached again
- * @closing: no connection is made any more
+ * @filling: there were fewer than @low, and there are not @high again yet
+ * @closing: no connection may be made any more
  * @backoff_ms: pause after the next failure, 0 after a success
  * @retry_at: jiffies before which nothing is tried after a failure
  * @rtt: round-trip time of its connections when they were made, in us
  * @tickets: what is known of the ticket that the peer gave
- * @portless: jiffies until which no port is tried for towards the peer
+ * @portless: jiffies until which we assume that no port is left for a leg
  * @refill: makes and releases connections
  * @health: whether the peer can be used
  * @hits: legs taken from the pool
- * @misses: legs that had to be opened afresh
+ * @misses: legs that had to be made anew
  * @failures: connects and handshakes that failed
  * @bytes_up: forwarded over legs to the peer, towards targets
  * @bytes_down: the same, towards clients

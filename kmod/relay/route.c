@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Routes by mark, sorted, so that a SYN finds its own by bisection. */
+/* Routes, sorted by their marks, so that a SYN finds its route by bisection. */
 
 #include "relay/route.h"
 #include "control/command.h"
@@ -77,7 +77,7 @@ static struct ktcp_route *route_find(const struct ktcp_table *table, u32 mark)
  * @mark: without KTCP_MARK_TAKEN
  *
  * Context: any.
- * Return: the route with a reference, NULL where there is none.
+ * Return: the route with a reference, NULL if there is none.
  */
 struct ktcp_route *ktcp_route_get(struct ktcp_net *ktcp, u32 mark)
 {
@@ -114,7 +114,7 @@ bool ktcp_route_exists(struct ktcp_net *ktcp, u32 mark)
  * @route: the route
  *
  * Context: any.
- * Return: the path, NULL where the next relay of each is down or no peer.
+ * Return: the path, NULL if the first relay of each path is down or no peer.
  */
 const struct ktcp_path *ktcp_route_choose(struct ktcp_net *ktcp,
 					  const struct ktcp_route *route)
@@ -156,7 +156,7 @@ static int add_hop(struct ktcp_command *cmd, struct ktcp_path *path,
 	return 0;
 }
 
-/* Whether a path is taken depends on its first relay alone. */
+/* Only its first relay decides whether a path is used: no two may share it. */
 static int check_first(struct ktcp_command *cmd, const struct ktcp_route *route,
 		       const struct ktcp_path *path, const char *text)
 {

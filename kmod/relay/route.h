@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Where the flows of a mark go. */
+/* Says where the flows with a mark go. */
 #ifndef KTCP_ROUTE_H
 #define KTCP_ROUTE_H
 
@@ -18,8 +18,8 @@ struct ktcp_proc_file;
 #define KTCP_MARK_MAX 0x7fffffffu
 
 /**
- * struct ktcp_path - Relays on the way
- * @hops: how many, 0 for a direct route
+ * struct ktcp_path - The relays that a stream goes over
+ * @hops: number of relays, 0 for a direct route
  * @hop: their addresses, the next one first
  */
 struct ktcp_path {
@@ -30,12 +30,12 @@ struct ktcp_path {
 /**
  * struct ktcp_route - A route; never changed once it is in force
  * @ref: held by the table and by each split on it
- * @mark: of the packets that take it
- * @paths: ways to the target
- * @path: the one to take, and then its backups, the best one first
- * @flags: how the target is connected, KTCP_OPEN_ flags
- * @service: all flows go to @target, wherever they were bound for
- * @target: where flows of a service end
+ * @mark: mark of the flows that take it
+ * @paths: number of paths to the target
+ * @path: the path to take, then its backups, the best one first
+ * @flags: how to connect the target, KTCP_OPEN_ flags
+ * @service: all flows go to @target, whatever their own target is
+ * @target: where the flows of a service end
  */
 struct ktcp_route {
 	struct kref ref;

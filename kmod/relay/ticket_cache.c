@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * The initiator's side of tickets: which one is good, and that no use of it is
- * made twice. A peer that was reloaded knows its old tickets no more, and
- * closes every connection by one. So a ticket is trusted only while there are
- * signs of life of the peer that gave it, and no longer than the peer takes it.
+ * made twice. A peer whose module was reloaded does not know its old tickets
+ * any more, and closes each connection that uses one. So a ticket is trusted
+ * only while the peer that gave it shows signs of life, and until a use is
+ * refused.
  */
 
 #include "relay/ticket_cache.h"
@@ -12,11 +13,11 @@
 #include <linux/jiffies.h>
 #include <linux/string.h>
 
-/* How long a sign of life is good for. */
+/* How long a ticket is trusted after a sign of life. */
 #define TRUST (60 * HZ)
 
 /**
- * ktcp_ticket_cache_init() - No ticket is known yet
+ * ktcp_ticket_cache_init() - Prepare a cache without a ticket
  * @cache: filled
  */
 void ktcp_ticket_cache_init(struct ktcp_ticket_cache *cache)
@@ -25,7 +26,7 @@ void ktcp_ticket_cache_init(struct ktcp_ticket_cache *cache)
 	cache->known = false;
 }
 
-/* A use that nobody else makes. False: there is no ticket to trust. */
+/* Make a use that nobody else makes. False if there is no ticket to trust. */
 static bool next_use(struct ktcp_ticket_cache *cache, u16 key,
 		     struct ktcp_ticket *ticket)
 {
@@ -46,7 +47,7 @@ static void keep(struct ktcp_ticket_cache *cache,
 		 const struct ktcp_ticket *ticket)
 {
 	spin_lock_bh(&cache->lock);
-	/* The first of several that were earned at once serves all. */
+	/* If several handshakes each earned a ticket, keep the first. */
 	if (!cache->known || cache->last.key != ticket->key) {
 		cache->last = *ticket;
 		cache->known = true;
@@ -56,15 +57,15 @@ static void keep(struct ktcp_ticket_cache *cache,
 }
 
 /**
- * ktcp_ticket_cache_resume() - What a connection by a ticket begins with
+ * ktcp_ticket_cache_resume() - Use the ticket for a new connection to the peer
  * @ktcp: the namespace
  * @cache: of the peer
  * @key: number of the key
- * @ticket: set; the other side's proof is owed
- * @resume: filled
+ * @ticket: set; the other side owes its proof
+ * @resume: filled; the first record of the connection
  *
  * Context: may sleep.
- * Return: 0, -ENOENT where there is no ticket, or another error.
+ * Return: 0, -ENOENT if there is no ticket, or another error.
  */
 int ktcp_ticket_cache_resume(struct ktcp_net *ktcp,
 			     struct ktcp_ticket_cache *cache, u16 key,
@@ -82,9 +83,9 @@ int ktcp_ticket_cache_resume(struct ktcp_net *ktcp,
  * @cache: of the peer
  * @sock: the connection; its timeout bounds the handshake
  * @key: number of the key
- * @ticket: set; the other side's proof may be owed still
+ * @ticket: set; the other side may still owe its proof
  *
- * Waits for a round trip only where there is no ticket.
+ * Waits for a round trip only if there is no ticket.
  *
  * Context: may sleep.
  * Return: 0, or an error of the handshake.
@@ -107,7 +108,7 @@ int ktcp_ticket_cache_prove(struct ktcp_net *ktcp,
 }
 
 /**
- * ktcp_ticket_cache_trust() - A sign of life of the peer that gave the ticket
+ * ktcp_ticket_cache_trust() - Note a sign of life of the peer
  * @cache: of the peer
  *
  * Context: any.
@@ -120,9 +121,9 @@ void ktcp_ticket_cache_trust(struct ktcp_ticket_cache *cache)
 }
 
 /**
- * ktcp_ticket_cache_refused() - The peer did not take a use of its ticket
+ * ktcp_ticket_cache_refused() - The peer has refused a use of its ticket
  * @cache: of the peer
- * @ticket: as it was used
+ * @ticket: the ticket, with the use that was made
  *
  * Context: any.
  */
@@ -130,14 +131,14 @@ void ktcp_ticket_cache_refused(struct ktcp_ticket_cache *cache,
 			       const struct ktcp_ticket *ticket)
 {
 	spin_lock_bh(&cache->lock);
-	/* A handshake may have earned another one meanwhile. */
+	/* A handshake may have earned another ticket meanwhile. */
 	if (!memcmp(cache->last.id, ticket->id, sizeof(ticket->id)))
 		cache->known = false;
 	spin_unlock_bh(&cache->lock);
 }
 
 /**
- * ktcp_ticket_cache_forget() - The peer may know its ticket no more
+ * ktcp_ticket_cache_forget() - The peer may not know its ticket any more
  * @cache: of the peer
  *
  * Context: any.

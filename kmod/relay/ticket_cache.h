@@ -14,7 +14,7 @@ struct socket;
  * struct ktcp_ticket_cache - What is known of a peer's ticket
  * @last: the ticket and its last use
  * @known: there is one
- * @fresh: jiffies of the last sign that it is good
+ * @fresh: jiffies of the peer's last sign of life
  */
 struct ktcp_ticket_cache {
 	spinlock_t lock; /* protects all */

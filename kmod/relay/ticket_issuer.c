@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The acceptor's side of tickets. A handshake with nonces costs a round trip,
- * on a leg of 215 ms as long as all else together. A relay that has done one
- * gets a ticket, and each later connection uses it, with a number that was
- * never used before. No clock is needed, and a relay that restarts knows no old
- * ticket.
+ * The acceptor's side of tickets. A handshake with nonces costs a round trip;
+ * on a leg of 215 ms that is as long as everything else together. A relay that
+ * has done a handshake gets a ticket, and each of its later connections uses
+ * the ticket with a number that was never used before. This needs no clock, and
+ * a relay that restarts knows none of its old tickets.
  */
 
 #include "relay/ticket_issuer.h"
@@ -16,17 +16,17 @@
 #include <linux/string.h>
 #include <linux/wait.h>
 
-/* Relays that connect to this one. */
+/* One for each relay that connects to this one. */
 #define TICKETS_MAX 4096
-/* Bits of all windows beyond the least that each has: 4 MiB. */
+/* Bits that all windows together may have above their minimum: 4 MiB. */
 #define GROWN_MAX (256 * KTCP_USE_WINDOW_MAX)
 
 /**
  * struct ticket - A ticket whose key was proved
  * @node: in the list of its namespace
- * @id: by which the other relay names it
- * @key: that was proved for it
- * @window: which uses of it were
+ * @id: the bytes by which the other relay names it
+ * @key: number of the key that was proved for it
+ * @window: which of its uses were made
  */
 struct ticket {
 	struct list_head node;
@@ -38,10 +38,10 @@ struct ticket {
 /**
  * struct ktcp_ticket_issuer - The tickets that this relay gave to others
  * @lock: protects all lists
- * @tickets: the one used last comes first
+ * @tickets: the most recently used one comes first
  * @count: length of @tickets
- * @grown: bits of their windows beyond the least
- * @unproved: those whose proof is on its way
+ * @grown: bits that their windows have above the minimum
+ * @unproved: tickets whose proof is on its way
  * @settled: woken when one of these is proved or withdrawn
  */
 struct ktcp_ticket_issuer {
@@ -54,7 +54,7 @@ struct ktcp_ticket_issuer {
 };
 
 /**
- * ktcp_ticket_issuer_init() - No ticket is out yet
+ * ktcp_ticket_issuer_init() - Prepare a namespace that has given no ticket yet
  * @ktcp: the namespace
  *
  * Context: may sleep.
@@ -82,7 +82,7 @@ static void ticket_free(struct ticket *ticket)
 
 /**
  * ktcp_ticket_issuer_exit() - Forget all tickets
- * @ktcp: the namespace, without connections
+ * @ktcp: the namespace, which has no connection any more
  *
  * Context: may sleep.
  */
@@ -101,12 +101,13 @@ static bool same_id(const u8 *a, const u8 *b)
 }
 
 /**
- * ktcp_ticket_issuer_add() - A ticket is about to be told to another relay
+ * ktcp_ticket_issuer_add() - Note a ticket that is about to be sent to a relay
  * @ktcp: the namespace
- * @unproved: with key and id; stays until ktcp_ticket_issuer_settle()
+ * @unproved: the ticket, with key and id; has to stay until
+ * ktcp_ticket_issuer_settle()
  *
- * The other relay may use the ticket on a second connection before its proof on
- * the first one has been looked at here. ktcp_ticket_issuer_redeem() then waits.
+ * The other relay may use the ticket on a second connection before we have
+ * checked its proof on the first one. ktcp_ticket_issuer_redeem() then waits.
  *
  * Context: any.
  */
@@ -120,7 +121,7 @@ void ktcp_ticket_issuer_add(struct ktcp_net *ktcp,
 	spin_unlock_bh(&all->lock);
 }
 
-/* The ticket that was not used for longest makes room. */
+/* If there are too many, takes out the least recently used and returns it. */
 static struct ticket *ticket_add(struct ktcp_ticket_issuer *all,
 				 struct ticket *ticket)
 {
@@ -155,9 +156,9 @@ ticket_create(const struct ktcp_unproved_ticket *unproved)
 }
 
 /**
- * ktcp_ticket_issuer_settle() - A ticket can be used from now on, or never
+ * ktcp_ticket_issuer_settle() - Let a ticket be used from now on, or never
  * @ktcp: the namespace
- * @unproved: the ticket as it was added, the caller's again
+ * @unproved: the ticket that was added; it belongs to the caller again
  * @proved: its key was proved
  *
  * Context: may sleep.
@@ -233,14 +234,16 @@ static bool is_settled(struct ktcp_ticket_issuer *all,
 /**
  * ktcp_ticket_issuer_redeem() - Another relay uses a ticket
  * @ktcp: the namespace
- * @key: number of the key by which the other relay proved that it may
+ * @key: number of the key that the other relay proved with this use
  * @id: the ticket, as the other relay says
  * @use: number of the use, as the other relay says
  *
- * Waits while the ticket is unproved: its handshake has a bound of its own.
+ * Waits while the ticket is unproved, which the time-out of its handshake
+ * bounds.
  *
  * Context: may sleep.
- * Return: 0, -ENOENT for an unknown ticket, -EALREADY for a use that was.
+ * Return: 0, -ENOENT for an unknown ticket, -EALREADY for a use that was made
+ * before.
  */
 int ktcp_ticket_issuer_redeem(struct ktcp_net *ktcp, u16 key,
 			      const u8 id[KTCP_TICKET_BYTES], u64 use)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The tickets that this relay gave to others, and which uses of them were. */
+/* The tickets that this relay gave to others, and which uses were made. */
 #ifndef KTCP_TICKET_ISSUER_H
 #define KTCP_TICKET_ISSUER_H
 
@@ -13,8 +13,8 @@ struct ktcp_net;
 /**
  * struct ktcp_unproved_ticket - A ticket whose key is not proved yet
  * @node: in the unproved tickets of its namespace
- * @key: that has to be proved for it
- * @id: random bytes, told to the other relay already
+ * @key: number of the key that has to be proved for it
+ * @id: random bytes, which the other relay may know already
  */
 struct ktcp_unproved_ticket {
 	struct list_head node;

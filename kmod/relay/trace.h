@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Tracepoints of peers and their pools; those of splits are in datapath/trace.h. */
+/* Tracepoints of peers and their pools; for splits see datapath/trace.h. */
 #undef TRACE_SYSTEM
 #define TRACE_SYSTEM ktcp
 

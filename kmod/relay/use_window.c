@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Which numbers were used, as IPsec keeps it (RFC 4303, section 3.4.3): a
- * window behind the highest one. Connections may overtake each other by as much
- * as it is wide; what is behind it counts as used.
+ * Which numbers were used. As in IPsec (RFC 4303, section 3.4.3), a window ends
+ * at the highest number so far. Connections may overtake each other by as much
+ * as the window is wide; a number behind the window counts as used.
  *
- * A SYN that is lost three times is sent 7 s later for the last time that
- * matters. With 10,000 uses a second that is 70,000 behind. Few tickets are
- * used so often, so the window grows with the uses that there were.
+ * How wide is that? A SYN that is lost three times is sent again after 7 s, the
+ * last time that matters. With 10,000 uses a second it is 70,000 uses behind
+ * then. Few tickets are used so often, so the window grows with the number of
+ * uses.
  *
- * Context of all, if not said otherwise: any; the caller keeps others away.
+ * Context of all, unless stated otherwise: any; the caller locks the window.
  */
 
 #include "relay/use_window.h"
@@ -20,7 +21,7 @@
 #include <linux/string.h>
 
 /**
- * ktcp_use_window_init() - No use was yet
+ * ktcp_use_window_init() - Prepare a window without a use
  * @window: filled
  *
  * Context: may sleep.
@@ -44,11 +45,11 @@ void ktcp_use_window_exit(struct ktcp_use_window *window)
 }
 
 /**
- * ktcp_use_window_wants() - How wide a window ought to be
+ * ktcp_use_window_wants() - How wide a window should be
  * @window: the window
- * @use: about to be taken, not 0
+ * @use: number of the use about to be made, not 0
  *
- * Return: its size, or what ktcp_use_window_grow() should be told.
+ * Return: its size, or a larger one for ktcp_use_window_grow().
  */
 u32 ktcp_use_window_wants(const struct ktcp_use_window *window, u64 use)
 {
@@ -65,8 +66,8 @@ static u32 place_of(u64 use, u32 size)
 
 /**
  * ktcp_use_window_grow() - Make a window wider
- * @window: the window; stays as it is where there is no memory
- * @size: a power of two, at least twice what it is
+ * @window: the window; unchanged if there is no memory
+ * @size: new size, a power of two, at least twice the present one
  *
  * Return: 0 or -ENOMEM.
  */
@@ -79,9 +80,12 @@ int ktcp_use_window_grow(struct ktcp_use_window *window, u32 size)
 
 	if (!used)
 		return -ENOMEM;
-	/* What was behind the window is not known, so it stays refused. */
+	/* Uses behind the old window are not known, so they stay refused. */
 	bitmap_fill(used, size);
-	/* Bits up to last are of this turn around the window, others of the one before. */
+	/*
+	 * Bits up to last belong to this turn around the old window, the others
+	 * to the turn before.
+	 */
 	memcpy(used + here / BITS_PER_LONG, window->used,
 	       window->size / BITS_PER_BYTE);
 	memcpy(used + before / BITS_PER_LONG, window->used,
@@ -106,11 +110,11 @@ static void advance(struct ktcp_use_window *window, u64 use)
 }
 
 /**
- * ktcp_use_window_take() - A use is made
+ * ktcp_use_window_take() - Make a use
  * @window: the window
  * @use: number of the use, not 0
  *
- * Return: false where it was made before, or may have been.
+ * Return: false if it was made before, or may have been.
  */
 bool ktcp_use_window_take(struct ktcp_use_window *window, u64 use)
 {

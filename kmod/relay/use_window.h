@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Which uses of a ticket were: of the last ones, each by a bit. */
+/* Which uses of a ticket were made: one bit for each of the last ones. */
 #ifndef KTCP_USE_WINDOW_H
 #define KTCP_USE_WINDOW_H
 
@@ -7,8 +7,8 @@
 
 /**
  * struct ktcp_use_window - The last uses of a ticket
- * @highest: use so far
- * @size: how many up to @highest are known, a power of two
+ * @highest: the highest use so far
+ * @size: how many uses up to @highest are known, a power of two
  * @used: bit n % @size for use n
  */
 struct ktcp_use_window {
@@ -17,7 +17,7 @@ struct ktcp_use_window {
 	unsigned long *used;
 };
 
-/* Uses that are known in any case, and where there is memory. */
+/* Sizes of a window: the least, and the largest if there is memory. */
 #define KTCP_USE_WINDOW_MIN 1024u
 #define KTCP_USE_WINDOW_MAX 131072u
 

@@ -22,11 +22,11 @@ enum ktcp_record {
 };
 
 /**
- * struct ktcp_wire_head - Before each record
+ * struct ktcp_wire_head - The first bytes of each record
  * @magic: KTCP_WIRE_MAGIC
  * @version: KTCP_WIRE_VERSION
  * @type: enum ktcp_record
- * @length: of the record with this head, bytes
+ * @length: bytes of the record, with this head
  * @key: number of the key; 0 in OPEN
  */
 struct ktcp_wire_head {
@@ -56,9 +56,9 @@ struct ktcp_wire_proof {
 
 /**
  * struct ktcp_wire_resume - RESUME, in place of HELLO and PROOF
- * @head: its key is the one that the ticket was earned with
+ * @head: its key is the one that was proved to get the ticket
  * @ticket: from an earlier CHALLENGE
- * @use: number of this use of the ticket, from 1, each one once
+ * @use: number of this use of the ticket, from 1; each is good once
  * @mac: proves the key
  */
 struct ktcp_wire_resume {
@@ -78,7 +78,7 @@ struct ktcp_wire_confirm {
  * @family: 4 or 6
  * @reserved: 0
  * @port: port
- * @ip: 16 bytes; of IPv4 the first 4, the others 0
+ * @ip: 16 bytes; an IPv4 address has the first 4, the others are 0
  */
 struct ktcp_wire_addr {
 	u8 family;
@@ -87,20 +87,20 @@ struct ktcp_wire_addr {
 	u8 ip[16];
 } __packed;
 
-/* Flags of OPEN; the others are 0. */
+/* Flags of OPEN; the other bits are 0. */
 #define KTCP_OPEN_PROXY BIT(0) /* tell the target who the client is */
 #define KTCP_OPEN_TRANSPARENT BIT(1) /* connect from the client's address */
 #define KTCP_OPEN_FLAGS (KTCP_OPEN_PROXY | KTCP_OPEN_TRANSPARENT)
 
 /**
  * struct ktcp_wire_open - OPEN
- * @head: its length counts the hops
+ * @head: its length includes the hops
  * @flags: KTCP_OPEN_ flags
  * @hops: relays that follow, at most KTCP_HOPS_MAX
  * @reserved: 0
  * @target: where the stream ends
- * @source: who began it
- * @hop: the relays, next one first
+ * @source: the client that began it
+ * @hop: the relays, the next one first
  */
 struct ktcp_wire_open {
 	struct ktcp_wire_head head;

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Magazines on all cores at once: no object is lost, none is had by two. Then
- * what a take and a put cost, beside a list under one lock. The module's
- * parameter says how often, the kernel's log what came of it.
+ * All cores use the magazines at once: no object may be lost, and none may have
+ * two owners. This also measures what a take and a put cost, compared with a
+ * list under one lock. The module's parameter says how often; the results are
+ * in the kernel's log.
  */
 
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
@@ -25,7 +26,7 @@ MODULE_PARM_DESC(rounds, "how often each core takes an object and puts it back")
 /**
  * struct object - What is taken and put
  * @node: in the list that the magazines are compared with
- * @owners: how many have it
+ * @owners: how many cores have it
  */
 struct object {
 	struct list_head node;
@@ -35,8 +36,8 @@ struct object {
 /**
  * struct store - One way to keep objects
  * @name: for the log
- * @put: of an object; 0 or -ENOMEM
- * @take: of any object; NULL where there is none
+ * @put: puts an object; returns 0 or -ENOMEM
+ * @take: takes any object; returns NULL if there is none
  */
 struct store {
 	const char *name;
@@ -88,11 +89,11 @@ static const struct store stores[] = {
 
 /**
  * struct run - Some cores at work
- * @store: that they use
- * @go: all of them begin
- * @done: once for each that has ended
- * @ns: that they took together
- * @faults: objects that were had by two, or could not be put
+ * @store: the store that they use
+ * @go: lets all of them begin
+ * @done: completed once by each core that has ended
+ * @ns: nanoseconds that they took together
+ * @faults: objects that had two owners, or could not be put
  * @misses: takes that found nothing
  */
 struct run {
@@ -155,7 +156,7 @@ static unsigned int start_cores(struct run *run, unsigned int most)
 	return started;
 }
 
-/* All objects come back, wherever they were left. */
+/* Take out all objects, wherever they were left. Returns how many. */
 static unsigned int drain(const struct store *store)
 {
 	unsigned int count = 0;
@@ -217,10 +218,10 @@ static int check_sift(void)
 }
 
 /**
- * ktcp_selftest_magazine() - All cores at once
+ * ktcp_selftest_magazine() - Test magazines on all cores at once
  *
  * Context: may sleep.
- * Return: 0, -EIO where objects are lost or had twice, or -ENOMEM.
+ * Return: 0, -EIO if objects were lost or had two owners, or -ENOMEM.
  */
 int ktcp_selftest_magazine(void)
 {

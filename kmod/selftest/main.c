@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Loading runs all self-tests; the kernel's log says what came of them. */
+/* Loading this module runs all self-tests; results are in the kernel's log. */
 
 #include "selftest/selftest.h"
 

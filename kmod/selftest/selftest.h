@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* What is tested inside a kernel, without a network. */
+/* Tests that run inside a kernel, without a network. */
 #ifndef KTCP_SELFTEST_H
 #define KTCP_SELFTEST_H
 

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Windows of uses beside a list of all uses that were taken: none is taken
- * twice, whenever the window grows, and whenever it should and cannot. What is
- * inside of the window and was not taken is.
+ * Compares windows with a list of all uses that were made. No use may be
+ * accepted twice, whenever the window grows, and whenever it should grow and
+ * cannot. A use that is inside the window and was not made before has to be
+ * accepted.
  */
 
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
@@ -19,7 +20,7 @@
 
 static DECLARE_BITMAP(taken, USES + 1);
 
-/* Mostly the next one, sometimes a leap, sometimes one from before. */
+/* Mostly the next use, sometimes a leap ahead, sometimes an earlier one. */
 static u64 next_use(const struct ktcp_use_window *window,
 		    struct rnd_state *random)
 {
@@ -75,7 +76,8 @@ static int run(u64 seed)
 }
 
 /**
- * ktcp_selftest_use_window() - Random uses, the same ones each time
+ * ktcp_selftest_use_window() - Test windows with random uses, the same each
+ * time
  *
  * Context: may sleep.
  * Return: 0, -EIO for a wrong answer, or -ENOMEM.

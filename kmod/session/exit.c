@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The exit rules: first match wins, no match is a no. Addresses that only
- * this host should reach are denied before any rule is asked, so that no rule
- * can open them by mistake.
+ * The exit rules. The first rule that matches decides; a target that no rule
+ * matches is denied. Addresses that only this host should reach are denied
+ * before any rule is looked at, so that no rule can open them by mistake.
  */
 
 #include "session/exit.h"
@@ -18,12 +18,12 @@
 /**
  * struct exit_rule - One rule; only @hits ever changes
  * @ref: held by the table and by drafts of it
- * @allow: or deny
- * @prefix: targets that it is about
+ * @allow: allow these targets; if false, deny them
+ * @prefix: addresses of the targets
  * @first: first port
  * @last: last port
- * @any_port: written without ports
- * @hits: targets that it decided on
+ * @any_port: the rule was written without ports, and is about all of them
+ * @hits: how many targets it decided on
  */
 struct exit_rule {
 	struct kref ref;
@@ -98,8 +98,8 @@ static bool address_is_allowed(struct ktcp_net *ktcp,
  * @ktcp: the namespace
  * @target: address and port from a client's SYN or a relay's OPEN
  *
- * Where a translator or a tunnel takes it on to an IPv4 address, that one has
- * to be allowed too.
+ * If a translator or a tunnel takes packets on to an IPv4 address, that address
+ * has to be allowed, too.
  *
  * Context: any.
  */

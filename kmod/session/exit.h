@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Which targets this relay connects to for others. */
+/* Says which targets this relay connects to for others. */
 #ifndef KTCP_EXIT_H
 #define KTCP_EXIT_H
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The flow behind an accepted connection. What the capture took tells by itself.
- * Else conntrack is asked, the only one who knows it after REDIRECT, and who has
- * its mark after TPROXY.
+ * Finds the flow of an accepted connection. If the capture took the flow, the
+ * socket itself tells. Otherwise we ask conntrack: after REDIRECT nobody else
+ * knows the flow's target, and after TPROXY conntrack has the flow's mark.
  */
 
 #include "session/flow.h"
@@ -24,7 +24,7 @@ static void set_ip(union nf_inet_addr *to, const union ktcp_addr *from)
 		to->ip = from->in.sin_addr.s_addr;
 }
 
-/* As the relay's own packets of the connection look. */
+/* The tuple of packets that this relay sends on the connection. */
 static void reply_tuple(const union ktcp_addr *local,
 			const union ktcp_addr *remote,
 			struct nf_conntrack_tuple *tuple)
@@ -39,10 +39,10 @@ static void reply_tuple(const union ktcp_addr *local,
 }
 
 /**
- * ktcp_flow_take() - Note in a flow's conntrack entry that it is taken
- * @ct: the entry, which its first packet made
- * @mark: of its route
- * @mask: bits of the entry's mark that are ours, beside KTCP_MARK_TAKEN
+ * ktcp_flow_take() - Note in a flow's conntrack entry that the flow is taken
+ * @ct: the entry, made by the flow's first packet
+ * @mark: mark of the flow's route
+ * @mask: bits of the entry's mark that are ours, besides KTCP_MARK_TAKEN
  *
  * Context: softirq.
  */
@@ -56,8 +56,8 @@ void ktcp_flow_take(struct nf_conn *ct, u32 mark, u32 mask)
 /**
  * ktcp_flow_is_taken() - Was a flow taken at its first SYN?
  * @ct: its conntrack entry
- * @mark: of its route
- * @mask: bits of the entry's mark that are ours, beside KTCP_MARK_TAKEN
+ * @mark: mark of its route
+ * @mask: bits of the entry's mark that are ours, besides KTCP_MARK_TAKEN
  *
  * Context: any.
  */
@@ -68,14 +68,14 @@ bool ktcp_flow_is_taken(const struct nf_conn *ct, u32 mark, u32 mask)
 }
 
 /**
- * ktcp_flow_original() - A flow as the client sent it
- * @ct: its conntrack entry, which has the mark of its route
- * @mask: bits of the entry's mark that are the route's
+ * ktcp_flow_original() - Find a flow as the client sent it
+ * @ct: its conntrack entry, with the mark of its route
+ * @mask: bits of the entry's mark that belong to the route
  * @flow: filled
  *
- * The accepted connection does not tell: REDIRECT has changed its
- * destination, and may have changed the source port, where a client uses one
- * port towards two servers.
+ * The accepted connection cannot tell: REDIRECT has changed its destination. If
+ * a client uses one port for two servers, NAT may have changed the source port,
+ * too.
  *
  * Context: any.
  */
@@ -93,8 +93,9 @@ void ktcp_flow_original(const struct nf_conn *ct, u32 mask,
 }
 
 /*
- * A connection to the listener's own address is a stranger's. REDIRECT leaves
- * its trace; TPROXY leaves none, and the target of what it takes is elsewhere.
+ * Did a rule send the flow to our listener, or did somebody just connect to the
+ * listener's own address? REDIRECT leaves a trace in the entry. TPROXY leaves
+ * none, but the target of its flows is not an address of this host.
  */
 static bool was_steered(const struct nf_conn *ct, const struct ktcp_flow *flow)
 {
@@ -102,7 +103,7 @@ static bool was_steered(const struct nf_conn *ct, const struct ktcp_flow *flow)
 	       !ktcp_addr_is_local(nf_ct_net(ct), &flow->target);
 }
 
-/* The flow as conntrack knows it. */
+/* Find the flow in conntrack. */
 static int flow_tracked(struct ktcp_net *ktcp, const union ktcp_addr *local,
 			const union ktcp_addr *remote, struct ktcp_flow *flow)
 {
@@ -118,15 +119,18 @@ static int flow_tracked(struct ktcp_net *ktcp, const union ktcp_addr *local,
 		return -ENOENT;
 	ct = nf_ct_tuplehash_to_ctrack(hash);
 	ktcp_flow_original(ct, mask, flow);
-	/* Others may save the mark of a later packet there: no KTCP_MARK_TAKEN. */
+	/*
+	 * Do not ask for KTCP_MARK_TAKEN: other rules may have saved the mark
+	 * of a later packet in the entry.
+	 */
 	err = flow->mark && was_steered(ct, flow) ? 0 : -ENOENT;
 	nf_ct_put(ct);
 	return err;
 }
 
 /*
- * The capture's mark says for as long as the socket lives that its packets
- * belong here. The route's beside it is needed once.
+ * As long as the socket lives, the capture's mark says that its packets belong
+ * here. The route's mark beside it is read once and cleared.
  */
 static int flow_captured(const struct ktcp_net *ktcp, struct sock *sk,
 			 const union ktcp_addr *local,
@@ -146,12 +150,13 @@ static int flow_captured(const struct ktcp_net *ktcp, struct sock *sk,
 /**
  * ktcp_flow_of() - Find the flow of an accepted connection
  * @sock: the connection
- * @flow: set on success, without a mark where the rules that set it were taken
- * away after the SYN, and for a stranger of the capture's listener
+ * @flow: set on success. It has no mark if the rules that set marks were
+ * removed after the SYN, or if somebody connected to the capture's listener
+ * itself
  *
  * Context: may sleep.
- * Return: 0, -ENOENT for a connection that the gate did not send here, or
- * -ENOTCONN for one that has ended already.
+ * Return: 0, -ENOENT if the gate did not send the connection here, or -ENOTCONN
+ * if it has ended already.
  */
 int ktcp_flow_of(struct socket *sock, struct ktcp_flow *flow)
 {

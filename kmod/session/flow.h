@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* What a client wanted, before its connection was turned to this relay. */
+/* A client's flow as it was before it was sent to this relay's listener. */
 #ifndef KTCP_FLOW_H
 #define KTCP_FLOW_H
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Another relay's pool may keep hundreds of connections open to this one. All
- * that they cost here is memory: the first byte, or the end, of a parked
- * connection gets it a thread.
+ * Another relay's pool may keep hundreds of connections open to this relay.
+ * Here they cost nothing but memory: a parked connection gets a thread only
+ * when its first byte, or its end, comes.
  */
 
 #include "session/park.h"
@@ -15,7 +15,7 @@
 #include <net/sock.h>
 #include <net/tcp_states.h>
 
-/* Once only, however many callbacks come. */
+/* Start the thread, but only once, however many callbacks come. */
 static void wake(struct ktcp_split *split)
 {
 	if (!test_and_set_bit(0, &split->woken))
@@ -33,7 +33,7 @@ static void park_data_ready(struct sock *sk)
 
 static void park_state_change(struct sock *sk)
 {
-	/* FIN and RST end the waiting as a byte does. */
+	/* FIN and RST end the wait as a byte does. */
 	park_data_ready(sk);
 }
 
@@ -44,8 +44,8 @@ static const struct ktcp_callbacks callbacks = {
 
 /**
  * ktcp_park() - Wait for a byte, or the end, of the near connection
- * @split: a reference is kept until @resume runs
- * @resume: called with @split in a thread; calls ktcp_park_leave() first
+ * @split: the split; the caller's reference goes over to @resume
+ * @resume: called with @split in a thread; must call ktcp_park_leave() first
  *
  * Context: may sleep.
  */
@@ -56,10 +56,10 @@ void ktcp_park(struct ktcp_split *split, ktcp_thread_fn resume)
 	split->job.fn = resume;
 	split->job.arg = split;
 	split->job.pooled = READ_ONCE(split->ktcp->settings.thread_pool);
-	/* Once they are taken over, split may be gone: a thread has it. */
+	/* With the callbacks in place, a thread may run and free the split. */
 	ktcp_split_get(split);
 	ktcp_callbacks_take(sk, &callbacks, split, &split->parked);
-	/* What came before the callbacks were in place. */
+	/* Something may have come before the callbacks were in place. */
 	if (!skb_queue_empty_lockless(&sk->sk_receive_queue) ||
 	    READ_ONCE(sk->sk_state) != TCP_ESTABLISHED)
 		wake(split);
@@ -67,8 +67,8 @@ void ktcp_park(struct ktcp_split *split, ktcp_thread_fn resume)
 }
 
 /**
- * ktcp_park_leave() - Make the connection an ordinary one again
- * @split: that was parked
+ * ktcp_park_leave() - Give the connection its own callbacks back
+ * @split: the split that was parked
  *
  * Context: the thread of @resume, may sleep.
  */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* A relay's connection that waits for its OPEN without a thread. */
+/* Another relay's connection that waits for its OPEN without a thread. */
 #ifndef KTCP_PARK_H
 #define KTCP_PARK_H
 

@@ -15,7 +15,7 @@ static const u8 signature[] = {
 	0x0d, 0x0a, 0x0d, 0x0a, 0x00, 0x0d, 0x0a, 0x51, 0x55, 0x49, 0x54, 0x0a,
 };
 
-/* Both addresses are of one family: beside one of IPv6, IPv4 is mapped. */
+/* Both must be of one family: an IPv4 address beside an IPv6 one is mapped. */
 static void to_in6(const union ktcp_addr *addr, struct in6_addr *ip)
 {
 	if (addr->sa.sa_family == AF_INET6)
@@ -28,7 +28,7 @@ static void to_in6(const union ktcp_addr *addr, struct in6_addr *ip)
  * ktcp_proxy_pack() - Write the header that goes before a stream
  * @header: filled
  * @source: the client
- * @target: where it is connected to
+ * @target: the address that the client is connected to
  *
  * Context: any.
  * Return: size of the header, bytes.

@@ -7,10 +7,10 @@
 
 /**
  * struct ktcp_proxy_header - Header of the PROXY protocol, version 2
- * @signature: the twelve bytes that no other protocol begins with
+ * @signature: twelve bytes that no other protocol begins with
  * @command: version 2, command PROXY
- * @family: of the addresses; TCP
- * @length: of what follows, bytes
+ * @family: family of the addresses, and TCP
+ * @length: how many bytes follow
  * @in: IPv4 addresses
  * @in6: IPv6 addresses
  *

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The rendezvous (paper, "multi-core systems"): a red-black tree for each
- * core, so that cores do not contend for one. Which tree a flow belongs to
- * follows from the xor of its key. The paper binds the two threads to that
- * core for the look-up; a lock of the tree does the same without moving them.
+ * The rendezvous (paper, "multi-core systems"). Each core has a red-black tree,
+ * so that cores do not contend for one tree. The xor of a flow's addresses and
+ * ports says which tree it belongs to. The paper binds both threads to that
+ * core for the look-up. Here a lock in each tree does the same without moving
+ * them.
  *
- * A half in a tree is one reference of its split. Whoever takes it out has it.
+ * A tree holds a reference to the split of each half in it. Whoever takes a
+ * half out gets that reference.
  */
 
 #include "session/rendezvous.h"
@@ -18,7 +20,7 @@
 #include <linux/percpu.h>
 #include <linux/random.h>
 
-/* A prefix gets this part of early_syn_max. */
+/* Each prefix may have early_syn_max divided by this. */
 #define PREFIX_SHARE 8
 
 static struct ktcp_rendezvous *tree_of(struct ktcp_net *ktcp,
@@ -33,7 +35,7 @@ static struct ktcp_rendezvous *tree_of(struct ktcp_net *ktcp,
 		     sizeof(flow->client));
 	while (word < end)
 		key ^= *word++;
-	/* Fold, so that ports count wherever they stand in their word. */
+	/* Fold, so that ports count wherever they are in their word. */
 	key ^= key >> 16;
 	key ^= key >> 8;
 	cpu = (key & 0xff) % nr_cpu_ids;
@@ -43,9 +45,9 @@ static struct ktcp_rendezvous *tree_of(struct ktcp_net *ktcp,
 }
 
 /*
- * A flood of SYNs must neither fill memory nor become a flood of connections
- * to others: the halves of a namespace are bounded, and so is the share of
- * each source prefix.
+ * A flood of SYNs must neither fill memory nor become a flood of connections to
+ * others. So the number of halves in a namespace has a limit, and each source
+ * prefix may have only a part of it.
  */
 static bool admit(struct ktcp_split *split)
 {
@@ -116,7 +118,7 @@ int ktcp_rendezvous_init(struct ktcp_net *ktcp)
 }
 
 /**
- * ktcp_rendezvous_exit() - Free the trees, which are empty
+ * ktcp_rendezvous_exit() - Free the trees, which must be empty
  * @ktcp: the namespace
  *
  * Context: may sleep.
@@ -127,11 +129,12 @@ void ktcp_rendezvous_exit(struct ktcp_net *ktcp)
 }
 
 /**
- * ktcp_rendezvous_add() - Wait here for the client
- * @split: with its flow and prefix; a reference goes over on success
+ * ktcp_rendezvous_add() - Let a half wait for its client
+ * @split: the half, with flow and prefix set; on success the tree takes over a
+ * reference
  *
  * Context: any.
- * Return: false where a half of the flow waits already, or too many wait.
+ * Return: false if a half of this flow waits already, or if too many halves do.
  */
 bool ktcp_rendezvous_add(struct ktcp_split *split)
 {
@@ -157,11 +160,11 @@ static void erase(struct ktcp_rendezvous *tree, struct ktcp_split *split)
 }
 
 /**
- * ktcp_rendezvous_remove() - Wait no longer
+ * ktcp_rendezvous_remove() - Stop waiting for the client
  * @split: the half
  *
  * Context: any.
- * Return: true where it still waited; its reference is the caller's.
+ * Return: true if it still waited; then its reference is the caller's.
  */
 bool ktcp_rendezvous_remove(struct ktcp_split *split)
 {
@@ -177,12 +180,12 @@ bool ktcp_rendezvous_remove(struct ktcp_split *split)
 }
 
 /**
- * ktcp_rendezvous_take() - The client is here: who waits for it?
+ * ktcp_rendezvous_take() - Take out the half that waits for a client
  * @ktcp: the namespace
  * @flow: the client's flow
  *
  * Context: any.
- * Return: the half with its reference, NULL where none waits.
+ * Return: the half with its reference, NULL if none waits.
  */
 struct ktcp_split *ktcp_rendezvous_take(struct ktcp_net *ktcp,
 					const struct ktcp_flow *flow)
@@ -219,12 +222,12 @@ static struct ktcp_split *expired_of(struct ktcp_rendezvous *tree,
 }
 
 /**
- * ktcp_rendezvous_expired() - A half that waited for too long
+ * ktcp_rendezvous_expired() - Take out a half that has waited for too long
  * @ktcp: the namespace
- * @before: jiffies; a half that began earlier waits in vain
+ * @before: jiffies; a half that began earlier has waited for too long
  *
  * Context: any.
- * Return: the half with its reference, NULL where there is none.
+ * Return: the half with its reference, NULL if there is none.
  */
 struct ktcp_split *ktcp_rendezvous_expired(struct ktcp_net *ktcp,
 					   unsigned long before)

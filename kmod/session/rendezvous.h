@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Where a client's connection finds the far side that its SYN began. */
+/* Where a client's connection meets the far side that its SYN started. */
 #ifndef KTCP_RENDEZVOUS_H
 #define KTCP_RENDEZVOUS_H
 

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What happens between accept and the first forwarded byte: whose connection
- * it is, where it goes, who is asked to carry it there. A session that fails
- * ends the near side by RST, so that its end knows at once.
+ * The session: all that happens between accept and the first forwarded byte. It
+ * finds out whose connection this is and where it goes, and opens the far side.
+ * A session that fails ends the near side by RST, so that its end knows at
+ * once.
  *
- * Context, if not said otherwise: a thread of the split, may sleep.
+ * Context, unless stated otherwise: a thread of the split, may sleep.
  */
 
 #include "session/session.h"
@@ -43,7 +44,7 @@ static void limit_handshake(struct ktcp_net *ktcp, struct socket *sock)
 	ktcp_socket_set_timeout(sock, msecs_to_jiffies(ms));
 }
 
-/* Wait until the far side is connected, @data being the first it gets. */
+/* Wait until the far side is connected; @data are the first bytes sent. */
 static int wait_connected(struct ktcp_split *split, const union ktcp_addr *to,
 			  const void *data, size_t size)
 {
@@ -60,7 +61,7 @@ static int wait_connected(struct ktcp_split *split, const union ktcp_addr *to,
 		ktcp_count(ktcp, KTCP_CONNECT_FAILURES);
 	if (err == -EADDRNOTAVAIL)
 		ktcp_count(ktcp, KTCP_PORTS_MISSING);
-	/* An abort just before the connect did not stop it. */
+	/* An abort just before the connect did not stop the connect. */
 	return err ?: ktcp_split_is_aborted(split) ? -ECANCELED : 0;
 }
 
@@ -97,12 +98,12 @@ static int connect_far(struct ktcp_split *split, const union ktcp_addr *to,
 }
 
 /**
- * struct opening - What a leg to a peer begins with
+ * struct opening - The first bytes of a leg to a peer
  * @resume: proves the key by a ticket
  * @open: struct ktcp_wire_open, hands the stream on
- * @open_size: of it, bytes
+ * @open_size: bytes of @open
  *
- * Both in one piece, to fit into one SYN.
+ * Both records are in one piece, so that one SYN can carry them.
  */
 struct opening {
 	struct ktcp_wire_resume resume;
@@ -121,9 +122,10 @@ static void tune_peer(struct ktcp_split *split)
 }
 
 /*
- * Early SYN, carried on: with a ticket all that the peer has to know goes with
- * the SYN, and it starts the next leg at once (TCP Fast Open, RFC 7413). The
- * use of the ticket is good once, so that a SYN that comes twice does no harm.
+ * Early SYN towards the next relay. With a ticket, the SYN carries all that the
+ * peer has to know, and the peer starts the next leg at once (TCP Fast Open,
+ * RFC 7413). Each use of a ticket is good once, so a SYN that comes twice does
+ * no harm.
  */
 static int connect_early(struct ktcp_split *split, struct opening *opening)
 {
@@ -144,7 +146,7 @@ static int connect_early(struct ktcp_split *split, struct opening *opening)
 	return err;
 }
 
-/* A leg to a peer that the pool has none of. */
+/* Open a new leg to a peer, without its pool. */
 static int connect_peer(struct ktcp_split *split, struct opening *opening)
 {
 	struct ktcp_peer_pool *pool = split->peer->pool;
@@ -164,11 +166,11 @@ static int connect_peer(struct ktcp_split *split, struct opening *opening)
 				opening->open_size);
 }
 
-/* A leg that waits in the pool. */
+/* Use a leg that waited in the pool. */
 static int use_pooled(struct ktcp_split *split, struct socket *sock,
 		      const struct opening *opening)
 {
-	/* Its window may have shrunk since it was connected. */
+	/* The window may have shrunk since the leg was connected. */
 	ktcp_socket_turbo(sock, ktcp_settings_turbo_cwnd(&split->ktcp->settings));
 	ktcp_dscp_set(sock, split->dsfield);
 	limit_handshake(split->ktcp, sock);
@@ -196,7 +198,7 @@ static int take_peer(struct ktcp_split *split, struct opening *opening)
 	return err;
 }
 
-/* The far side is a relay: path[0], which gets the rest of the path. */
+/* Open the far side to a relay, path[0], which gets the rest of the path. */
 static int open_relay(struct ktcp_split *split, const union ktcp_addr *path,
 		      u8 hops)
 {
@@ -224,7 +226,7 @@ static int open_relay(struct ktcp_split *split, const union ktcp_addr *path,
 	return err;
 }
 
-/* The target's first bytes say whose connection it is. */
+/* Tell the target, with the first bytes that it gets, who its client is. */
 static int tell_client(struct ktcp_split *split)
 {
 	struct ktcp_proxy_header header;
@@ -234,7 +236,7 @@ static int tell_client(struct ktcp_split *split)
 	return ktcp_socket_send(split->sock[KTCP_FAR], &header, size);
 }
 
-/* The far side is the target. */
+/* Open the far side to the target. */
 static int open_target(struct ktcp_split *split)
 {
 	int err;
@@ -251,7 +253,10 @@ static int open_target(struct ktcp_split *split)
 	return err;
 }
 
-/* Where all are down by now, the route's own: the gate took the flow. */
+/*
+ * Choose a path. If all are down by now, use the route's first one: the gate
+ * has taken the flow, so plain routing is no choice any more.
+ */
 static const struct ktcp_path *choose(struct ktcp_split *split,
 				      const struct ktcp_route *route)
 {
@@ -268,7 +273,7 @@ static int open_far(struct ktcp_split *split, const union ktcp_addr *path,
 	return hops ? open_relay(split, path, hops) : open_target(split);
 }
 
-/* The far side of a client's flow, by its route. */
+/* Open the far side of a client's flow, as its route says. */
 static int open_route(struct ktcp_split *split)
 {
 	struct ktcp_route *route = ktcp_route_get(split->ktcp,
@@ -286,7 +291,7 @@ static int open_route(struct ktcp_split *split)
 	return err;
 }
 
-/* Both sides are as far as they will get. */
+/* The set-up is over: start to forward or, after an error, end the split. */
 static void finish(struct ktcp_split *split, int err)
 {
 	trace_ktcp_session(split, err);
@@ -315,7 +320,7 @@ static void run_client(void *arg)
 
 /**
  * ktcp_session_run_early() - Open the far side while the client still connects
- * @arg: struct ktcp_split, a reference of it is taken over
+ * @arg: struct ktcp_split; a reference is taken over
  *
  * Context: a thread, may sleep.
  */
@@ -329,7 +334,7 @@ void ktcp_session_run_early(void *arg)
 	met = split->sock[KTCP_NEAR];
 	ktcp_life_go(&split->life, err ? KTCP_LIFE_FAILED : KTCP_LIFE_HALF);
 	mutex_unlock(&split->lock);
-	/* Who comes second goes on, see join(). */
+	/* Of the two sides, the one that comes second goes on, see join(). */
 	if (met)
 		finish(split, err);
 	else
@@ -346,7 +351,7 @@ static void run_in_thread(struct ktcp_split *split, ktcp_thread_fn fn)
 	finish(split, -ENOMEM);
 }
 
-/* The client of a half is here. */
+/* The client of a half has connected. */
 static void join(struct ktcp_split *split, struct socket *near)
 {
 	enum ktcp_life life;
@@ -367,7 +372,7 @@ static void join(struct ktcp_split *split, struct socket *near)
 		ktcp_socket_release(near);
 		ktcp_split_put(split);
 	} else if (life == KTCP_LIFE_NEW || life == KTCP_LIFE_OPENING) {
-		/* The thread that opens the far side goes on. */
+		/* The thread that opens the far side will go on. */
 		ktcp_split_put(split);
 	} else if (life == KTCP_LIFE_HALF) {
 		trace_ktcp_session(split, 0);
@@ -418,7 +423,7 @@ static void start_client(struct ktcp_net *ktcp, struct socket *near)
 	run_in_thread(split, run_client);
 }
 
-/* OPEN is there, or the end of the connection. */
+/* OPEN has come, or the end of the connection: open the next leg. */
 static int open_next(struct ktcp_split *split)
 {
 	struct socket *near = split->sock[KTCP_NEAR];
@@ -509,7 +514,7 @@ static void start_relay(struct ktcp_net *ktcp, struct socket *near)
 }
 
 /**
- * ktcp_session_start() - Begin with an accepted connection
+ * ktcp_session_start() - Start the session of an accepted connection
  * @ktcp: the namespace
  * @role: whose listener accepted it
  * @near: the connection, taken over

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* From an accepted connection to a split with two sides. */
+/* Turns an accepted connection into a split with two connected sides. */
 #ifndef KTCP_SESSION_H
 #define KTCP_SESSION_H
 

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Anybody may connect to a relay listener, and has a thread until its handshake
- * ends. So there is a limit, and it must not be strangers who reach it: they
- * get part of it, and each prefix of them part of that. A relay is none if it is a
- * peer of this one, or once it has proved a key.
+ * Anybody may connect to a relay listener, and occupies a thread until the
+ * handshake ends. So the number of handshakes has a limit. Strangers must not
+ * be able to use it up: all of them together may use a part of it, and each
+ * prefix of strangers a part of that. An address is no stranger's if it is a
+ * peer's, or if a key was proved from it lately.
  */
 
 #include "session/stranger.h"
@@ -12,18 +13,18 @@
 #include "lib/socket.h"
 #include "relay/peer.h"
 
-/* Connections that may be in a handshake at one time, */
+/* How many connections may be in a handshake at one time, */
 #define HANDSHAKES_MAX 1024
-/* of addresses that have not proved a key, */
+/* how many of them from strangers, */
 #define STRANGERS_MAX (HANDSHAKES_MAX * 3 / 4)
-/* and of one prefix of those. */
+/* and how many from one prefix of strangers. */
 #define PREFIX_MAX (HANDSHAKES_MAX / 2)
-/* For so long an address that proved a key is no stranger's. */
+/* How long an address is no stranger's after a key was proved from it. */
 #define KNOWN (60 * 60 * HZ)
-/* Instead of a prefix where it is no stranger. */
+/* Stands in place of the prefix if an address is no stranger's. */
 #define NO_PREFIX KTCP_PREFIXES
 
-/* A connection that has ended already is anybody's. */
+/* A connection that has ended has no address: count it for any prefix. */
 static unsigned int prefix_of(struct ktcp_net *ktcp, struct socket *sock)
 {
 	union ktcp_addr from;
@@ -49,7 +50,7 @@ static bool admit_stranger(struct ktcp_net *ktcp, unsigned int prefix)
  * ktcp_stranger_admit() - May a connection begin its handshake?
  * @ktcp: the namespace
  * @sock: the connection
- * @prefix: set; to be given to ktcp_stranger_leave(), where it may
+ * @prefix: set; if the connection may begin, pass it to ktcp_stranger_leave()
  *
  * Context: may sleep.
  */
@@ -68,7 +69,7 @@ bool ktcp_stranger_admit(struct ktcp_net *ktcp, struct socket *sock,
 }
 
 /**
- * ktcp_stranger_leave() - Its handshake has ended
+ * ktcp_stranger_leave() - A connection's handshake has ended
  * @ktcp: the namespace
  * @prefix: as ktcp_stranger_admit() set it
  *

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Who may be in a handshake between relays. */
+/* Limits how many handshakes with other relays run at one time. */
 #ifndef KTCP_STRANGER_H
 #define KTCP_STRANGER_H
 
