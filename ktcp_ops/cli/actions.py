@@ -88,8 +88,9 @@ def drain(
     """Let relays take no new split: new flows pass by plain routing, live splits go on.
 
     With --deadline the command waits for live splits to end. A relay that still has some by
-    then counts as failed (exit code 1), and stays drained. A relay is drained until `mesh
-    undrain`, or until its module is reloaded; meanwhile a service port accepts no connection.
+    then counts as failed (exit code 1), and stays drained. The relays are drained until
+    `mesh undrain`, or until their module is reloaded. Meanwhile a service port accepts no
+    connection.
     """
     run_action(
         "drain",

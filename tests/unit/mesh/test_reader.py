@@ -273,7 +273,7 @@ CASES: list[tuple[str, Spoil, str, str, str]] = [
         setting("exits", "rs", 0, to={"ports": 80}),
         MESH_FILE,
         "exits.rs[0]",
-        "allow and deny",
+        "allow or deny",
     ),
     (
         "exit word",
