@@ -18,7 +18,7 @@ from rich.live import Live
 from rich.text import Text
 
 drawn: ContextVar[bool] = ContextVar("drawn", default=True)
-"""Whether progress is drawn on a terminal; not beside other lines, which would cross it."""
+"""Whether progress is drawn on a terminal. Not while other lines are printed: they would mix."""
 
 STYLES = {
     "ok": "green",
@@ -79,7 +79,7 @@ def print_line(text: str, style: str = "") -> None:
 def print_json(data: Any) -> None:  # noqa: ANN401 - JSON is what it is
     """Print data as JSON on stdout, the same way each time.
 
-    In blocks: the plan of a large mesh is long, and having it once in memory is enough.
+    It is written in blocks, so that the long text of a large mesh's plan is never in memory.
     """
     pieces = json.JSONEncoder(indent=2, sort_keys=True).iterencode(data)
     while block := "".join(islice(pieces, 65536)):
@@ -88,7 +88,7 @@ def print_json(data: Any) -> None:  # noqa: ANN401 - JSON is what it is
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table on stdout, one line a row whatever the width, for eyes and for awk."""
+    """Print a table on stdout, one line a row whatever the width, for people and for awk."""
     lines = [columns, *rows]
     widths = [max(len(line[place]) for line in lines) for place in range(len(columns))]
     numeric = [
@@ -114,7 +114,7 @@ def is_number(cell: str) -> bool:
 
 @dataclass
 class Line:
-    """What the progress of a host looks like."""
+    """How far a host is."""
 
     tasks: int = 0
     changed: int = 0
@@ -152,7 +152,7 @@ class Progress:
             self.console.print(Text(f"{self.title}: {self.place()} {name}"))
 
     def host(self, *, host: str, outcome: str, message: str) -> None:
-        """A host is through with a task."""
+        """A host has finished a task."""
         line = self.hosts.setdefault(host, Line())
         line.tasks += 1
         line.changed += outcome == "changed"
@@ -189,7 +189,7 @@ class Progress:
 
 
 class Watch:
-    """A table that is drawn anew: on a terminal in its place, else below the last one."""
+    """A table that is drawn again and again: in the same place on a terminal, else below."""
 
     def __init__(self, *, title: str) -> None:
         self.title = title
@@ -256,5 +256,5 @@ def fitting(widths: Sequence[int], width: int) -> list[int]:
 
 
 def cut(text: str, width: int) -> str:
-    """Shorten a text to a width, an ellipsis for what is missing."""
+    """Shorten a text to a width, with an ellipsis for what is missing."""
     return text if len(text) <= width else text[: max(width - 1, 0)] + "\N{HORIZONTAL ELLIPSIS}"

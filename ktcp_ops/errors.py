@@ -29,7 +29,7 @@ def worst(*codes: ExitCode) -> ExitCode:
 
 
 class KtcpError(Exception):
-    """A failure said in one sentence (or one a line), with its exit code."""
+    """A failure in one sentence (or several, one a line), with its exit code."""
 
     exit_code: ExitCode = ExitCode.FAILED
 

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What theory says a download takes: no loss, no CPU time, and queues that never fill.
+"""How long a download takes in theory: without loss, CPU time, or queues that fill.
 
-Only round trips count: those of the handshakes, and those that slow start needs. All
-times are seconds, all round-trip times those of one leg of
-client -- rc -- ... -- rs -- server.
+Only round trips count: those of the handshakes, and those that slow start needs. All times are
+seconds; round-trip times are those of one leg of client -- rc -- ... -- rs -- server.
 """
 
 from collections.abc import Sequence
@@ -20,7 +19,7 @@ class Legs:
 
     client: float
     relays: tuple[float, ...] = ()
-    """From relay to relay; none where there is one relay or none."""
+    """From relay to relay; empty if there is one relay or none."""
     server: float = 0.0
 
     @property
@@ -31,7 +30,7 @@ class Legs:
 
 @dataclass(frozen=True, kw_only=True)
 class Tcp:
-    """What the ends and the links are like; the same on all legs.
+    """Properties of the ends and the links; the same on all legs.
 
     The defaults are Linux's first congestion window, and the payload of a segment on an
     Ethernet link with TCP timestamps.
@@ -41,7 +40,7 @@ class Tcp:
     """Segments."""
     segment_bytes: int = 1448
     bandwidth: float | None = None
-    """Bytes of payload a second; None is without a limit."""
+    """Bytes of payload a second; None means without a limit."""
 
     def segments(self, size: int) -> int:
         """How many segments a response of ``size`` bytes takes."""
@@ -60,9 +59,10 @@ LINUX = Tcp()
 class Improvements:
     """Which of the improvements that save round trips a mesh has switched on.
 
-    The thread pool is not among them: it saves microseconds. Nor is the key handshake: from
-    a relay's second connection on, its proof travels with the first bytes (docs/wire.md).
-    Early SYN includes what it hands on in the SYN of the next leg (TCP Fast Open).
+    The thread pool is not among them: it saves microseconds. Nor is the handshake between
+    relays: from a relay's second connection on, its proof travels with the first bytes
+    (docs/wire.md). Early SYN includes the data that it sends in the SYN of the next leg (TCP
+    Fast Open).
     """
 
     early_syn: bool = False
@@ -79,18 +79,18 @@ class Estimate:
 
 
 def ideal(legs: Legs, size: int, tcp: Tcp = LINUX) -> Estimate:
-    """A pipe without a protocol: the request goes, and all of the response comes."""
+    """Time over a pipe without a protocol: the request goes, and all of the response comes."""
     return Estimate(legs.end_to_end, legs.end_to_end + (tcp.segments(size) - 1) * tcp.gap)
 
 
 def routed(legs: Legs, size: int, tcp: Tcp = LINUX) -> Estimate:
-    """One TCP connection over the whole path: a handshake, a request, slow start."""
+    """Time over one TCP connection for the whole path: a handshake, a request, slow start."""
     first_byte = 2 * legs.end_to_end
     return Estimate(first_byte, first_byte + transfer([legs.end_to_end], size, tcp))
 
 
 def split(legs: Legs, size: int, improvements: Improvements, tcp: Tcp = LINUX) -> Estimate:
-    """A TCP connection a leg, each with slow start of its own, except turbo relay legs."""
+    """Time over a TCP connection for each leg, each with its own slow start but turbo legs."""
     first_byte = split_first_byte(legs, improvements)
     relays = () if improvements.turbo else legs.relays
     paced = [legs.server, *reversed(relays), legs.client]
@@ -98,7 +98,7 @@ def split(legs: Legs, size: int, improvements: Improvements, tcp: Tcp = LINUX) -
 
 
 def split_first_byte(legs: Legs, improvements: Improvements) -> float:
-    """Follow target and request through the relays; moments count from the client's SYN."""
+    """Follow target and request through the relays; times count from the client's SYN."""
     request = 1.5 * legs.client
     target = 0.5 * legs.client if improvements.early_syn else request
     for leg in legs.relays:
@@ -110,9 +110,9 @@ def split_first_byte(legs: Legs, improvements: Improvements) -> float:
 
 
 def transfer(round_trips: Sequence[float], size: int, tcp: Tcp = LINUX) -> float:
-    """Seconds between a response's first and last byte behind legs in slow start.
+    """Seconds between a response's first and last byte after legs in slow start.
 
-    The legs stand in the order in which the bytes cross them; a leg without slow start
+    The legs are given in the order in which the bytes cross them; a leg without slow start
     delays first and last byte alike and is left out.
     """
     moments = [0.0] * tcp.segments(size)
@@ -122,10 +122,10 @@ def transfer(round_trips: Sequence[float], size: int, tcp: Tcp = LINUX) -> float
 
 
 def slow_start(arrivals: Sequence[float], round_trip: float, tcp: Tcp = LINUX) -> list[float]:
-    """When segments that reach a sender at `arrivals` reach the other end of its leg.
+    """When segments that reach a sender at ``arrivals`` reach the other end of its leg.
 
-    Each acknowledgement lets two more segments go. An idle start costs nothing: the
-    window is the initial one when the first segment comes.
+    Each acknowledgement lets two more segments go. Waiting for the first segment costs nothing:
+    the window is still the initial one when it comes.
     """
     sent: list[float] = []
     gap = tcp.gap

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""``ktcp-ops mesh remove|drain|undrain``: one playbook over the relays each."""
+"""``ktcp-ops mesh remove|drain|undrain``: each runs one playbook over the relays."""
 
 import re
 from typing import Annotated, Any
@@ -19,7 +19,7 @@ from ktcp_ops.mesh.model import Mesh
 Host = Annotated[
     str | None,
     typer.Option(
-        "--host", metavar="NAME", help="Only this host, also one that left the inventory."
+        "--host", metavar="NAME", help="Only this host, even if it has left the inventory."
     ),
 ]
 
@@ -32,19 +32,19 @@ def remove(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask first.")] = False,
     output: OutputOption = Output.TEXT,
 ) -> None:
-    """Take KTCP off the hosts: steering first, then the module, then every file.
+    """Remove KTCP from the hosts: steering first, then the module, then every file.
 
     Runs playbooks/teardown.yml. Traffic goes on by plain routing; open splits are reset. It
-    asks first, unless --yes or --check is given; where there is no terminal to ask on, it is
-    refused without one of them (exit code 2).
+    asks first, unless --yes or --check is given. Without a terminal to ask on, it needs one of
+    them (else exit code 2).
 
     --host is for a relay that has left the inventory: it is reached by the name or address that
-    you give, with the variables of group_vars/all, and no other host is touched. Where more is
-    needed to reach it, give the inventory that still had it by -i, or variables by -e. Roll the
-    mesh out first, so that no other relay sends it anything.
+    you give, with the variables of group_vars/all, and no other host is touched. If that is not
+    enough to reach it, give the inventory that still had it with -i, or variables with -e. Roll
+    the mesh out first, so that no other relay sends it anything.
     """
     if host is not None and limit is not None:
-        raise UsageError("--host is one host and --limit chooses some; leave one of them out")
+        raise UsageError("--host and --limit both choose hosts; leave one of them out")
     if host is not None and not re.fullmatch(r"[\w.:-]+", host, re.ASCII):
         raise UsageError(f"--host {host}: is not the name or the address of one host")
     if not (yes or check):
@@ -71,25 +71,26 @@ def confirm_removal(mesh: Mesh, limit: str | None, host: str | None = None) -> N
     """
     whom = f"the hosts of --limit {limit}" if limit else f"all {len(mesh.relays)} relays"
     whom = host or whom
-    question = f"Remove KTCP from {whom}, which resets the splits that live there?"
+    question = f"Remove KTCP from {whom} and reset the live splits there?"
     if not console.confirm(question):
-        raise UsageError("nothing was removed; --yes removes without a question")
+        raise UsageError("nothing was removed; --yes removes without asking")
 
 
 def drain(
     inventory_names: Inventories,
     limit: Limit = None,
     deadline: Annotated[
-        int, typer.Option("--deadline", min=0, help="Seconds that live splits may take to end.")
+        int, typer.Option("--deadline", min=0, help="Seconds to wait for live splits to end.")
     ] = 0,
     check: Check = False,
     output: OutputOption = Output.TEXT,
 ) -> None:
     """Let relays take no new split: new flows pass by plain routing, live splits go on.
 
-    With --deadline the command waits for live splits to end, and a relay that still has some
-    by then counts as failed (exit code 1); it stays drained. So it does until `mesh undrain`,
-    or until its module is loaded anew. A service port takes no new connection meanwhile.
+    With --deadline the command waits for live splits to end. A relay that still has some by
+    then counts as failed (exit code 1), and stays drained. The relays are drained until
+    `mesh undrain`, or until their module is reloaded. Meanwhile a service port accepts no
+    connection.
     """
     run_action(
         "drain",
@@ -109,8 +110,8 @@ def undrain(
 ) -> None:
     """Let drained relays take new splits again.
 
-    Relays that take them already are not changed. Flows that began while a relay drained stay
-    as they are, unsplit, until they end.
+    Relays that are not drained are not changed. Flows that began while a relay drained stay
+    unsplit until they end.
     """
     run_action(
         "undrain",

@@ -34,8 +34,8 @@ Extra = Annotated[
         "--extra-vars",
         "-e",
         metavar="VARIABLES",
-        help="Variables for the playbooks, as ansible-playbook takes them. The mesh itself is "
-        "what the inventory says.",
+        help="Variables for the playbooks, as for ansible-playbook. They do not change the mesh, "
+        "which comes from the inventory.",
     ),
 ]
 
@@ -45,25 +45,23 @@ def options(
     verbose: Annotated[
         int,
         typer.Option(
-            "--verbose", "-v", count=True, help="Show what Ansible says; -vvv: more of it."
+            "--verbose", "-v", count=True, help="Show Ansible's output; -vvv shows more of it."
         ),
     ] = 0,
-    diff: Annotated[
-        bool, typer.Option("--diff", help="Show what files gain and lose, on stderr.")
-    ] = False,
+    diff: Annotated[bool, typer.Option("--diff", help="Show on stderr how files change.")] = False,
     forks: Annotated[
-        int | None, typer.Option("--forks", "-f", min=1, help="Hosts at a time.")
+        int | None, typer.Option("--forks", "-f", min=1, help="How many hosts at a time.")
     ] = None,
     extra: Extra = None,
     ask_become: Annotated[
         bool,
-        typer.Option("--ask-become-pass", "-K", help="Ask for the password that sudo wants."),
+        typer.Option("--ask-become-pass", "-K", help="Ask for the password of sudo."),
     ] = False,
     ask_vault: Annotated[
-        bool, typer.Option("--ask-vault-pass", "-J", help="Ask for the vault's password.")
+        bool, typer.Option("--ask-vault-pass", "-J", help="Ask for the password of the vault.")
     ] = False,
 ) -> Options:
-    """Take the options; the signature is what commands get."""
+    """Make an object of the options; commands get this function's signature."""
     return Options(
         verbosity=verbose,
         diff=diff,
@@ -102,7 +100,7 @@ def with_options(name: str, command: Callable[..., None]) -> Callable[..., None]
 
 
 def load(inventories: Sequence[str]) -> Mesh:
-    """Read the mesh; the log is told its keys, so that none gets into it."""
+    """Read the mesh, and tell the log its keys, so that none is written there."""
     mesh = inventory.load(inventories)
     book = log.get()
     if book:
@@ -112,7 +110,7 @@ def load(inventories: Sequence[str]) -> Mesh:
 
 @contextmanager
 def passwords(wanted: Options) -> Iterator[None]:
-    """Ask for passwords, and let Ansible find them: in files in memory while the body runs."""
+    """Ask for passwords, and keep them for Ansible in files in memory while the body runs."""
     asked = {
         "ANSIBLE_VAULT_PASSWORD_FILE": "Vault password" if wanted.ask_vault else "",
         "ANSIBLE_BECOME_PASSWORD_FILE": "BECOME password" if wanted.ask_become else "",
@@ -137,7 +135,7 @@ def passwords(wanted: Options) -> Iterator[None]:
 
 
 def refuse_for_workers(wanted: Options) -> None:
-    """Refuse what cannot reach workers.
+    """Refuse options that cannot reach workers.
 
     Raises:
         UsageError: naming the option and what to do instead.

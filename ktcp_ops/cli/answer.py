@@ -20,11 +20,11 @@ class Output(StrEnum):
 
 
 asked: ContextVar[Output] = ContextVar("asked", default=Output.TEXT)
-"""What the present command was asked for, for errors that end it."""
+"""The form of the answer that the user asked for; errors take it, too."""
 
 
 def note(output: Output) -> Output:
-    """Remember what was asked for."""
+    """Remember the form of the answer."""
     asked.set(output)
     return output
 
@@ -49,7 +49,7 @@ class WideOutput(StrEnum):
 
 
 def note_wide(output: WideOutput) -> WideOutput:
-    """Remember what was asked for."""
+    """Remember the form of the answer."""
     asked.set(output.plain)
     return output
 
@@ -70,7 +70,7 @@ def give(
     *,
     remarks: Sequence[str] = (),
 ) -> None:
-    """Print the answer and end with its exit code, which JSON has as ``exit_code``.
+    """Print the answer, and end with its exit code, which is ``exit_code`` in JSON.
 
     Args:
         output: how to print it.
@@ -93,7 +93,7 @@ def give(
 
 
 def end(code: ExitCode) -> NoReturn:
-    """End a command that has said all.
+    """End a command that has printed everything.
 
     Raises:
         typer.Exit: with the exit code.
@@ -102,7 +102,7 @@ def end(code: ExitCode) -> NoReturn:
 
 
 def fail(error: KtcpError) -> int:
-    """Say why a command ended without an answer; give its exit code."""
+    """Print why a command ended without an answer; give its exit code."""
     if asked.get() is Output.JSON:
         console.print_json(error.to_data())
     console.print_error(error.message)

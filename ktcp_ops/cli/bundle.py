@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""``ktcp-ops mesh bundle``: an archive for whoever is to help."""
+"""``ktcp-ops mesh bundle``: an archive for those who help."""
 
 from datetime import UTC, datetime
 from functools import partial
@@ -26,7 +26,7 @@ File = Annotated[
     ),
 ]
 Flows = Annotated[
-    bool, typer.Option("--flows", help="With the relays' splits, which name users' addresses.")
+    bool, typer.Option("--flows", help="Include the relays' splits, which name users' addresses.")
 ]
 
 
@@ -39,17 +39,17 @@ def make_bundle(
 ) -> None:
     """Collect what support asks for into one archive; print its name. Changes nothing.
 
-    Of each relay the files of /proc/net/ktcp and /etc/ktcp, logs, rules, routes, addresses,
-    sysctls and versions; the plan of the mesh; how the run went. Keys and what looks like
-    secrets are removed, wherever they stand. Addresses and names of relays stay: look at it
-    before you send it.
+    It has, for each relay, the files of /proc/net/ktcp and /etc/ktcp, logs, rules, routes,
+    addresses, sysctls and versions; also the plan of the mesh, and how the run went. Keys and
+    what looks like secrets are removed everywhere. Addresses and names of relays stay: look
+    at the archive before you send it.
 
-    Exit code 4 if a relay is unreachable, 1 if it failed; the archive has the others.
+    Exit code 4 if a relay is unreachable, 1 if one failed; the archive has the others.
     """
     taken = datetime.now(UTC)
     path = file or Path(f"ktcp-bundle-{taken:%Y%m%dT%H%M%SZ}.tar.gz")
     if path.exists():
-        raise UsageError(f"{path}: is there already; choose another --file or remove it")
+        raise UsageError(f"{path}: exists already; choose another --file or remove it")
     result, texts = bundle.collect(
         engine=workers.make_engine(),
         reporter=console.Progress(),

@@ -24,15 +24,15 @@ STYLES = {
 def examine(
     inventory_names: Inventories, limit: Limit = None, output: OutputOption = Output.TEXT
 ) -> None:
-    """Examine the relays' hosts: all that KTCP depends on. Changes nothing.
+    """Examine everything on the relays' hosts that KTCP depends on. Changes nothing.
 
     Kernels, headers, modules and Secure Boot; services, and what differs from the relay's files
     and from the mesh; forwarding, rp_filter, conntrack, clock; routes and MTU to the peers and
     routes to the targets; what a cloud has to allow.
 
-    A finding is an error (users notice), drift, a warning or a hint; it says what it means and
-    what to do. Exit code 1 if there is an error, 6 if there is only drift, 4 if a relay is
-    unreachable; warnings and hints do not count.
+    A finding is an error (users notice), drift, a warning or a hint; it says what was seen, what
+    that means and what to do. Exit code 1 if there is an error, 6 if there is only drift, 4 if a
+    relay is unreachable; warnings and hints do not count.
     """
     result, diagnoses = doctor.examine(
         engine=workers.make_engine(),

@@ -14,14 +14,14 @@ from ktcp_ops.mesh import starter
 
 
 def make_inventory(
-    directory: Annotated[Path, typer.Argument(help="The directory to make; not there, or empty.")],
+    directory: Annotated[Path, typer.Argument(help="The directory to write; new, or empty.")],
     output: OutputOption = Output.TEXT,
 ) -> None:
     """Write a commented inventory to begin with: two relays, two paths and a fresh key.
 
-    It is valid as it is, and its hosts are nobody's: write yours into hosts.yml and
-    group_vars/all/mesh.yml, encrypt group_vars/all/keys.yml with ansible-vault, and look at it
-    with `mesh validate` and `mesh plan`. Prints the files that it wrote.
+    It is valid as it is, but its hosts do not exist: write yours into hosts.yml and
+    group_vars/all/mesh.yml, encrypt group_vars/all/keys.yml with ansible-vault, and check it
+    with `mesh validate` and `mesh plan`. Prints the names of the files that it wrote.
     """
     paths = [str(path) for path in starter.write(directory)]
     show = partial(print_files, paths)

@@ -39,7 +39,7 @@ class Asked:
         Phase, typer.Option("--until", help="Stop after this phase; run it again to go on.")
     ] = Phase.REMOVE
     check: Annotated[
-        bool, typer.Option("--check", help="Write nothing and ask no host; say what is to come.")
+        bool, typer.Option("--check", help="Write nothing and ask no host; show the steps.")
     ] = False
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask first.")] = False
     steps: Waves = STEPS
@@ -50,7 +50,7 @@ class Asked:
     output: OutputOption = Output.TEXT
 
     def request(self) -> Request:
-        """Say what is asked for, without the phase."""
+        """Make the request, without the phase."""
         return Request(
             action=ACTION,
             inventories=self.inventory_names,
@@ -62,21 +62,22 @@ class Asked:
 
 
 def rotate(asked: Asked) -> None:
-    """Go over to a new pre-shared key, in three rollouts that leave no gap.
+    """Change to a new pre-shared key, in three rollouts that leave no gap.
 
     add: a fresh key is written into ktcp_keys beside the one in use, and rolled out. use: its
     number becomes ktcp_mesh.key, and that is rolled out. remove: the old key is taken out of
     ktcp_keys, and that is rolled out. A relay accepts every key that it holds, so at each moment
-    every two relays share the one that each proves, and live splits go on.
+    any two relays both hold the key that each of them proves, and live splits go on.
 
     The files that hold these variables are edited in place: comments stay, and a file that
-    ansible-vault has encrypted stays encrypted. Where keys are encrypted one by one, or the
-    variables stand elsewhere, it says what to write, and goes on when it is run again.
+    ansible-vault has encrypted stays encrypted. If keys are encrypted one by one, or the
+    variables are set elsewhere, it says what to write, and goes on when it is run again.
 
-    Waves and gate are those of `mesh rollout`, with two differences: all relays are meant, and
-    none may fail, for one that missed a phase would be cut off by the next. A phase that ends
-    otherwise ends the command (exit codes as there). Run it again to go on: the inventory
-    and the journal say where it stands, and waves that are done are left alone.
+    Waves and gate are those of `mesh rollout`, with two differences: it changes all relays, and
+    none may fail, because a relay that missed a phase would be cut off by the next. If one
+    fails, the command ends with that phase, and with the exit codes of `mesh rollout`. Run it
+    again to go on: the inventory and the journal say where it stands, and waves that are done
+    are left alone.
 
     It asks first, unless --yes or --check is given.
     """
@@ -97,7 +98,7 @@ def rotate(asked: Asked) -> None:
 
 
 def give_steps(change: KeyChange, output: Output) -> None:
-    """Print what is to come."""
+    """Print the steps to come."""
     phases = [step.phase for step in change.steps]
     data = {"command": ACTION, "check": True, "key": change.key, "phases": phases}
     give(output, ExitCode.OK, data, partial(print_steps, change.steps))
@@ -110,7 +111,7 @@ def print_steps(ahead: Sequence[Step]) -> None:
 
 
 def confirm(change: KeyChange) -> None:
-    """Say what is to come, and ask whether it is to be.
+    """Print the steps to come, and ask whether to take them.
 
     Raises:
         UsageError: when the answer is no, or nobody can be asked.
@@ -118,11 +119,11 @@ def confirm(change: KeyChange) -> None:
     for step in change.steps:
         console.print_note(step.text)
     if not console.confirm(f"Change the key of all {len(change.mesh.relays)} relays like this?"):
-        raise UsageError("nothing was changed; --yes goes on without a question")
+        raise UsageError("nothing was changed; --yes goes on without asking")
 
 
 def finish(runs: Sequence[Run], key: int, output: Output) -> None:
-    """Print what came of the phases, and end with the exit code of the last."""
+    """Print the outcome of the phases, and end with the exit code of the last."""
     last = runs[-1]
     data = {
         "command": ACTION,

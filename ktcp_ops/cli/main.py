@@ -34,13 +34,13 @@ class Program(TyperGroup):
         """Find a sub-command.
 
         Raises:
-            UsageError: it belongs to the test bed, which is not here.
+            UsageError: if it belongs to the test bed, which is not installed.
         """
         found = super().get_command(ctx, cmd_name)
         if found is None and cmd_name in TESTBED:
             raise UsageError(
                 f"{cmd_name}: belongs to the test bed, which only a checkout of the project has; "
-                f"there: ./dev {cmd_name}"
+                f"run ./dev {cmd_name} there"
             )
         return found
 
@@ -96,7 +96,7 @@ def run(arguments: list[str], chosen: typer.Typer = app) -> int:
 
 
 def terminate(_number: int, _frame: FrameType | None) -> None:
-    """Take a signal as Ctrl-C, so that both leave by the same clean-up."""
+    """Treat a signal like Ctrl-C, so that both run the same clean-up."""
     raise KeyboardInterrupt
 
 

@@ -12,7 +12,7 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
     callback=workers.choose,
-    help="""Describe, roll out, look at, check and remove a mesh.
+    help="""Describe, roll out, observe, check and remove a mesh.
 
     The mesh is data in an Ansible inventory: a group of relays, each with ktcp_address (the
     address on which the other relays reach it) and, where a transparent path ends,
@@ -20,7 +20,7 @@ app = typer.Typer(
     group_vars/all; and a file mesh.ktcp.yml with the line `plugin: ktcp_mesh`. See
     inventories/example.
 
-    Vault passwords come as Ansible wants them, from ansible.cfg or ANSIBLE_VAULT_PASSWORD_FILE.
+    Ansible finds vault passwords as usual, by ansible.cfg or ANSIBLE_VAULT_PASSWORD_FILE.
     """,
 )
 
@@ -42,7 +42,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "history": waves.show_history,
 }
 WITHOUT_ANSIBLE = {"schema", "init", "dashboard", "alerts", "history"}
-"""Commands that need none of the options of those that run Ansible."""
+"""Commands without the options of those that run Ansible."""
 
 for name, function in COMMANDS.items():
     command = function if name in WITHOUT_ANSIBLE else with_options(name, function)

@@ -11,7 +11,7 @@ ALERTS = "roles/ktcp_observe/files/alerts.yml"
 def show_dashboard() -> None:
     """Print a dashboard for Grafana: Dashboards, New, Import.
 
-    It shows the metrics that the role ktcp_observe hands to node_exporter.
+    It shows the metrics that the role ktcp_observe gives to node_exporter.
     """
     console.print_json(dashboard.dashboard())
 

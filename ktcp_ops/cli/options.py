@@ -20,7 +20,7 @@ Asked = TypeVar("Asked", bound=AnyDataclass)
 
 
 def from_fields(asked: type[Asked], command: Callable[[Asked], None]) -> Callable[..., None]:
-    """Make a command of a function that takes its options as one object: each field is one."""
+    """Make a command from a function whose options are the fields of one object."""
 
     @functools.wraps(command)
     def run(**values: Any) -> None:  # noqa: ANN401 - each field has its own

@@ -20,8 +20,8 @@ from ktcp_ops.mesh.preview import LivePreview, Preview
 def validate(inventory_names: Inventories, output: OutputOption = Output.TEXT) -> None:
     """Check a mesh without touching any host.
 
-    Every error is reported at once, a line each: the file, the key in it, what is wrong and
-    how to put it right. Exit code 3 if there is any.
+    Every error is reported at once, each on a line: the file, the key in it, what is wrong and
+    how to correct it. Exit code 3 if there is any.
     """
     mesh = load(inventory_names)
     counts = {"relays": len(mesh.relays), "pairs": mesh.pair_count, "paths": len(mesh.paths)}
@@ -42,8 +42,8 @@ def show_schema() -> None:
     """Print the JSON Schema of the file that holds ktcp_mesh, for editors.
 
     A file of variables names it in its first line:
-    `# yaml-language-server: $schema=PATH`. It knows each value, not how they fit together;
-    that is for `mesh validate`.
+    `# yaml-language-server: $schema=PATH`. It checks each value by itself; whether they fit
+    together is checked by `mesh validate`.
     """
     console.print_json(schema.schema())
 
@@ -63,8 +63,9 @@ def show_plan(
     """Show what each relay has to hold: the lines of its /proc/net/ktcp and its steering.
 
     Computed from the description alone; no host is asked. Keys are shown by number only. Once
-    `mesh probe` has measured, a table of the paths says how long their legs are, and by the
-    model the time to the first byte in ms and the Mbit/s of a megabyte, routed and split.
+    `mesh probe` has measured, a table of the paths shows how long their legs are, and what the
+    model predicts: the time to the first byte in ms and the Mbit/s of a megabyte's download,
+    routed and split.
 
     With --live the relays are asked, and only what a rollout would change is shown: the lines
     that /proc/net/ktcp would gain (+) and lose (-), the module's version, the tasks that would

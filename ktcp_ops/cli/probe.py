@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""``ktcp-ops mesh probe``: measure, choose, and keep it beside the inventory."""
+"""``ktcp-ops mesh probe``: measure, choose ways, and keep both beside the inventory."""
 
 from functools import partial
 from typing import Annotated
@@ -18,17 +18,18 @@ def measure(
     inventory_names: Inventories,
     limit: Limit = None,
     fresh: Annotated[
-        bool, typer.Option("--fresh", help="Ping also where a relay's pool knows.")
+        bool, typer.Option("--fresh", help="Ping even where a relay's pool has measured.")
     ] = False,
     check: Check = False,
     output: OutputOption = Output.TEXT,
 ) -> None:
     """Measure round-trip times between relays, and choose the ways of paths with via: auto.
 
-    A relay says what TCP measured on the pooled connections to its peers, else it pings them,
-    else it connects. Exits connect to the targets of paths, and hosts where probes start ping
-    ingress and target. All is kept in latency.txt beside mesh.ktcp.yml, where plan and rollout
-    find it; with --check nothing is written. What no host could be asked about stays in it.
+    A relay tells what TCP measured on the pooled connections to its peers; without that, it
+    pings them, or else connects. Exits connect to the targets of paths, and hosts where probes
+    start ping ingress and target. The results are kept in latency.txt beside mesh.ktcp.yml,
+    where plan and rollout find them; with --check nothing is written. Legs that no host could
+    be asked about keep their time.
 
     A path changes its way only for a round trip that is ktcp_mesh.auto.min_gain_percent
     shorter. Exit code 4 if a host is unreachable, 1 if one failed.

@@ -9,7 +9,7 @@ from ktcp_ops.run.result import RunResult
 
 
 def give_run(action: str, result: RunResult, *, check: bool, output: Output) -> None:
-    """Print what came of an action, and end with its exit code."""
+    """Print the outcome of an action, and end with its exit code."""
     data = {"command": action, "check": check, **result.to_data()}
     show = partial(print_run, result, check=check)
     give(output, result.exit_code, data, show, remarks=result.remarks)

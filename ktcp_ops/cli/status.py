@@ -17,7 +17,7 @@ from ktcp_ops.cli.watch import watch
 from ktcp_ops.errors import UsageError
 from ktcp_ops.mesh import status, verify
 
-Peers = Annotated[bool, typer.Option("--peers", help="A line for each peer of each relay instead.")]
+Peers = Annotated[bool, typer.Option("--peers", help="Show a line for each peer of each relay.")]
 Again = Annotated[
     bool, typer.Option("--watch", help="Look again and again, and show rates, until Ctrl-C.")
 ]
@@ -39,18 +39,18 @@ def show_status(
     A line for each relay, a verdict first: ok, degraded (a peer is not up), draining, no module,
     or unknown (it could not be asked). Then the module's version, peers that are up, splits now,
     splits opened and failed since the module was loaded, bytes towards the targets and back.
-    Exit code 1 if a relay has no module, 4 if one is unreachable. A peer that a relay still has
-    and that is no relay of the inventory is named.
+    Exit code 1 if a relay has no module, 4 if one is unreachable. Peers that are not relays of
+    the inventory are named.
 
     With -o wide: listeners, connections to peers that are ready and connecting, legs that the
     pool had ready and splits whose far leg began at the SYN (both in percent), and whole bytes.
 
-    With --watch there is one table that stays: splits opened and failed and bytes in a second,
-    and shares of the time since the last look. A narrow terminal shows the first columns. Ctrl-C
-    ends it, with exit code 130.
+    With --watch one table is drawn again and again: splits opened and failed and bytes in a
+    second, and shares in percent, all since the last look. A narrow terminal shows the first
+    columns. Ctrl-C ends it, with exit code 130.
     """
     if again and (peers or output is not WideOutput.TEXT):
-        raise UsageError("--watch shows one table for eyes: leave out --peers and -o")
+        raise UsageError("--watch shows one table on the terminal: leave out --peers and -o")
     mesh = load(inventory_names)
     if again:
         watch(workers.make_engine(), mesh, inventory_names, limit=limit, interval=interval)
@@ -67,7 +67,7 @@ def show_status(
 
 
 def print_status(relays: Sequence[status.RelayStatus], *, peers: bool, wide: bool) -> None:
-    """Print what relays say of themselves, or of their peers."""
+    """Print the state of the relays, or of their peers."""
     if peers:
         rows = [row for relay in relays for row in status.peer_rows(relay)]
         console.print_table(status.PEER_COLUMNS, rows)

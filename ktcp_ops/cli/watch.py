@@ -23,10 +23,10 @@ def watch(
     limit: str | None,
     interval: float,
 ) -> NoReturn:
-    """Show what the relays do in a second, anew every ``interval`` seconds.
+    """Show what the relays do in a second, again every ``interval`` seconds until Ctrl-C.
 
     Raises:
-        typer.Exit: with 130 after Ctrl-C, which is how it ends, without a word about it.
+        typer.Exit: with 130, after Ctrl-C; no message is printed.
     """
     before: tuple[RelayStatus, ...] = ()
     try:
@@ -40,7 +40,7 @@ def watch(
                     inventories=inventories,
                     limit=limit,
                 )
-                if result.canceled:  # the engine takes the signal for itself
+                if result.canceled:  # the engine handles the signal itself
                     end(ExitCode.INTERRUPTED)
                 screen.show(rates.COLUMNS, rates.rows(before, now), result.complaint)
                 # A relay that did not answer is compared with its last answer.
@@ -53,6 +53,6 @@ def watch(
 def remembered(
     before: Sequence[RelayStatus], now: Sequence[RelayStatus]
 ) -> tuple[RelayStatus, ...]:
-    """Give the last state that each relay told."""
+    """Give the last known state of each relay."""
     known = {status.relay: status for status in (*before, *now) if status.state}
     return tuple(known.values())

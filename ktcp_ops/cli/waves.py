@@ -26,7 +26,7 @@ Waves = Annotated[
     typer.Option(
         "--waves",
         metavar="STEPS",
-        help="How many relays each wave may have, a number or a share of all; the last one is "
+        help="How many relays each wave may have: numbers, or shares of all relays; the last is "
         "repeated. `off`: all at once, without a gate.",
     ),
 ]
@@ -47,9 +47,7 @@ Pause = Annotated[
 ]
 Undo = Annotated[
     bool,
-    typer.Option(
-        "--undo/--no-undo", help="Whether a wave that fails is rolled back to what it was before."
-    ),
+    typer.Option("--undo/--no-undo", help="Whether a wave that fails is rolled back."),
 ]
 Resume = Annotated[
     bool, typer.Option("--resume", help="Go on with the latest run where it stopped.")
@@ -60,8 +58,8 @@ Deadline = Annotated[
         "--deadline",
         min=0,
         metavar="SECONDS",
-        help="How long live splits may take to end before a module is loaded anew, which resets "
-        "those that are left. 0: they are not waited for.",
+        help="How long to wait for live splits to end before a module is reloaded, which resets "
+        "those that are left. 0: do not wait.",
     ),
 ]
 
@@ -69,9 +67,9 @@ Deadline = Annotated[
 ROLLOUT = """Bring the mesh to its hosts in waves: module, configuration, steering.
 
     Runs playbooks/site.yml, as ansible-playbook would, first on one relay, then on a tenth of
-    them, then on the rest, and never on both ends of a pair at once: of relays that follow each
-    other on a path, or are listed in `pairs`. Running it again changes only what differs, and
-    what needs no new module touches no live split.
+    them, then on the rest, and never on both relays of a pair at once: those that follow each
+    other on a path, or are listed in `pairs`. Running it again changes only what differs. Only
+    a new module touches live splits.
 
     After each wave a gate asks whether its relays, and their partners that were changed
     before, are healthy and connected. When more relays are bad than --max-failures allows, the
@@ -87,21 +85,21 @@ ROLLOUT = """Bring the mesh to its hosts in waves: module, configuration, steeri
 
 UPGRADE = """Bring this version of the module to the relays, and nothing else, in waves.
 
-    Runs playbooks/upgrade.yml. Each relay builds the module first, and only if another one
-    is loaded does it drain, load the new one, apply its own configuration and take new flows
-    again. The module that ran before is kept for `mesh rollback`.
+    Runs playbooks/upgrade.yml. Each relay builds the module first. If another one is loaded,
+    it drains, loads the new one, applies its own configuration and takes new flows again. The
+    module that ran before is kept for `mesh rollback`.
 
     Waves, gate, budget, --resume and exit codes are those of `mesh rollout`.
     """
 
 ROLLBACK = """Return the relays to the module that ran before this one, in waves.
 
-    Runs playbooks/rollback.yml. Each relay has kept that module: it is not built again, but
-    for kernels that came later. The relay drains, loads it, applies its configuration and takes
-    new flows again. It keeps the present module in exchange. A relay that has kept none fails,
-    unchanged. The next `mesh rollout` or `mesh upgrade` brings this version again.
+    Runs playbooks/rollback.yml. Each relay has kept that module, and builds it again only for
+    kernels that came later. The relay drains, loads it, applies its configuration and takes
+    new flows again. It keeps the present module in turn. A relay that has kept none fails, and
+    is not changed. The next `mesh rollout` or `mesh upgrade` brings this version again.
 
-    What the inventory says is not undone; for that, roll the former inventory out. Waves,
+    Changes of the inventory are not undone; for that, roll out the former inventory. Waves,
     gate, budget, --resume and exit codes are those of `mesh rollout`.
     """
 
@@ -134,7 +132,7 @@ def command(action: str, text: str) -> Callable[..., None]:
 
 
 def bring(action: str, asked: Asked) -> None:
-    """Bring a change to the mesh, print what came of it, and end with its exit code."""
+    """Bring a change to the mesh, print its outcome, and end with its exit code."""
     wanted = Request(
         action=action,
         inventories=asked.inventory_names,
@@ -174,17 +172,17 @@ CHANGES = {
 def show_history(
     inventory_names: Inventories,
     run_id: Annotated[
-        str | None, typer.Option("--run", metavar="ID", help="All that is known of one run.")
+        str | None, typer.Option("--run", metavar="ID", help="Show all that is known of one run.")
     ] = None,
     output: OutputOption = Output.TEXT,
 ) -> None:
-    """Show who changed the mesh from this host, when, and what came of it; the latest first.
+    """Show who changed the mesh from this host, when, and how it ended; the latest first.
 
-    A line a run: what was done to how many relays, by whom, and how it ended: done, failed,
-    stopped by a gate, interrupted, or crashed. With --run the waves and hosts of that one.
+    A line for each run: what was done to how many relays, by whom, and how it ended: done,
+    failed, stopped by a gate, interrupted, or crashed. With --run, that run's waves and hosts.
 
-    The journal is in KTCP_STATE_DIR, else in ~/.local/state/ktcp, a file a run. Files that
-    cannot be read are named on stderr, and exit code 1 says that there are some.
+    The journal is in KTCP_STATE_DIR, else in ~/.local/state/ktcp, with a file for each run.
+    Files that cannot be read are named on stderr, and the exit code is 1 then.
     """
     runs, problems = Journal.of(inventory_names).runs()
     if run_id is not None:
@@ -198,7 +196,7 @@ def show_history(
 
 
 def print_runs(runs: Sequence[Run]) -> None:
-    """Print runs of the journal, a line each."""
+    """Print runs of the journal, each on a line."""
     if runs:
         console.print_table(history.COLUMNS, [history.row(run) for run in runs])
 
@@ -211,7 +209,7 @@ def print_one(run: Run) -> None:
 
 
 def finish(run: Run, output: Output) -> None:
-    """Print what came of a run, and end with its exit code."""
+    """Print the outcome of a run, and end with its exit code."""
     result = run.result()
     data = {"command": run.action, "check": False, **history.to_data(run), **result.to_data()}
     show = partial(print_result, result)

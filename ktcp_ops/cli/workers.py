@@ -21,8 +21,8 @@ def choose(
             "--workers",
             envvar="KTCP_WORKERS",
             metavar="LOGIN,...",
-            help="Hosts that run Ansible on this one's behalf, as ssh takes them: "
-            "ops@node1,ops@node2. Each takes a share of the mesh's hosts.",
+            help="Hosts that run Ansible in place of this one, named as for ssh: "
+            "ops@node1,ops@node2. Each gets a share of the mesh's hosts.",
         ),
     ] = "",
     command: Annotated[
@@ -31,14 +31,14 @@ def choose(
             "--worker-command",
             envvar="KTCP_WORKER_COMMAND",
             metavar="COMMAND",
-            help="What begins a worker there, for its shell.",
+            help="The shell command that starts a worker on such a host.",
         ),
     ] = "ansible-runner worker",
 ) -> None:
-    """Remember who is to run Ansible.
+    """Remember which hosts run Ansible.
 
     Raises:
-        UsageError: for a name that is empty, an option to ssh, or there twice.
+        UsageError: for a name that is empty, an option to ssh, or given twice.
     """
     logins = [login.strip() for login in workers.split(",")] if workers.strip() else []
     wrong = [login for login in logins if not login or login.startswith("-")]

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What a relay's exit list lets through, computed over whole prefixes and port ranges.
+"""What a relay's exit list allows, computed over whole prefixes and port ranges.
 
-Targets are rectangles, addresses by ports, so that a list which allows a destination
-in several pieces counts as allowing it. The list works as in the module: the first
-rule that matches decides, and what no rule matches is denied.
+Targets are rectangles, addresses by ports, so that a list that allows a destination in
+several pieces counts as allowing it. The list works as in the module: the first rule that
+matches decides, and what no rule matches is denied.
 """
 
 from bisect import bisect_left, bisect_right
@@ -101,7 +101,7 @@ class ExitList:
         )
 
     def spared_in(self, network: Network) -> Sequence[Network]:
-        """Give what is spared in a network."""
+        """Give the spared addresses in a network."""
         version, low, length = place(network)
         first = bisect_left(self.spared_places, (version, low, length))
         end = (version, int(network.broadcast_address), network.max_prefixlen)

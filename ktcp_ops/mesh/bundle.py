@@ -96,13 +96,13 @@ def unpack(said: str) -> Texts:
 
 
 def safe(name: str) -> str:
-    """Make a path that stays within the archive, whatever a host calls its files."""
+    """Make a path that cannot lead out of the archive, whatever a host calls its files."""
     words = [re.sub(r"[^\w.+@-]", "_", word) for word in name.split("/")]
     return "/".join(word for word in words if word.strip("."))
 
 
 def write(path: Path, texts: Texts, taken: datetime) -> None:
-    """Write the archive, for its owner only: it still tells addresses and names."""
+    """Write the archive, readable by its owner only: it still has addresses and names."""
     root = path.name.split(".")[0]
     path.touch(mode=0o600, exist_ok=False)
     with tarfile.open(path, "w:gz") as archive:

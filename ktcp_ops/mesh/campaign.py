@@ -2,9 +2,9 @@
 """A change that is brought to the mesh wave by wave, and stopped before it does harm.
 
 Each wave is one run of the change's playbook. Then the gate asks its relays, and their
-partners that were changed before, whether all is well. One budget holds for the whole run:
-relays that failed, that were not reached, or that the gate found ill. When more are bad than
-it allows, the wave is taken back and the rest of the mesh stays as it was.
+partners that were changed before, whether all is well. One budget counts the bad relays of the
+whole run: those that failed, were not reached, or that the gate found unhealthy. When more are
+bad than it allows, the wave is rolled back and the rest of the mesh stays as it was.
 """
 
 import time
@@ -31,7 +31,7 @@ class Rules:
     Attributes:
         budget: how many relays may be bad.
         gated: whether waves are followed by a gate.
-        undo: whether the wave that breaks the budget is taken back.
+        undo: whether the wave that breaks the budget is rolled back.
         pause: seconds between a wave and its gate.
     """
 
@@ -56,9 +56,9 @@ class Campaign:
     variables: Mapping[str, Any] = field(default_factory=dict)
 
     def carry_out(self) -> Run:
-        """Go through the waves that are left; give the run at its end.
+        """Go through the waves that are left; give the run when it has ended.
 
-        Whatever ends it, the journal says how far it came.
+        Whatever ends it, the journal says how far it got.
         """
         with self.journal.alone():
             self.note(self.run)
@@ -78,7 +78,7 @@ class Campaign:
             self.note(self.run.finished(Outcome.FAILED if self.run.bad else Outcome.DONE))
 
     def look(self) -> gate.Links:
-        """Ask all relays before any is changed: the budget may be spent already."""
+        """Ask all relays before any is changed: too many may be bad already."""
         hosts = [host for number in range(len(self.run.waves)) for host in self.run.left(number)]
         result, statuses = status.fetch(
             engine=self.engine,
@@ -98,7 +98,7 @@ class Campaign:
         return gate.links(statuses)
 
     def change(self, number: int, before: gate.Links) -> None:
-        """Change the relays of a wave that are left, ask the gate, and judge."""
+        """Change the relays of a wave that are left, ask the gate, and decide how to go on."""
         action, hosts = self.run.action, self.run.left(number)
         title = f"{action}: wave {number + 1} of {len(self.run.waves)}"
         self.say(f"{title}: {', '.join(hosts)}")
@@ -116,7 +116,7 @@ class Campaign:
             self.stop(number)
 
     def ask(self, number: int, before: gate.Links) -> bool:
-        """Let the gate ask a wave; tell whether the user has interrupted it."""
+        """Let the gate ask the relays of a wave; tell whether the user interrupted it."""
         well = [name for name in self.run.hosts if name not in self.run.bad]
         wave = [name for name in self.run.waves[number].hosts if name in well]
         asked = gate.question(self.mesh, wave, well, before)
@@ -145,9 +145,9 @@ class Campaign:
         return result.canceled
 
     def stop(self, number: int) -> None:
-        """End a run whose budget is spent; take the wave back where that can be done."""
+        """End a run that has too many bad relays; roll the wave back if that is wanted."""
         bad = self.run.bad
-        reason = f"wave {number + 1}: bad relays: {named(bad)}; {self.rules.budget} are allowed"
+        reason = f"wave {number + 1}: bad relays: {named(bad)}; allowed: {self.rules.budget}"
         self.say(f"{self.run.action}: stopped: {reason}")
         self.note(self.run.with_wave(number, WaveState.FAILED, reason))
         if self.rules.undo:
@@ -155,7 +155,7 @@ class Campaign:
         self.note(self.run.finished(Outcome.STOPPED, self.run.waves[number].reason))
 
     def take_back(self, number: int) -> None:
-        """Make the relays of a wave what they were before the run."""
+        """Bring the relays of a wave back to what they were before the run."""
         wave = self.run.waves[number]
         title = f"{self.run.action}: rolling wave {number + 1} back"
         self.say(title)
@@ -197,7 +197,7 @@ class Campaign:
 
     @property
     def is_within_budget(self) -> bool:
-        """Whether no more relays are bad than may be."""
+        """Whether no more relays are bad than the budget allows."""
         return len(self.run.bad) <= self.rules.budget
 
     def interrupt(self) -> None:
@@ -205,7 +205,7 @@ class Campaign:
         self.note(self.run.finished(Outcome.INTERRUPTED, "interrupted; --resume goes on with it"))
 
     def note(self, run: Run) -> None:
-        """Write down how far the run is."""
+        """Write to the journal how far the run is."""
         self.run = run
         self.journal.write(run)
 
@@ -228,18 +228,18 @@ def outcomes(result: RunResult, hosts: Sequence[str]) -> dict[str, HostResult]:
 
 
 def only_bad(hosts: Mapping[str, HostResult]) -> dict[str, HostResult]:
-    """Leave out the relays that are well."""
+    """Keep only the bad relays."""
     return {name: host for name, host in hosts.items() if host.state in BAD}
 
 
 def named(hosts: Mapping[str, object] | Sequence[str]) -> str:
-    """Name relays, the first of many."""
+    """Name relays; of many only the first, and how many more there are."""
     names = sorted(hosts)
     return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
 
 
 def resumable(journal: Journal, action: str, mesh: Mesh) -> Run:
-    """Find the run to go on with: the latest of the mesh, if it has not come to its end.
+    """Find the run to resume: the latest of the mesh, if it is not done.
 
     Raises:
         UsageError: when there is none, or the mesh has changed since.

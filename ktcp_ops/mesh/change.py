@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What a rollout would change on a relay that is asked, and what that does to live splits.
+"""What a rollout would change on a relay, and what that does to live splits.
 
-Compares the plan with what the relay's module says. Steering and files are not in procfs:
-of these the dry run of the rollout tells.
+The plan is compared with what the relay's module says. Steering and files are not in procfs:
+a dry run of the rollout shows what changes there.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,7 +21,7 @@ from ktcp_ops.run.reporter import Reporter
 from ktcp_ops.run.result import HostResult, HostState, RunResult
 
 VALUES = ("settings", "thread_pool")
-"""Files whose lines can be changed but not removed; what the mesh does not say stays."""
+"""Files whose lines can be changed but not removed: values that the mesh does not set stay."""
 
 RELOADING = {
     "ktcp_module: Install the source",
@@ -44,11 +44,11 @@ class RelayChanges:
     """What would change on one relay.
 
     Attributes:
-        lines: what its module would be told.
+        lines: the lines of procfs that would change.
         tasks: tasks of the rollout that would change something, by a dry run.
-        module: the module's version now and then, where they differ or none is loaded.
-        splits: live splits, None where the relay could not be asked.
-        reason: why it could not be asked, or the dry run did not get through it: then more
+        module: the module's version now and after a rollout, if they differ or none is loaded.
+        splits: live splits, None if the relay could not be asked.
+        reason: why it could not be asked, or why the dry run did not finish there: then more
             may change than is known.
     """
 
@@ -61,13 +61,13 @@ class RelayChanges:
 
     @property
     def drifted(self) -> bool | None:
-        """Whether a rollout would change anything; None where nobody knows."""
+        """Whether a rollout would change anything; None if that is not known."""
         found = bool(self.lines or self.tasks or self.module)
         return found or (None if self.reason else False)
 
     @property
     def effect(self) -> str:
-        """What it does to live splits."""
+        """What a rollout does to live splits."""
         if self.splits is None or (self.reason and self.module is None):
             return f"unknown: {self.reason}"
         if not self.drifted:
@@ -76,12 +76,12 @@ class RelayChanges:
             return f"the {self.splits} live splits go on"
         again = "is" if self.module else "may be"
         if not self.splits:
-            return f"the module {again} loaded anew; there is no live split"
-        return f"the module {again} loaded anew, which resets the {self.splits} live splits"
+            return f"the module {again} reloaded; there is no live split"
+        return f"the module {again} reloaded, which resets the {self.splits} live splits"
 
 
 def compare(node: Node, status: RelayStatus, host: HostResult | None) -> RelayChanges:
-    """Say what would change on a relay; ``host`` is its part of the dry run."""
+    """Compute what would change on a relay; ``host`` is its outcome in the dry run."""
     tasks = host.changed_tasks if host else ()
     state = State() if status.absent else status.state
     if state is None:
@@ -110,11 +110,11 @@ def why_incomplete(host: HostResult | None) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Survey:
-    """What a rollout would change, of all relays that were to be asked.
+    """What a rollout would change on all the relays that were to be asked.
 
     Attributes:
         asked: the run that read their state.
-        tried: the dry run, None when the first was interrupted.
+        tried: the dry run, None if the first run was interrupted.
     """
 
     asked: RunResult
@@ -123,14 +123,14 @@ class Survey:
 
     @property
     def exit_code(self) -> ExitCode:
-        """The exit code of both runs, and of relays of which nothing is known."""
+        """The exit code of both runs; a relay that is not known in full is a failure."""
         codes = [run.exit_code for run in (self.asked, self.tried) if run]
         unknown = any(relay.reason for relay in self.relays)
         return worst(*codes, ExitCode.FAILED if unknown else ExitCode.OK)
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What is to be said besides the relays."""
+        """Messages beside those about what would change: failed tasks, and the runs' own."""
         runs = [run for run in (self.asked, self.tried) if run]
         failed = [host for host in (self.tried.hosts if self.tried else ()) if host.failed_task]
         said = [f"{host.host}: {host.failed_task}: {host.message}" for host in failed]
@@ -145,7 +145,7 @@ def ask(
     inventories: Sequence[str],
     relays: Sequence[str],
 ) -> Survey:
-    """Ask relays what they hold, try a rollout to them, and compare with the plan."""
+    """Ask relays for their state, do a dry run of a rollout, and compare with the plan."""
     nodes, limit = plan(mesh), ",".join(relays)
     asked, states = status.fetch(
         engine=engine,

@@ -23,14 +23,14 @@ from ktcp_ops.mesh.values import ALL_PORTS, Endpoint, Network, PortRange
 NEVER_A_TARGET = {
     ip_network(text): what
     for text, what in {
-        "0.0.0.0/8": "of no network",
+        "0.0.0.0/8": "reserved",
         "127.0.0.0/8": "loopback",
         "169.254.0.0/16": "link-local",
         "224.0.0.0/4": "multicast",
         "255.255.255.255/32": "broadcast",
         "::1/128": "loopback",
-        "::/96": "IPv4 in the form of IPv6",
-        "::ffff:0:0/96": "IPv4 in the form of IPv6",
+        "::/96": "IPv4 written as IPv6",
+        "::ffff:0:0/96": "IPv4 written as IPv6",
         "fe80::/10": "link-local",
         "ff00::/8": "multicast",
     }.items()
@@ -60,7 +60,7 @@ class Unreadable:
 
 @dataclass(frozen=True)
 class Subject:
-    """A mesh under check. ``paths`` carry their place in the description."""
+    """A mesh under check. ``paths`` are those that could be read, with their numbers."""
 
     mesh: Mesh
     hosts: frozenset[str]
@@ -75,14 +75,14 @@ class Subject:
                 yield number, path
 
     def sound_exits(self) -> Iterator[tuple[int, Path, str]]:
-        """Give these paths with each relay where one may leave."""
+        """Give each of these paths with each relay at which its flows may leave."""
         for number, path in self.sound_paths():
             for name in path.possible_exits:
                 yield number, path, name
 
 
 def course_at(number: int, course: int, *parts: int) -> str:
-    """Spell where a way of a path stands: its own in ``via``, the others in ``backup``."""
+    """Spell the key of a way of a path: the first one is in ``via``, the others in ``backup``."""
     return at("paths", number, *(("backup", course - 1) if course else ("via",)), *parts)
 
 
@@ -118,7 +118,8 @@ def group_has_relays(subject: Subject) -> Iterator[Problem]:
         group = subject.mesh.relays_group
         yield Problem(
             at("relays_group"),
-            f"the inventory has no host in group {group}; add the relays to it or name another",
+            f"the inventory has no host in group {group}; add the relays to it, "
+            "or name another group",
         )
 
 
@@ -128,7 +129,7 @@ def settings_fit(subject: Subject) -> Iterator[Problem]:
     if settings.early_syn and settings.thread_pool is False:
         yield Problem(
             at("settings", "early_syn"),
-            "is on and needs thread_pool, which is off; switch that on or this off",
+            "is on and needs thread_pool, which is off; switch thread_pool on, or early_syn off",
         )
 
 
@@ -144,12 +145,12 @@ def pairs_are_relays(subject: Subject) -> Iterator[Problem]:
                 at("pairs", number), f"{pair[0]!r} is paired with itself; remove the pair"
             )
         elif frozenset(pair) in seen:
-            yield Problem(at("pairs", number), "the pair is there already; remove one of the two")
+            yield Problem(at("pairs", number), "the pair is listed twice; remove one of the two")
         seen.add(frozenset(pair))
 
 
 def relays_have_addresses(subject: Subject) -> Iterator[Problem]:
-    """A relay that others connect to, or where flows enter, has an address, and its own."""
+    """A relay that others connect to, or where flows enter, has an address of its own."""
     needed = {name for _, path in subject.paths for course in path.courses for name in course}
     needed |= {name for _, path in subject.paths for name in path.exits}
     needed |= {name for pair in subject.mesh.pairs or () for name in pair}
@@ -206,7 +207,7 @@ def family_problem(one: Relay, other: Relay) -> Problem:
 
 
 def pools_fit_memory(subject: Subject) -> Iterator[Problem]:
-    """The pools alone leave a relay half of its memory, for splits and all else."""
+    """The pools leave half of a relay's memory to splits and everything else."""
     mesh = subject.mesh
     if {"pool", "thread_pool", "pairs"} & subject.unreadable.sections:
         return
@@ -217,14 +218,14 @@ def pools_fit_memory(subject: Subject) -> Iterator[Problem]:
         if needed * 2 > relay.ktcp_memory_mib:
             yield Problem(
                 key_path("hostvars", name, "ktcp_memory_mib"),
-                f"is {relay.ktcp_memory_mib}, and the pools of this relay, with {peers} others to "
-                f"speak to, alone take {needed} MiB, more than half of it; lower high of "
-                "ktcp_mesh.pool or ktcp_mesh.thread_pool, list pairs, or give the relay more",
+                f"is {relay.ktcp_memory_mib}, and the pools of this relay (peers: {peers}) take "
+                f"{needed} MiB, more than half of it; lower high of ktcp_mesh.pool or "
+                "ktcp_mesh.thread_pool, list pairs, or give the relay more memory",
             )
 
 
 def names_are_unique(subject: Subject) -> Iterator[Problem]:
-    """Reports and chains name paths; a name stands for one."""
+    """Each path has a name of its own, by which reports and chains call it."""
     seen: dict[str, int] = {}
     for number, path in subject.paths:
         if path.name in seen:
@@ -262,7 +263,7 @@ def auto_paths_have_ways(subject: Subject) -> Iterator[Problem]:
         if path.via is None and all(name in mesh.relays for name in (path.ingress, *path.exits)):
             yield Problem(
                 at("paths", number, "via"),
-                f"pairs lead from {path.ingress} to no exit of the path with at most "
+                f"no exit of the path can be reached from {path.ingress} over pairs in "
                 f"{mesh.auto.max_hops} hops; add [{path.ingress}, {path.exits[0]}] to "
                 "ktcp_mesh.pairs, or raise ktcp_mesh.auto.max_hops",
             )
@@ -287,33 +288,33 @@ def paths_end(subject: Subject) -> Iterator[Problem]:
 
 
 def backups_stand_in(subject: Subject) -> Iterator[Problem]:
-    """The first relay of a way decides whether it is taken, so each way has another."""
+    """Whether a way is used depends on its first relay, so each way begins with another one."""
     for number, path in subject.paths:
         if path.backup and not path.hops:
             yield Problem(
                 at("paths", number, "backup"),
-                "is set and via is not, so there is no relay to stand in for; "
-                "list the best way in via, or remove it",
+                "is set, but via is not, so there is no relay to stand in for; "
+                "list the best way in via, or remove backup",
             )
             continue
         if len(path.backup) > MAX_BACKUPS:
             yield Problem(
                 at("paths", number, "backup"),
-                f"{len(path.backup)} are more than the {MAX_BACKUPS} a path may have; shorten it",
+                f"lists {len(path.backup)} ways, and a path may have {MAX_BACKUPS}; shorten it",
             )
         seen = set(path.hops[:1])
         for place, via in enumerate(path.backup):
             if not via:
                 yield Problem(
                     at("paths", number, "backup", place),
-                    "is empty; list its relays, or remove it: without any way that is up, "
-                    "flows are routed",
+                    "is empty; list its relays, or remove it: flows are routed anyway "
+                    "when no way is up",
                 )
             elif via[0] in seen:
                 yield Problem(
                     at("paths", number, "backup", place, 0),
-                    f"{via[0]!r} begins another way of this path, and both are down when it is; "
-                    "begin with another relay, or remove it",
+                    f"another way of this path begins with {via[0]!r}, too, so both are down when "
+                    "it is; begin with another relay, or remove this way",
                 )
             seen.update(via[:1])
 
@@ -332,7 +333,7 @@ def pairs_cover_paths(subject: Subject) -> Iterator[Problem]:
 
 
 def paths_have_destinations(subject: Subject) -> Iterator[Problem]:
-    """A path takes flows by their destinations, or those of one service port."""
+    """A path takes flows by their destinations, or those to one service port."""
     for number, path in subject.paths:
         unreadable = subject.unreadable.path_fields.get(number, set())
         if {"destinations", "ports", "service"} & unreadable:
@@ -342,7 +343,7 @@ def paths_have_destinations(subject: Subject) -> Iterator[Problem]:
                 if getattr(path, name):
                     yield Problem(
                         at("paths", number, name),
-                        "is set beside service, whose port and target say it all; "
+                        "is set beside service, which already says what the path takes; "
                         "remove one of the two, or make it two paths",
                     )
         elif not path.destinations:
@@ -353,14 +354,14 @@ def paths_have_destinations(subject: Subject) -> Iterator[Problem]:
 
 
 def destinations_are_targets(subject: Subject) -> Iterator[Problem]:
-    """Some addresses no relay connects to."""
+    """No path leads to addresses that relays never connect to."""
     for number, path in subject.paths:
         for place, network in enumerate(path.destinations):
             what = never_a_target(network)
             if what:
                 yield Problem(
                     at("paths", number, "destinations", place),
-                    f"{network} is {what}, to which no relay connects; remove it",
+                    f"{network} is {what}, and relays never connect there; remove it",
                 )
 
 
@@ -374,21 +375,21 @@ def services_have_targets(subject: Subject) -> Iterator[Problem]:
         if what:
             yield Problem(
                 key,
-                f"{target} is {what}, to which no relay connects; "
-                "name the target by an address of its own",
+                f"{target} is {what}, and relays never connect there; "
+                "write the target's own address",
             )
         for name in path.possible_exits:
             relay = subject.mesh.relays.get(name)
             if relay and target in (relay.ktcp_address, relay.ktcp_address6):
                 yield Problem(
                     key,
-                    f"{target} is an address of {name} itself, to which the module never "
-                    "connects; name another host",
+                    f"{target} is an address of {name} itself, and a relay never connects to "
+                    "itself; name another host",
                 )
 
 
 def services_do_not_circle(subject: Subject) -> Iterator[Problem]:
-    """A service whose target is another one, and so on, does not come back to where it began."""
+    """A service whose target is another service, and so on, does not lead back to itself."""
     targets: dict[Endpoint, Endpoint] = {}
     for _, path in subject.paths:
         if path.service:
@@ -404,13 +405,13 @@ def services_do_not_circle(subject: Subject) -> Iterator[Problem]:
             if place == service:
                 yield Problem(
                     at("paths", number, "service", "target"),
-                    f"{targets[service]} leads, by services of relays, back to this service; "
-                    "name a target that is no relay's service",
+                    f"{targets[service]} leads back to this service over services of relays; "
+                    "name a target that is not a service of a relay",
                 )
 
 
 def service_endpoints(mesh: Mesh, path: Path) -> Iterator[Endpoint]:
-    """Give where clients find the service of a path, as far as the mesh knows."""
+    """Give the endpoints at which clients reach the service of a path, if the mesh has them."""
     relay = mesh.relays.get(path.ingress)
     if path.service and relay:
         for address in (relay.ktcp_address, relay.ktcp_address6):
@@ -446,7 +447,7 @@ def service_ports_are_free(subject: Subject) -> Iterator[Problem]:
 
 
 def transparent_exits_keep_answers(subject: Subject) -> Iterator[Problem]:
-    """A relay that speaks for clients knows where the answers to them come in."""
+    """A relay that connects from clients' addresses knows where the answers come in."""
     said: set[str] = set()
     for _, path, name in subject.sound_exits():
         if not path.transparent or name in said | subject.unreadable.relays:
@@ -461,7 +462,7 @@ def transparent_exits_keep_answers(subject: Subject) -> Iterator[Problem]:
 
 
 def destinations_differ(subject: Subject) -> Iterator[Problem]:
-    """One flow of an ingress belongs to one path: that with the longest prefix."""
+    """Each flow of an ingress belongs to one path, the one with the longest prefix."""
     seen: dict[tuple[str, Network], list[tuple[int, Path]]] = {}
     for number, path in subject.paths:
         for place, network in enumerate(path.destinations):
@@ -498,7 +499,8 @@ def marks_name_routes(subject: Subject) -> Iterator[Problem]:
         if path.mark == RETURN_MARK:
             yield Problem(
                 at("paths", number, "mark"),
-                f"{path.mark:#x} is what transparent exits mark answers with; choose another",
+                f"{path.mark:#x} is the mark that transparent exits give to answers; "
+                "choose another",
             )
         if other.way != path.way:
             yield Problem(
@@ -556,7 +558,7 @@ Lost = dict[tuple[int, Network], list[Network]]
 
 
 def lost_to_others(paths: Iterable[tuple[int, Path]]) -> Lost:
-    """Find what longer prefixes of other paths take from shorter ones, with all their ports."""
+    """Find what longer prefixes of other paths take from shorter ones, on all their ports."""
     lost: Lost = {}
     by_ingress: dict[str, list[tuple[Network, int, Path]]] = {}
     for number, path in paths:
@@ -582,7 +584,7 @@ def takes_ports(ports: tuple[PortRange, ...] | None, wanted: tuple[PortRange, ..
 def exit_allows_path(
     exit_list: acl.ExitList, number: int, path: Path, name: str, lost: Lost
 ) -> Iterator[Problem]:
-    """Each target passes the list of an exit of the path as a whole."""
+    """The list of an exit allows all of each target of the path."""
     for place, network in enumerate(path.targets):
         found = exit_list.refusal(network, path.target_ports, lost.get((number, network), ()))
         if found is None:
@@ -598,7 +600,7 @@ def exit_allows_path(
             yield Problem(
                 at("exits", name, found.rule),
                 f"denies {network} of path {path.name!r}, which leaves here; "
-                "put an allow before it, or drop the destination",
+                "put an allow before it, or remove the destination",
             )
 
 
@@ -608,7 +610,7 @@ def key_exists(subject: Subject) -> Iterator[Problem]:
     unreadable = subject.unreadable.keys
     if {"key", "keys"} & subject.unreadable.sections or str(key) in unreadable:
         return
-    if any(not number.isdigit() for number in unreadable):  # one of them may be the one meant
+    if any(not number.isdigit() for number in unreadable):  # the mesh's key may be among them
         return
     if len(subject.mesh.relays) > 1 and key not in subject.mesh.keys:
         known = ", ".join(map(str, sorted(subject.mesh.keys)))
@@ -637,7 +639,7 @@ def probes_fit(subject: Subject) -> Iterator[Problem]:
                 f"{path.probe.url} is not on port {path.service.port} of the path's service; "
                 f"fetch something from there, at an address of {path.ingress}"
                 if path.service
-                else f"{path.probe.url} is not among the path's destinations and ports; "
+                else f"{path.probe.url} is not within the path's destinations and ports; "
                 "fetch something that is",
             )
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What an inventory says about a mesh, unchecked, and where it says so.
 
-Built by the inventory plugin; carried as data to ``ktcp-ops`` so that both judge
-the very same data. Nothing here knows Ansible, and nothing here validates.
+The inventory plugin builds it and passes it to ``ktcp-ops`` as data, so that both check the very
+same data. Nothing here knows Ansible, and nothing here validates.
 """
 
 from collections.abc import Mapping
@@ -27,12 +27,12 @@ class Description:
     """One mesh as found in an inventory.
 
     Attributes:
-        mesh: the variable ``ktcp_mesh``, or None where no group or host sets it.
+        mesh: the variable ``ktcp_mesh``, or None if no group or host sets it.
         keys: the variable ``ktcp_keys`` (secret), or None.
         relays: the hosts of the relays' group, each with its ``RELAY_VARIABLES`` that are set.
         hosts: the name of every host of the inventory.
         source: the inventory, as the user named it.
-        latency: the file with measured round-trip times, there or not; empty where none may be.
+        latency: the file for measured round-trip times, which need not exist; empty for none.
         origins: key path -> ``file`` or ``file:line``, as far as known.
     """
 
@@ -45,7 +45,7 @@ class Description:
     origins: Mapping[str, str] = field(default_factory=dict)
 
     def where(self, key: str) -> str:
-        """Tell the file (and line) of a key path: its own, or its nearest known parent's."""
+        """Give the file (and line) of a key path, or else of its nearest parent that has one."""
         while key:
             if key in self.origins:
                 return self.origins[key]
@@ -54,12 +54,12 @@ class Description:
         return self.source
 
     def to_data(self) -> dict[str, Any]:
-        """Give it as JSON data, for the way from Ansible's process to ours."""
+        """Give it as JSON data, to pass it from Ansible's process to ours."""
         return asdict(self)
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> "Description":
-        """Restore what ``to_data`` gave; JSON has made lists of tuples."""
+        """Restore what ``to_data`` gave; JSON has turned tuples into lists."""
         return cls(**{**data, "hosts": tuple(data["hosts"])})
 
 

@@ -17,7 +17,7 @@ HTTPS = 443
 
 
 def target_of(path: Path) -> Endpoint | None:
-    """Give a target of the path that one can measure to, if the path names one."""
+    """Give a target of the path that can be measured, if the path names one."""
     if path.service:
         return path.service.target
     if path.probe:
@@ -31,21 +31,21 @@ def target_of(path: Path) -> Endpoint | None:
 
 
 def to_client(latency: Latency, path: Path) -> int | None:
-    """From the clients to the ingress."""
+    """Give the time from the clients to the ingress."""
     if path.client_rtt_ms is not None:
         return round(path.client_rtt_ms * 1000)
     return latency.rtt(path.probe.host, path.ingress) if path.probe else None
 
 
 def over(latency: Latency, relays: Sequence[str]) -> int | None:
-    """Over relays, from the first to the last."""
+    """Give the time over relays, from the first to the last."""
     legs = [latency.rtt(one, other) for one, other in pairwise(relays)]
     known = [leg for leg in legs if leg is not None]
     return sum(known) if len(known) == len(legs) else None
 
 
 def to_target(latency: Latency, path: Path, name: str) -> int | None:
-    """From an exit of the path to its targets."""
+    """Give the time from an exit of the path to its targets."""
     if name in path.target_rtt_ms:
         return round(path.target_rtt_ms[name] * 1000)
     target = target_of(path)
@@ -53,7 +53,7 @@ def to_target(latency: Latency, path: Path, name: str) -> int | None:
 
 
 def routed(latency: Latency, path: Path) -> int | None:
-    """From the clients to the targets without the mesh."""
+    """Give the time from the clients to the targets without the mesh."""
     target = target_of(path)
     if path.probe is None or target is None:
         return None

@@ -81,7 +81,7 @@ def targets(mesh: Mesh) -> dict[str, list[str]]:
     wanted: dict[str, dict[str, None]] = {}
     for path in mesh.paths:
         for network in path.targets:
-            # The network's own address is nobody's; the next one may be somebody's.
+            # No host has the network's own address; the next one may be a host's.
             address = network.network_address + (1 if network.num_addresses > 2 else 0)
             wanted.setdefault(path.exit, {})[str(address)] = None
             if network in path.destinations:
@@ -121,7 +121,7 @@ def diagnose(
 
 
 def may_forward(cloud: str | None, said: Mapping[str, Any]) -> bool | None:
-    """Read from a cloud's inventory whether a host may send what is not its own."""
+    """Read from a cloud's inventory whether a host may forward packets."""
     value = said.get(cloud or "")
     if not isinstance(value, bool):
         return None

@@ -11,7 +11,7 @@ from ktcp_ops.mesh.tunnel import destinations, dialling, interfaces, reached
 class EdgeRoute(TypedDict):
     """A route of variable ``ktcp_edge_routes``.
 
-    An empty ``via`` means through the tunnel. What the host itself sends there has a source
+    An empty ``via`` means through the tunnel. For packets of its own, the host uses a source
     address in one of ``sources``.
     """
 
@@ -21,7 +21,7 @@ class EdgeRoute(TypedDict):
 
 
 def host_variables(mesh: Mesh) -> dict[str, dict[str, Any]]:
-    """Compute the roles' variables about tunnels and edges, by host; others have none.
+    """Compute the roles' variables about tunnels and edges, by host, for the hosts with some.
 
     The mesh must be a checked one.
     """

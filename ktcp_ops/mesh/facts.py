@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What ``playbooks/files/doctor.py`` tells of a host, typed; checked where it comes in."""
+"""What ``playbooks/files/doctor.py`` says about a host, typed, and checked when it is read."""
 
 from typing import Annotated
 
@@ -7,13 +7,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class Part(BaseModel):
-    """A part of the facts; what a newer program says more is passed over."""
+    """A part of the facts; what only a newer program says is ignored."""
 
     model_config = ConfigDict(frozen=True)
 
 
 class Kernel(Part):
-    """An installed kernel; ``srcversion`` and ``signer`` are of the module for it."""
+    """An installed kernel; ``srcversion`` and ``signer`` are those of its module ktcp."""
 
     release: str
     headers: bool
@@ -38,12 +38,12 @@ class Way(Part):
 
 
 class Peer(Part):
-    """The way to another relay.
+    """How another relay is reached.
 
     Attributes:
         mtu: of the interface; ``arrives`` is the largest packet that came back.
-        learned: what the kernel knows of the path's MTU after that.
-        refusal: why the relay port took no connection, or nothing.
+        learned: the path's MTU as the kernel knows it after that.
+        refusal: why the relay port accepted no connection; empty if it did.
     """
 
     route: Way | None
@@ -54,14 +54,14 @@ class Peer(Part):
 
 
 class Drift(Part):
-    """What one of KTCP's commands found to differ; no code where it is missing."""
+    """What one of KTCP's commands found to differ; the code is None if it is not installed."""
 
     code: int | None
     lines: list[str]
 
 
 class Facts(Part):
-    """All of a host that KTCP depends on."""
+    """Everything on a host that KTCP depends on."""
 
     running: str
     kernels: list[Kernel]
@@ -82,5 +82,5 @@ class Facts(Part):
     targets: dict[str, Way | None]
 
     def module(self) -> Kernel | None:
-        """Give the running kernel's part; None where its files are gone."""
+        """Give the running kernel; None if its files are gone."""
         return next((kernel for kernel in self.kernels if kernel.release == self.running), None)

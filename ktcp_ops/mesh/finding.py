@@ -42,8 +42,8 @@ class Patient:
     """What is known of one relay.
 
     Attributes:
-        asked: when the run began and ended, by the clock here.
-        forwards: whether the cloud lets it forward, None where nobody knows.
+        asked: when the run began and ended, by the clock of this host.
+        forwards: whether the cloud lets it forward, None if that is not known.
     """
 
     mesh: Mesh
@@ -64,7 +64,7 @@ class Patient:
         return [path for path in self.mesh.paths if path.ingress == self.name and path.destinations]
 
     def forwards_for(self, version: int) -> bool:
-        """Tell whether flows of a family pass it unsplit when KTCP is not there."""
+        """Tell whether the relay has to route flows of a family that are not split."""
         return any(
             network.version == version for path in self.begins for network in path.destinations
         )

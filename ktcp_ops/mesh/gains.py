@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What each path gains, by the model: its way through relays against plain routing.
+"""What each path gains, by the model: its way through relays compared with plain routing.
 
 The legs between relays have to be known. If a client's or a target's leg is unknown it counts as
-0, which leaves out the same time with and without relays. The routed path is taken to be as long as
-the one through the relays, unless it was measured.
+0, which leaves out the same time with and without relays. The routed path is assumed to be as
+long as the one through the relays, unless it was measured.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,12 +16,12 @@ from ktcp_ops.mesh.probe import milliseconds, spell
 from ktcp_ops.model import Estimate, Improvements, Legs, routed, split
 
 SIZE = 1_000_000
-"""Bytes of the download that throughput is told of."""
+"""Bytes of the download whose throughput is predicted."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Gain:
-    """A path's legs, in microseconds, and what a download takes; None is unknown."""
+    """A path's legs, in microseconds, and how long a download takes; None is unknown."""
 
     path: str
     relays: tuple[str, ...]
@@ -42,7 +42,7 @@ def predict(mesh: Mesh) -> Iterator[Gain]:
 
 
 def improvements_of(mesh: Mesh) -> Improvements:
-    """Tell what is switched on; the module's default is on for all."""
+    """Tell what is switched on; by the module's default, everything is."""
     settings = mesh.settings
     return Improvements(
         early_syn=settings.early_syn is not False,
@@ -78,7 +78,7 @@ def gain(mesh: Mesh, path: Path, improvements: Improvements) -> Gain:
 
 
 def seconds(rtt_us: int | None) -> float:
-    """Give a round-trip time to the model."""
+    """Convert a round-trip time to seconds, for the model; an unknown one is 0."""
     return (rtt_us or 0) / 1_000_000
 
 

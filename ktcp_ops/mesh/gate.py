@@ -14,7 +14,7 @@ from ktcp_ops.mesh.status import RelayStatus
 from ktcp_ops.mesh.waves import partners_of
 
 Links = Mapping[str, frozenset[str]]
-"""The endpoints of each relay's peers that it had a ready connection to."""
+"""Relay -> the endpoints of the peers to which it had a ready connection."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +45,7 @@ def links(statuses: Collection[RelayStatus]) -> Links:
 def question(
     mesh: Mesh, wave: Collection[str], changed: Collection[str], before: Links
 ) -> Question:
-    """Compute whom to ask after a wave; ``changed`` are the relays that are done, its own too."""
+    """Compute whom to ask after a wave; ``changed`` are all relays done so far, the wave's too."""
     partners = partners_of(mesh)
     near = {name for host in wave for name in partners[host]} & set(changed)
     hosts = tuple(sorted({*wave, *near}))
@@ -62,7 +62,7 @@ def question(
 
 
 def endpoints(mesh: Mesh, name: str) -> list[str]:
-    """Give where other relays reach a relay."""
+    """Give the endpoints at which other relays reach a relay."""
     relay = mesh.relays[name]
     addresses = (relay.ktcp_address, relay.ktcp_address6)
     return [endpoint(address, mesh.ports.relay) for address in addresses if address]

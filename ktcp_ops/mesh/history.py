@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Runs of the journal for people: a line each, or all of one."""
+"""Runs of the journal for people: a line for each, or everything about one."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ def row(run: Run) -> list[str]:
 
 
 def text(run: Run) -> Iterator[str]:
-    """Write what is known of a run, but for its hosts."""
+    """Write what is known of a run, except its hosts."""
     facts = {
         "run": run.id,
         "action": run.action,

@@ -24,7 +24,7 @@ COOKIES_ALWAYS = 2
 
 
 def kernels(patient: Patient) -> Iterator[Finding]:
-    """Every kernel that may be booted can have the module, and has it."""
+    """KTCP supports every kernel that may be booted, and the module is built for it."""
     supported = re.search(
         r'^BUILD_EXCLUSIVE_KERNEL="(.*)"$',
         (collection_root() / "kmod/dkms.conf").read_text(encoding="utf-8"),
@@ -38,7 +38,7 @@ def kernels(patient: Patient) -> Iterator[Finding]:
             yield Finding(
                 check="kernel",
                 severity=severity,
-                seen=f"kernel {kernel.release} is none that KTCP supports",
+                seen=f"kernel {kernel.release} is not supported by KTCP",
                 meaning=boots,
                 fix="install and boot Debian's kernel 6.1 or later; remove this one",
             )
@@ -49,7 +49,7 @@ def kernels(patient: Patient) -> Iterator[Finding]:
                 severity=severity,
                 seen=f"kernel {kernel.release} has no module ktcp",
                 meaning=boots,
-                fix=f"{ROLLOUT}; what DKMS says is in /var/lib/dkms/ktcp/*/build/make.log",
+                fix=f"{ROLLOUT}; DKMS's log is /var/lib/dkms/ktcp/*/build/make.log",
             )
         if not kernel.headers:
             yield Finding(
@@ -80,21 +80,21 @@ def module(patient: Patient) -> Iterator[Finding]:
             severity=Severity.DRIFT,
             seen=f"srcversion {facts.loaded} is loaded, {kernel.srcversion} is installed",
             meaning="the next reload or reboot changes the module",
-            fix=f"{ROLLOUT}, which loads it anew; live splits are reset",
+            fix=f"{ROLLOUT}, which reloads the module; live splits are reset",
         )
     version = patient.status.state.version.get("module") if patient.status.state else None
     if version and version != __version__:
         yield Finding(
             check="module",
             severity=Severity.DRIFT,
-            seen=f"module {version} is loaded, this ktcp-ops is of {__version__}",
-            meaning="the relay was rolled out by another version",
+            seen=f"module {version} is loaded, this ktcp-ops is {__version__}",
+            meaning="the relay was rolled out with another version",
             fix=ROLLOUT,
         )
 
 
 def secure_boot(patient: Patient) -> Iterator[Finding]:
-    """Where the firmware wants signatures, the module has one."""
+    """Where the firmware requires signatures, the module has one."""
     kernel = patient.facts.module()
     if patient.facts.secure_boot and kernel and kernel.srcversion and not kernel.signer:
         yield Finding(
@@ -103,7 +103,7 @@ def secure_boot(patient: Patient) -> Iterator[Finding]:
             seen="Secure Boot is on, and the module is not signed",
             meaning="the kernel refuses the module; nothing is split after a reboot",
             fix="enroll a key with mokutil and have DKMS sign with it (mok_signing_key in"
-            " /etc/dkms/framework.conf), then build the module anew",
+            " /etc/dkms/framework.conf), then build the module again",
         )
 
 
@@ -121,7 +121,7 @@ def services(patient: Patient) -> Iterator[Finding]:
 
 
 def drift(patient: Patient) -> Iterator[Finding]:
-    """What runs is what the files say, and what the mesh says."""
+    """What is in force agrees with the relay's files, and with the mesh."""
     facts = patient.facts
     yield from command_drift("ktcp-apply --check", "configuration", facts.configuration)
     yield from command_drift("ktcp-steering check", "rules", facts.rules)
@@ -136,13 +136,13 @@ def drift(patient: Patient) -> Iterator[Finding]:
             check="mesh",
             severity=Severity.DRIFT,
             seen=listed(lines),
-            meaning="the relay does not hold what the mesh in this inventory says",
-            fix=f"{ROLLOUT}; ktcp-ops mesh plan --live shows all of it first",
+            meaning="the relay is not configured as the mesh in this inventory says",
+            fix=f"{ROLLOUT}; ktcp-ops mesh plan --live shows first what that changes",
         )
 
 
 def command_drift(command: str, check: str, found: Drift) -> Iterator[Finding]:
-    """Tell what one of KTCP's commands on the relay found."""
+    """Report what one of KTCP's commands on the relay found."""
     if found.code == 0:
         return
     drifted = found.code == ExitCode.DRIFT
@@ -150,15 +150,15 @@ def command_drift(command: str, check: str, found: Drift) -> Iterator[Finding]:
         check=check,
         severity=Severity.DRIFT if drifted else Severity.ERROR,
         seen=f"{command}: {listed(found.lines) if found.lines else 'it is not installed'}",
-        meaning="what runs is not what the relay's files say"
+        meaning="what is in force differs from the relay's files"
         if drifted
-        else "what runs cannot be compared with the relay's files",
+        else "what is in force cannot be compared with the relay's files",
         fix=f"{ROLLOUT}, or systemctl restart ktcp ktcp-steering on the relay",
     )
 
 
 def listed(lines: Sequence[str]) -> str:
-    """Write some of many lines as one."""
+    """Join the first lines of many, and count the others."""
     more = len(lines) - MAX_LISTED
     return "; ".join([*lines[:MAX_LISTED], *([f"and {more} more"] if more > 0 else [])])
 
@@ -193,7 +193,7 @@ def fast_open(patient: Patient) -> Iterator[Finding]:
 
 
 def syn_cookies(patient: Patient) -> Iterator[Finding]:
-    """TCP must keep the SYN of a flow that is taken ahead of conntrack: no one else does."""
+    """SYN cookies are not forced: only TCP remembers a flow that is taken ahead of conntrack."""
     state = patient.status.state
     always = patient.facts.sysctls.get("net.ipv4.tcp_syncookies") == COOKIES_ALWAYS
     if always and state and state.interception == "untracked":
@@ -201,7 +201,8 @@ def syn_cookies(patient: Patient) -> Iterator[Finding]:
             check="syn cookies",
             severity=Severity.ERROR,
             seen=f"net.ipv4.tcp_syncookies is {COOKIES_ALWAYS}",
-            meaning="all flows are routed, none is split: a cookie forgets what was taken",
+            meaning="all flows are routed, none is split: with a cookie, nothing remembers that"
+            " a flow was taken",
             fix="set it to 1 in ktcp_tunables_extra, or ktcp_interception to redirect",
         )
 
@@ -213,7 +214,7 @@ def return_route(patient: Patient) -> Iterator[Finding]:
     strict = [
         name for name, link in facts.interfaces.items() if max(base, link.rp_filter) == STRICT
     ]
-    loose = "sysctl -w net.ipv4.conf.{}.rp_filter=2, and in ktcp_tunables_extra"
+    loose = "sysctl -w net.ipv4.conf.{}.rp_filter=2, and the same in ktcp_tunables_extra"
     if patient.node["inside4"] in strict:
         yield Finding(
             check="rp_filter",
@@ -228,16 +229,16 @@ def return_route(patient: Patient) -> Iterator[Finding]:
             check="rp_filter",
             severity=Severity.WARNING,
             seen=f"rp_filter is strict on {', '.join(strict)}; {drops} packets were dropped so far",
-            meaning="packets come in where the route back to their sender does not go out: the"
-            " return route of some users or targets is another way",
-            fix=f"mend the routes, or {loose.format('all')}",
+            meaning="packets of some users or targets come in on another interface than the one"
+            " that leads back to them",
+            fix=f"correct the routes, or {loose.format('all')}",
         )
     elif len(strict) > 1:
         yield Finding(
             check="rp_filter",
             severity=Severity.HINT,
             seen=f"rp_filter is strict on {', '.join(strict)}",
-            meaning="users whose packets come by another interface than the one back to them"
+            meaning="packets that come in on another interface than the one that leads back"
             " would be dropped; none was so far",
             fix=loose.format("all"),
         )
@@ -256,14 +257,14 @@ def conntrack(patient: Patient) -> Iterator[Finding]:
             check="conntrack",
             severity=Severity.ERROR,
             seen=f"{count} of {most} entries are in use",
-            meaning="new connections of everybody are dropped when it is full",
+            meaning="when the table is full, everybody's new connections are dropped",
             fix=f"raise {more}",
         )
     elif drops:
         yield Finding(
             check="conntrack",
             severity=Severity.WARNING,
-            seen=f"{drops} packets were dropped for want of an entry so far",
+            seen=f"{drops} packets were dropped so far because there was no free entry",
             meaning="the table was full at some time; connections failed then",
             fix=f"raise {more}",
         )
@@ -272,17 +273,17 @@ def conntrack(patient: Patient) -> Iterator[Finding]:
             check="conntrack",
             severity=Severity.WARNING,
             seen=f"{most} entries for up to {wanted // CONNTRACK_PER_SPLIT} splits,"
-            f" which take {wanted}",
+            f" which need {wanted}",
             meaning="the table is full before max_splits lets flows pass unsplit",
             fix=f"raise {more}, or lower settings.max_splits",
         )
 
 
 def clock(patient: Patient) -> Iterator[Finding]:
-    """The clock is right; relays need none, but who reads their logs does."""
+    """The clock is right: relays do not need that, but people who read their logs do."""
     begun, ended = patient.asked
     skew = max(begun - patient.facts.time, patient.facts.time - ended, 0.0)
-    meaning = "logs, metrics and certificates are of another time; KTCP itself needs no clock"
+    meaning = "logs, metrics and certificates have the wrong time; KTCP itself needs no clock"
     if skew > SKEW_S:
         yield Finding(
             check="clock",
@@ -295,7 +296,7 @@ def clock(patient: Patient) -> Iterator[Finding]:
         yield Finding(
             check="clock",
             severity=Severity.HINT,
-            seen="its clock is right now, but nothing keeps it so",
+            seen="its clock is right now, but nothing keeps it right",
             meaning=meaning,
             fix="apt-get install systemd-timesyncd",
         )

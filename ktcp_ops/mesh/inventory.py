@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""From the inventories that a user names to a checked mesh."""
+"""Reads the inventories that a user names into a checked mesh."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ def load(inventories: Sequence[str]) -> Mesh:
 
     Raises:
         UsageError: for an inventory that does not exist.
-        InvalidMeshError: when it cannot be read, describes no mesh, or an invalid one.
+        InvalidMeshError: when it cannot be read, or describes no mesh or an invalid one.
     """
     exported = inventory.export(inventories).get("ktcp_description")
     if exported is None:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The journal of a mesh: who changed what, when, and what came of it. A JSON file a run.
+"""The journal of a mesh: who changed what, when, and how it ended. Each run is a JSON file.
 
-A run's file is written whole at each step, so that after a crash it says how far the run
-came, and another command can go on from there. No secret of the mesh is in it.
+A run's file is written anew at each step, so that after a crash it says how far the run got,
+and another command can go on from there. No secret of the mesh is in it.
 """
 
 import contextlib
@@ -41,7 +41,7 @@ class Outcome(StrEnum):
     STOPPED = "stopped"
     INTERRUPTED = "interrupted"
     CRASHED = "crashed"
-    """Never written: what a run is called that says ``running`` although its process is gone."""
+    """Never written: shown for a run whose file says ``running`` although its process is gone."""
 
 
 class WaveState(StrEnum):
@@ -73,10 +73,10 @@ class Run(Record):
 
     Attributes:
         action: the command, without ``mesh``.
-        who: the user, and as whom; ``controller`` is the host they did it from.
+        who: the user, also the one behind sudo; ``controller`` is the host they did it from.
         fingerprint: of the mesh, without its keys.
-        waves: all of them from the start, those that are pending too.
-        hosts: what is known last of each relay.
+        waves: all waves, also those to come.
+        hosts: the latest outcome of each relay.
     """
 
     schema_version: Literal[1] = 1
@@ -129,29 +129,29 @@ class Run(Record):
         return tuple(name for name, host in self.hosts.items() if host.state in BAD)
 
     def with_hosts(self, hosts: Mapping[str, HostResult]) -> "Run":
-        """Give the same with what is now known of some relays."""
+        """Give the same run with new outcomes of some relays."""
         return self.model_copy(update={"hosts": {**self.hosts, **hosts}})
 
     def with_wave(self, number: int, state: WaveState, reason: str = "") -> "Run":
-        """Give the same with another state of a wave."""
+        """Give the same run with another state of a wave."""
         waves = list(self.waves)
         waves[number] = waves[number].model_copy(update={"state": state, "reason": reason})
         return self.model_copy(update={"waves": tuple(waves)})
 
     def finished(self, outcome: Outcome, reason: str = "") -> "Run":
-        """Give the same at its end."""
+        """Give the same run, ended now."""
         ended = {"ended": datetime.now(UTC), "outcome": outcome, "reason": reason}
         run = self.model_copy(update=ended)
         return run.model_copy(update={"exit_code": int(exit_code(run))})
 
     def left(self, number: int) -> tuple[str, ...]:
-        """List the relays of a wave that are not done: changed, and found well with their wave."""
+        """List the relays of a wave that are left: done are good ones of a wave that is done."""
         wave = self.waves[number]
         done = wave.state is WaveState.DONE
         return tuple(h for h in wave.hosts if not (done and h in self.hosts and h not in self.bad))
 
     def again(self) -> "Run":
-        """Give the run to go on with: what is known of relays that are left is dropped."""
+        """Give the run as it is resumed: without the outcomes of relays that are left."""
         left = {host for number in range(len(self.waves)) for host in self.left(number)}
         return self.model_copy(
             update={
@@ -164,7 +164,7 @@ class Run(Record):
         )
 
     def result(self) -> RunResult:
-        """Sum it up as one run of Ansible would be."""
+        """Give its outcome in the form of one run of Ansible."""
         message = "its wave was not begun"
         later = {
             name: HostResult(host=name, state=HostState.NOT_REACHED, message=message)
@@ -189,7 +189,7 @@ def exit_code(run: Run) -> ExitCode:
 
 
 def who() -> str:
-    """Name the user, and the one behind sudo."""
+    """Name the user, and the user who called sudo."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):  # a number without a name
@@ -211,7 +211,7 @@ class Journal:
 
     @classmethod
     def of(cls, inventories: Sequence[str]) -> Self:
-        """Find the journal of the mesh that some inventories describe.
+        """Find the journal of the mesh that these inventories describe.
 
         In ``KTCP_STATE_DIR``, else where the user's state is kept by the XDG's rules.
         """
@@ -240,16 +240,16 @@ class Journal:
             os.close(descriptor)
 
     def holder(self, now: datetime) -> str:
-        """Say who changes the mesh, since when, and what to do about it.
+        """Say who is changing the mesh, since when, and what to do about it.
 
-        The lock is the system's and goes with its process, so that there is never a stale one.
+        The system drops the lock when its process ends, so there is never a stale lock.
         """
         runs = [run for run in self.read()[0] if run.outcome is Outcome.RUNNING]
         if not runs:
             return "another command is changing this mesh; `ktcp-ops mesh history` shows it"
         run = runs[0]
         return (
-            f"{run.who}@{run.controller} is changing this mesh by `mesh {run.action}` since "
+            f"{run.who}@{run.controller} has been changing this mesh by `mesh {run.action}` since "
             f"{run.started:%Y-%m-%d %H:%M:%S} UTC ({age(now - run.started)}); wait for it, or see "
             f"`ktcp-ops mesh history --run {run.id}`"
         )
@@ -263,7 +263,7 @@ class Journal:
             return True
 
     def recorded(self, run: Run, act: Callable[[], RunResult]) -> RunResult:
-        """Do something that is one run of Ansible, and write down what came of it."""
+        """Do something that is one run of Ansible, and write its outcome to the journal."""
         with self.alone():
             self.write(run)
             result = act()
@@ -292,7 +292,7 @@ class Journal:
             raise unusable(error) from error
 
     def runs(self) -> tuple[list[Run], list[str]]:
-        """Give all runs, the latest first, and a sentence for each file that is none."""
+        """Give all runs, the latest first, and a sentence for each file that cannot be read."""
         found, problems = self.read()
         if found and found[0].outcome is Outcome.RUNNING and self.is_busy():
             return found[:1] + [crashed(run) for run in found[1:]], problems
@@ -310,7 +310,7 @@ class Journal:
 
 
 def locked(descriptor: int) -> bool:
-    """Lock a directory; False if it stays locked for longer than somebody takes to look at it."""
+    """Lock a directory; False if it stays locked for longer than ``is_busy`` holds the lock."""
     deadline = time.monotonic() + LOOK_S
     while True:
         try:
@@ -333,7 +333,7 @@ def age(span: timedelta) -> str:
 
 
 def crashed(run: Run) -> Run:
-    """Mark a run as crashed if it says that it is running; the caller knows that nobody runs it."""
+    """Mark a run as crashed if it says that it is running; the caller knows that it is not."""
     if run.outcome is not Outcome.RUNNING:
         return run
     return run.model_copy(update={"outcome": Outcome.CRASHED})

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A rotation of keys carried out: in each phase the inventory is edited, and then rolled out."""
+"""Carries out a rotation of keys: in each phase, edits the inventory and rolls it out."""
 
 import secrets
 from collections.abc import Callable, Sequence
@@ -34,10 +34,10 @@ class KeyChange:
 
 
 def foresee(asked: Request, until: Phase, load: Load) -> KeyChange:
-    """Compute the phases to come, and see that what the first one writes can be written.
+    """Compute the phases to come, and check that the first one can edit the inventory.
 
     Raises:
-        UsageError: when it cannot, or when that phase is done already.
+        UsageError: when it cannot, or when phase ``until`` is done already.
     """
     sizes = waves.parse_steps(asked.steps)
     mesh = load(asked.inventories)
@@ -60,7 +60,7 @@ def meanings(names: Sequence[str], mesh: Mesh, key: int, phases: Sequence[Phase]
     """Say what phases do to the inventory.
 
     Raises:
-        UsageError: when what the first one writes cannot be written.
+        UsageError: when the first one cannot edit the inventory.
     """
     places = key_files.places(names)
     now, texts, secret = mesh, [], secrets.token_hex(32)
@@ -82,11 +82,11 @@ def carry_out(
     say: Callable[[str], None],
     load: Load,
 ) -> list[Run]:
-    """Go through the phases until one does not end well; give the run of each.
+    """Go through the phases until one fails; give the run of each.
 
     Raises:
         UsageError: when the inventory cannot be edited.
-        KtcpError: when it says something else than was written, or has no relay.
+        KtcpError: when the edited inventory is not the mesh that was meant, or has no relay.
     """
     asked, mesh, runs = change.asked, change.mesh, list[Run]()
     journal = Journal.of(asked.inventories)
@@ -116,7 +116,7 @@ def edit(
     key: int,
     load: Load,
 ) -> Mesh:
-    """Bring the inventory into a phase, and give its mesh then."""
+    """Edit the inventory for a phase, and give its mesh after that."""
     then = rotation.after(now, step.phase, key, secrets.token_hex(32))
     with journal.alone():
         edits = key_files.edit(names, now, then)
@@ -124,7 +124,7 @@ def edit(
 
 
 def begun(asked: Request, journal: Journal, phase: Phase, mesh: Mesh, key: int) -> Run:
-    """Give the run of a phase: the one to go on with, else a new one."""
+    """Give the run of a phase: the one to resume, else a new one."""
     more: dict[str, str | int] = {"phase": str(phase), "key": key}
     run = rotation.begun(journal.runs()[0], phase, mesh, key)
     return run or request.planned(replace(asked, more=more), mesh)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The files of an inventory that hold the keys and say which one is used, edited in place.
 
-Only single items are set or dropped, so comments stay, and a file that is encrypted as a whole
-stays encrypted. Where the text cannot be edited like this, the operator is told what to write.
+Only single items are set or removed, so comments stay, and a file that is encrypted as a whole
+stays encrypted. If the text cannot be edited like this, the operator is told what to write.
 """
 
 from collections.abc import Callable, Sequence
@@ -33,7 +33,7 @@ def edit(inventories: Sequence[str], mesh: Mesh, wanted: Mesh) -> list[Edit]:
     """Compute what to write where, so that the inventory says ``wanted``; nothing is written.
 
     Raises:
-        UsageError: saying what to write, when the files have not the form to be edited.
+        UsageError: saying what to write, when the files cannot be edited.
     """
     changes: dict[str, Callable[[str], str]] = {
         "ktcp_keys": lambda text: with_keys(text, mesh, wanted),
@@ -76,7 +76,7 @@ def edited(
     except CannotEditError as error:
         named = ", ".join(map(str, texts)) or ", ".join(inventories)
         advice = {
-            "ktcp_keys": "Add the next key yourself, a number higher, or remove the old one",
+            "ktcp_keys": "Add the next key yourself, under the next number, or remove the old one",
             "ktcp_mesh": "Write the number of the new key into `key` yourself",
         }
         raise UsageError(
@@ -92,7 +92,7 @@ def the_one(paths: Sequence[Path]) -> Path:
         CannotEditError: when there are several, or none.
     """
     if len(paths) != 1:
-        raise CannotEditError(f"{len(paths) or 'no'} files have it at their top")
+        raise CannotEditError(f"{len(paths) or 'no'} files have it at their top level")
     return paths[0]
 
 
@@ -110,7 +110,7 @@ def readable(inventories: Sequence[str]) -> list[tuple[Path, str]]:
 
 
 def is_there(text: str, variable: str) -> bool:
-    """Tell whether a text has a variable at its top, in whatever form."""
+    """Tell whether a text has a variable at its top level, in whatever form."""
     try:
         return holder(text, variable) is not None
     except CannotEditError:
@@ -118,7 +118,7 @@ def is_there(text: str, variable: str) -> bool:
 
 
 def with_keys(text: str, mesh: Mesh, wanted: Mesh) -> str:
-    """Bring the keys of a text to those that are wanted."""
+    """Add and remove keys in a text, so that it has the wanted ones."""
     for number in sorted(set(wanted.keys) - set(mesh.keys)):
         node = holder(text, "ktcp_keys")
         values = [value for _, value in node.value] if node else []
@@ -134,7 +134,7 @@ def bring(inventories: Sequence[str], edits: Sequence[Edit], wanted: Mesh, load:
     """Write edits, read the mesh again and give it; if it is not the wanted one, undo them.
 
     Raises:
-        KtcpError: when the inventory says something else then.
+        KtcpError: when the mesh is not the wanted one after that.
     """
     before = {change.path: vault.raw(change.path) for change in edits}
     try:
@@ -150,14 +150,14 @@ def bring(inventories: Sequence[str], edits: Sequence[Edit], wanted: Mesh, load:
 
 
 def agree(inventories: Sequence[str], mesh: Mesh, wanted: Mesh) -> None:
-    """Refuse a mesh that is not the wanted one.
+    """Check that a mesh is the wanted one.
 
     Raises:
-        KtcpError: then.
+        KtcpError: when it is not.
     """
     if not rotation.is_same(mesh, wanted):
         raise KtcpError(
-            f"{', '.join(inventories)}: something in it overrules what was written, or has "
-            "changed meanwhile, so the files are as they were; see where ktcp_keys and ktcp_mesh "
-            "are set"
+            f"{', '.join(inventories)}: something in it overrides what was written, or has "
+            "changed meanwhile, so the files were put back as they were; see where ktcp_keys and "
+            "ktcp_mesh are set"
         )

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The latency file: round-trip times of a mesh, and the ways chosen by them.
 
-A line for each fact, so that an inventory's history shows what changed:
+Each fact has its own line, so that an inventory's history shows what changed:
 
     ktcp-latency 1
     measured 2026-01-31T12:00:00+00:00
@@ -21,14 +21,14 @@ from ktcp_ops.errors import InvalidMeshError, KtcpError
 
 FORMAT = "ktcp-latency 1"
 RTT_MAX_US = 60_000_000
-ADVICE = "mend it, or remove the file and run `ktcp-ops mesh probe`"
+ADVICE = "correct it, or remove the file and run `ktcp-ops mesh probe`"
 
 Ends = tuple[str, str]
 """Two ends of a leg in the order of their names; hosts by name, targets by address."""
 
 
 def ends(one: str, other: str) -> Ends:
-    """Give the ends of a leg, which is as long in both directions."""
+    """Give the ends of a leg in order: its time is the same in both directions."""
     return (one, other) if one < other else (other, one)
 
 
@@ -37,10 +37,10 @@ class Latency:
     """What is known of round-trip times.
 
     Attributes:
-        path: the file, whether or not it is there; empty where the mesh is in none.
-        measured: when, as the file has it.
-        rtts: end -> end behind it in order -> microseconds.
-        ways: path -> the relays that it was last given, from its ingress on.
+        path: the file, whether or not it exists; empty if there may be none.
+        measured: the time of the measurement, as the file has it.
+        rtts: first end -> second end -> microseconds, the ends in order.
+        ways: path -> the relays of its way now, from its ingress on.
     """
 
     path: str = ""
@@ -49,7 +49,7 @@ class Latency:
     ways: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def rtt(self, one: str, other: str) -> int | None:
-        """Give the round-trip time between two ends in microseconds, None where unknown."""
+        """Give the round-trip time between two ends in microseconds, None if unknown."""
         first, second = ends(one, other)
         return self.rtts.get(first, {}).get(second)
 
@@ -65,7 +65,7 @@ class Latency:
             yield f"way {path} {' '.join(relays)}"
 
     def save(self) -> None:
-        """Write the file, whole or not at all.
+        """Write the file in one step, so that it is never there in part.
 
         Raises:
             KtcpError: it cannot be written.
@@ -80,10 +80,10 @@ class Latency:
 
 
 def load(path: str) -> Latency:
-    """Read the file; where there is none, nothing is known.
+    """Read the file; if there is none, nothing is known.
 
     Raises:
-        InvalidMeshError: with a sentence for each line that cannot be understood.
+        InvalidMeshError: with a sentence for each line that is not understood.
     """
     if not path or not Path(path).exists():
         return Latency(path)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The log of a command: all that Ansible said in its runs, without secrets, in a file."""
+"""The log of a command: a file with all that Ansible printed, without secrets."""
 
 import os
 from collections.abc import Callable, Iterable
@@ -14,10 +14,10 @@ KEPT = 100
 
 
 class Log:
-    """Writes what Ansible says to a file that only its owner reads, made with the first line.
+    """Writes what Ansible prints to a file, made with the first line, that only its owner can read.
 
     Attributes:
-        path: the file; None as long as nothing was written, or where nothing can be.
+        path: the file; None if nothing was written, or nothing can be.
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class Log:
         self.redactor = Redactor(())
 
     def learn(self, keys: Iterable[str]) -> None:
-        """Take the keys that must not be in it; what looks like a secret never is."""
+        """Learn the keys that must not be in the log; what looks like a secret is removed, too."""
         self.redactor = Redactor(keys)
 
     def say(self, text: str, *, diff: bool) -> None:
@@ -50,7 +50,7 @@ class Log:
             self.show(f"no log is kept: {error}; name a directory of yours in KTCP_STATE_DIR")
 
     def begin(self) -> Path:
-        """Make the file, and remove the oldest ones."""
+        """Make the file, and remove the oldest logs."""
         directory = state_directory() / "logs"
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         for old in sorted(directory.glob("*.log"))[: -KEPT + 1]:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The checked model of a mesh: frozen, typed, complete.
 
-It says what each part may hold by itself. ``check`` says how the parts must fit together, and
-``reader.read`` reports both at once.
+It says what each part may contain by itself. ``check`` says how the parts must fit together,
+and ``reader.read`` reports errors of both kinds at once.
 """
 
 from collections.abc import Callable
@@ -41,7 +41,7 @@ MAX_HOPS = 8
 """Relays of one path behind its ingress; the limit of the wire format's remaining path."""
 
 MAX_BACKUPS = 3
-"""Other ways of one path, beside its own; the limit of the module."""
+"""Backups of one path; the limit of the module."""
 
 FULL_MESH = "full_mesh"
 AUTO = "auto"
@@ -51,7 +51,7 @@ RETURN_MARK = 0x6B74
 
 
 class Frozen(BaseModel):
-    """A part of the mesh: immutable, and strict about what it does not know."""
+    """A part of the mesh: immutable, and without fields that it does not know."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
@@ -143,7 +143,7 @@ class Auto(Frozen):
 
 
 def none_for(word: str, example: str) -> Callable[[object], object]:
-    """Make a parser that takes one word, which becomes None, or a list, and refuses all else."""
+    """Make a parser that takes a list, or one word, which becomes None, and nothing else."""
 
     def parse(value: object) -> object:
         if value == word:
@@ -158,7 +158,7 @@ def none_for(word: str, example: str) -> Callable[[object], object]:
 
 
 class Way(NamedTuple):
-    """What a mark stands for at an ingress: the relays, and what becomes of a flow at the last."""
+    """What a mark stands for at an ingress: the relays, and how the last one reaches the target."""
 
     via: tuple[str, ...] = ()
     target: Endpoint | None = None
@@ -172,12 +172,12 @@ class Path(Frozen):
 
     Attributes:
         via: the relays behind the ingress, or auto: those with the shortest round trip.
-        backup: what stands in for ``via``, the best one first, while the first relay of what
-            stands before it is down.
+        backup: ways to use in place of ``via``, the best one first; each is used while the first
+            relays of those before it are down.
         exits: the relays where an auto path may end, the preferred one first.
         sources: whose flows it takes; none means everybody's.
-        client_rtt_ms: from its clients to the ingress, where no probe measures it.
-        target_rtt_ms: from exits to its targets, the same.
+        client_rtt_ms: from its clients to the ingress, if no probe measures it.
+        target_rtt_ms: from its exits to its targets, by exit, if no probe measures it.
     """
 
     name: Name
@@ -205,18 +205,18 @@ class Path(Frozen):
 
     @model_validator(mode="after")
     def auto_has_exits(self) -> Self:
-        """A path has a list of relays in ``via``, or ``exits`` where it may end, not both."""
+        """A path either lists its relays in ``via``, or it is auto and has ``exits``."""
         if self.via is None and not self.exits:
-            raise ValueError("has via: auto and no exits; list the relays where it may end")
+            raise ValueError("has via: auto but no exits; list the relays where it may end")
         if self.via is not None and self.exits:
             raise ValueError(
                 "has exits beside a list of relays, whose last is the exit; "
                 "remove exits, or write via: auto"
             )
         if self.via is None and self.mark is not None:
-            raise ValueError("has a mark, which stands for one way, and via: auto; remove mark")
+            raise ValueError("has via: auto and a mark, which stands for one way; remove mark")
         if self.backup and self.exits:
-            raise ValueError("has backups, and via: auto; list the relays of the best way in via")
+            raise ValueError("has via: auto and backups; list the relays of the best way in via")
         return self
 
     @property
@@ -226,7 +226,7 @@ class Path(Frozen):
 
     @property
     def relays(self) -> tuple[str, ...]:
-        """Every relay on the way, from the ingress to the exit."""
+        """Every relay of its first way, from the ingress to the exit."""
         return (self.ingress, *self.hops)
 
     @property
@@ -241,18 +241,18 @@ class Path(Frozen):
 
     @property
     def courses(self) -> tuple[tuple[str, ...], ...]:
-        """The relays of its own way and of each backup, all from the ingress on."""
+        """The relays of its first way and of each backup, all from the ingress on."""
         return tuple((self.ingress, *via) for via in (self.hops, *self.backup))
 
     @property
     def way(self) -> Way:
-        """The way of its flows."""
+        """What its mark stands for."""
         target = self.service.target if self.service else None
         return Way(self.hops, target, self.proxy, self.transparent, self.backup)
 
     @property
     def targets(self) -> tuple[Network, ...]:
-        """Everything that the exit has to reach for it."""
+        """Everything that its exit has to reach."""
         return (
             (ip_network(self.service.target.address),) if self.service else ()
         ) + self.destinations
@@ -266,7 +266,7 @@ class Path(Frozen):
 
 
 class ExitRule(Frozen):
-    """One rule of a relay's exit list; the first that matches decides, and nothing else passes."""
+    """One rule of a relay's exit list; the first that matches decides, and without one, deny."""
 
     allow: Prefix | None = None
     deny: Prefix | None = None
@@ -274,9 +274,9 @@ class ExitRule(Frozen):
 
     @model_validator(mode="after")
     def has_one_action(self) -> Self:
-        """A rule both allows and denies, or neither, only by mistake."""
+        """A rule either allows or denies."""
         if (self.allow is None) == (self.deny is None):
-            raise ValueError("is not one rule; give it exactly one of allow and deny")
+            raise ValueError("is not one rule; give it allow or deny, and not both")
         return self
 
     @property
@@ -301,8 +301,8 @@ class Relay(Frozen):
         ktcp_inside_interface: where the targets' packets come in, if it is a transparent exit.
         ktcp_interception: how it takes the flows of its paths: the module takes them ahead of
             conntrack, or the packet filter redirects them to it.
-        ktcp_memory_mib: its memory; None means that nobody asks whether it is enough.
-        ktcp_tunnel_address: its address in the tunnel; None means the one that its name gives.
+        ktcp_memory_mib: its memory; None means that it is not checked whether it is enough.
+        ktcp_tunnel_address: its address in the tunnel; None: it is computed from its name.
         ansible_port: where its ssh listens, or a port that leads there; None means 22.
         ansible_host: where Ansible reaches it, if that is written as an address.
     """
@@ -327,7 +327,7 @@ class Relay(Frozen):
 
 
 class Tunnel(Frozen):
-    """WireGuard between relays, and from edges to them; each host has an address of its own."""
+    """WireGuard between relays, and from edges to them; each host has its own address there."""
 
     network: Prefix = ip_network("fd6b:7463:7000::/64")
     port: Port = 51820
@@ -339,9 +339,9 @@ class Edge(Frozen):
 
     Attributes:
         by: a route to the relay, or a tunnel.
-        via: where it reaches the relay; none means where the other relays do.
-        networks: what is behind it, for the relay's way back through the tunnel.
-        address: its address in the tunnel; None means the one that its name gives.
+        via: the addresses at which it reaches the relay; none: those that other relays use.
+        networks: what is behind it: the relay sends packets for them into the tunnel.
+        address: its address in the tunnel; None: it is computed from its name.
     """
 
     relay: Name

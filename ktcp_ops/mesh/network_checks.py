@@ -12,7 +12,7 @@ from ktcp_ops.mesh.finding import ROLLOUT, Finding, Patient, Severity
 
 
 def peers(patient: Patient) -> Iterator[Finding]:
-    """Every peer is there, by an address that it knows, and whole packets arrive."""
+    """There is a route to every peer, the peer accepts connections, and full packets arrive."""
     for address, peer in patient.facts.peers.items():
         if peer.route is None:
             yield Finding(
@@ -20,23 +20,23 @@ def peers(patient: Patient) -> Iterator[Finding]:
                 severity=Severity.ERROR,
                 seen=f"there is no route to the peer {address}",
                 meaning="no leg to it can be opened; flows over it fail",
-                fix="ip route get on the relay; mend the routes or the peer's ktcp_address",
+                fix="ip route get on the relay; correct the routes or the peer's ktcp_address",
             )
             continue
         if peer.refusal:
             yield Finding(
                 check="peer",
                 severity=Severity.ERROR,
-                seen=f"the peer {address} takes no connection: {peer.refusal}",
+                seen=f"the peer {address} accepts no connection: {peer.refusal}",
                 meaning="no leg to it can be opened; flows over it fail",
-                fix="is KTCP running there, this relay its peer, and its relay port open in every"
-                " firewall and security group on the way?",
+                fix="check that KTCP runs there, that this relay is its peer, and that its relay"
+                " port is open in every firewall and security group on the way",
             )
         yield from path_mtu(address, peer)
 
 
 def path_mtu(address: str, peer: Peer) -> Iterator[Finding]:
-    """Whole packets arrive at a peer, or the kernel is told what does."""
+    """Full packets arrive at a peer, or the kernel has learned which size does."""
     if peer.mtu is None or (peer.arrives is not None and peer.arrives >= peer.mtu):
         return
     if peer.arrives is None:
@@ -51,16 +51,16 @@ def path_mtu(address: str, peer: Peer) -> Iterator[Finding]:
         yield Finding(
             check="mtu",
             severity=Severity.WARNING,
-            seen=f"packets of {peer.mtu} bytes do not arrive at the peer {address}, of"
-            f" {peer.arrives} they do, and no router says so",
-            meaning="connections begin and then stall with the first full packet",
+            seen=f"packets of {peer.mtu} bytes do not arrive at the peer {address}, packets of"
+            f" {peer.arrives} bytes do, and no router says so",
+            meaning="connections begin, and stall at the first full packet",
             fix="let ICMP 'fragmentation needed' and 'packet too big' in, or"
             f" ip route replace ... mtu {peer.arrives}",
         )
 
 
 def ways_to_targets(patient: Patient) -> Iterator[Finding]:
-    """Targets can be reached: by the exit, and where flows pass unsplit by the ingress too."""
+    """There is a route to the targets: at the exit, and at an ingress that also routes flows."""
     for address, way in patient.facts.targets.items():
         if way is None:
             yield Finding(
@@ -80,7 +80,7 @@ SWITCHES = {
 
 
 def cloud(patient: Patient) -> Iterator[Finding]:
-    """The cloud passes what is not for the host, and keeps its credentials to itself."""
+    """The cloud lets a host forward packets, and does not give its credentials away."""
     facts = patient.facts
     speaks = any(path.transparent and path.exit == patient.name for path in patient.mesh.paths)
     if facts.cloud and (patient.begins or speaks) and patient.forwards is not True:
@@ -88,7 +88,7 @@ def cloud(patient: Patient) -> Iterator[Finding]:
         yield Finding(
             check="cloud",
             severity=Severity.ERROR if wrong else Severity.HINT,
-            seen=f"{SWITCHES[facts.cloud]} is in the way"
+            seen=f"{SWITCHES[facts.cloud]} does not let it forward"
             if wrong
             else f"only the cloud knows {SWITCHES[facts.cloud]}",
             meaning="the cloud drops packets that are not from or for the host's own addresses",
@@ -99,13 +99,13 @@ def cloud(patient: Patient) -> Iterator[Finding]:
             check="cloud",
             severity=Severity.WARNING,
             seen="the metadata service answers without a token",
-            meaning="who can have the host fetch a URL can steal its credentials",
+            meaning="whoever can make the host fetch a URL can steal its credentials",
             fix="require IMDSv2 with a hop limit of 1",
         )
 
 
 def router_advertisements(patient: Patient) -> Iterator[Finding]:
-    """A host that forwards keeps the default route that it learns."""
+    """A host that forwards keeps the default route that it learns from its router."""
     facts = patient.facts
     for interface in re.findall(r"dev (\S+) proto ra", facts.default6):
         link = facts.interfaces.get(interface)
@@ -115,5 +115,5 @@ def router_advertisements(patient: Patient) -> Iterator[Finding]:
                 severity=Severity.WARNING,
                 seen=f"accept_ra of {interface} is {link.accept_ra}, and the host forwards",
                 meaning="its default route over IPv6 is lost when it expires",
-                fix=f"ktcp_tunables_accept_ra_interfaces: [{interface}], then {ROLLOUT}",
+                fix=f"set ktcp_tunables_accept_ra_interfaces: [{interface}], then {ROLLOUT}",
             )

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What each relay has to hold: a pure function from the mesh to one node per relay.
 
-A node is plain data, final and sorted, and the roles only write it down. In a full mesh all
+A node is plain data, final and sorted; the roles only write it to files. In a full mesh all
 relays' lists of peers have the same lines, each without the relay's own. So the lines are made
 once and shared: a thousand relays take a thousand lines, not a million.
 """
@@ -23,10 +23,10 @@ FIRST_MARK = 0x101
 class Node(TypedDict):
     """Everything a relay's configuration is made of (variable ``ktcp_node``).
 
-    ``sets4`` and ``sets6`` are what the chains' rules ask, ``relays4`` and ``relays6`` name those
-    of them with the relays' own addresses, from and to which nothing is steered; empty where no
-    path begins. ``inside4`` and ``inside6`` name the interface on which targets answer the
-    clients of transparent paths that end here; empty where none does.
+    ``sets4`` and ``sets6`` are the sets that the chains' rules look up. ``relays4`` and ``relays6``
+    name those of them with the relays' own addresses, from and to which nothing is steered;
+    empty if no path begins here. ``inside4`` and ``inside6`` name the interface on which targets
+    answer the clients of transparent paths that end here; empty if none does.
     """
 
     name: str
@@ -56,7 +56,7 @@ def plan(mesh: Mesh) -> dict[str, Node]:
 
 
 def node(mesh: Mesh, name: str, paths: Sequence[Path], neighbours: "Neighbours") -> Node:
-    """Compute the node of one relay, where ``paths`` begin."""
+    """Compute the node of one relay; ``paths`` are those that begin there."""
     marks = assign_marks(paths)
     sets = Sets()
     relays = {version: neighbours.relays(version, sets) if paths else "" for version in (4, 6)}
@@ -155,12 +155,12 @@ class Neighbours:
         return lines, texts
 
     def relays(self, version: int, sets: Sets) -> str:
-        """Give the name of the set of all relays' own addresses, empty where they have none."""
+        """Give the name of the set of all relays' own addresses, empty if they have none."""
         own = self.own[version]
         return sets.put(own, version) if own else ""
 
     def inside(self, name: str, version: int) -> str:
-        """Give the interface from which a transparent exit keeps answers, empty for no such."""
+        """Give the interface on which a transparent exit gets answers; empty for other relays."""
         interface = self.mesh.relays[name].ktcp_inside_interface
         return interface or "" if (name, version) in self.transparent else ""
 
@@ -197,7 +197,7 @@ def settings_lines(settings: Settings) -> list[str]:
 
 
 def source_lines(relay: Relay) -> list[str]:
-    """Write where a relay's legs come from: the addresses that its peers admit it by."""
+    """Write the addresses that a relay's legs come from: its peers know it by these."""
     addresses = {"source4": relay.ktcp_address, "source6": relay.ktcp_address6}
     return [f"{name} {address}" for name, address in addresses.items() if address]
 
@@ -209,7 +209,7 @@ def thread_pool_lines(mesh: Mesh) -> list[str]:
 
 
 def legs(mesh: Mesh, way: Sequence[str]) -> Iterator[str]:
-    """Write the endpoint of each relay of a way, as the relay before it knows it."""
+    """Write the endpoint at which each relay of a way is reached by the relay before it."""
     for one, other in pairwise(mesh.relays[name] for name in way):
         address = leg(one, other)
         yield endpoint(address, mesh.ports.relay)
@@ -236,7 +236,7 @@ def route(mesh: Mesh, ingress: str, way: Way, mark: int) -> Route:
 
 
 def exit_lines(mesh: Mesh, name: str) -> list[str]:
-    """Write a relay's exit list in its order; one line for each range, as procfs reads back."""
+    """Write a relay's exit list in its order; one line for each range, as procfs shows it."""
     lines = []
     for rule in mesh.exits.get(name, ()):
         target = f"{rule.action} {rule.prefix}"

@@ -30,7 +30,7 @@ class Preview:
 
 @dataclass(frozen=True, kw_only=True)
 class LivePreview:
-    """What a rollout would change on relays that were asked; ``drift`` makes that a failure."""
+    """What a rollout would change on relays; with ``drift``, a change is a failure."""
 
     survey: Survey
     gained: tuple[Gain, ...]

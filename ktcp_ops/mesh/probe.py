@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Measuring round-trip times: between relays, and where they are the ends of paths.
+"""Measures round-trip times: between relays, and at the ends of paths.
 
-Relays say what their pools' connections took, else ping; exits connect to targets, and
-the hosts where probes start ping ingress and target, as no relay splits a ping.
+Relays tell what TCP measured on their pools' connections, else they ping; exits connect to
+targets. The hosts where probes start ping ingress and target: no relay splits a ping.
 """
 
 import json
@@ -32,10 +32,10 @@ MEASURE_TASK = "Measure round-trip times"
 
 @dataclass(frozen=True)
 class RoundTrip:
-    """What a host found out: to a relay by its name, to a target by its address.
+    """What a host measured: to a relay by its name, to a target by its address.
 
     Attributes:
-        rtt_us: None where there was no answer.
+        rtt_us: None if there was no answer.
         how: by pool, ping or tcp.
     """
 
@@ -47,7 +47,7 @@ class RoundTrip:
 
 @dataclass(frozen=True)
 class Choice:
-    """The way of a path with ``via: auto``, now and before; None where there is none."""
+    """The way of a path with ``via: auto``, now and before; None if there is none."""
 
     path: str
     relays: tuple[str, ...] | None
@@ -57,13 +57,13 @@ class Choice:
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """What came of measuring a mesh.
+    """The outcome of measuring a mesh.
 
     Attributes:
         result: the run in which hosts measured.
-        choices: the ways of the auto paths by it.
+        choices: the ways of the auto paths that follow from it.
         latency: what is known now.
-        saved: whether that was written down.
+        saved: whether that was written to the latency file.
     """
 
     result: RunResult
@@ -74,7 +74,7 @@ class Measurement:
 
     @property
     def exit_code(self) -> ExitCode:
-        """The run's exit code; finding nothing out is a failure."""
+        """The run's exit code; a run that measured nothing is a failure."""
         return worst(self.result.exit_code, ExitCode.OK if self.found else ExitCode.FAILED)
 
 
@@ -88,7 +88,7 @@ def measure(
     fresh: bool = False,
     check: bool = False,
 ) -> Measurement:
-    """Have the hosts measure, choose ways by it, and write it down unless that is a ``check``."""
+    """Have the hosts measure, choose ways, and write both down unless ``check`` is set."""
     result, found = fetch(
         engine=engine,
         reporter=reporter,
@@ -119,7 +119,7 @@ def fetch(
     limit: str | None = None,
     fresh: bool = False,
 ) -> tuple[RunResult, tuple[RoundTrip, ...]]:
-    """Have the hosts measure; with ``fresh`` they ping also where a pool knows the time."""
+    """Have the hosts measure; with ``fresh`` they ping even where a pool knows the time."""
     job = Job(
         title="probe",
         playbook=playbook("probe.yml"),
@@ -133,7 +133,7 @@ def fetch(
 
 
 def wanted(mesh: Mesh) -> dict[str, list[str]]:
-    """Say what hosts measure beside their peers, in the words of ``rtt.py``."""
+    """Say what hosts measure besides their peers, in the form that ``rtt.py`` reads."""
     found: dict[str, set[str]] = {}
     for path in mesh.paths:
         target = target_of(path)
@@ -150,7 +150,7 @@ def wanted(mesh: Mesh) -> dict[str, list[str]]:
 
 
 def round_trips(mesh: Mesh, result: RunResult) -> Iterator[RoundTrip]:
-    """Read what the hosts found out."""
+    """Read what the hosts measured."""
     names = {}
     for relay in (*mesh.relays.values(), *tunnel.over(mesh).relays.values()):
         for address in (relay.ktcp_address, relay.ktcp_address6):
@@ -166,7 +166,7 @@ def round_trips(mesh: Mesh, result: RunResult) -> Iterator[RoundTrip]:
 
 
 def update(mesh: Mesh, found: Sequence[RoundTrip]) -> Latency:
-    """Bring what was known up to date, and choose the ways of auto paths by it.
+    """Update what was known, and choose the ways of auto paths by it.
 
     Of the two directions the shorter time counts, since a busy host only adds to it. Legs that
     no host could be asked about keep their time; legs without an answer lose it.
@@ -233,7 +233,7 @@ def spell(relays: Sequence[str] | None) -> str:
 
 
 def milliseconds(rtt_us: int | None) -> str:
-    """Write a round-trip time; a dash where it is unknown."""
+    """Write a round-trip time; a dash if it is unknown."""
     return "-" if rtt_us is None else f"{rtt_us / 1000:.3f}"
 
 

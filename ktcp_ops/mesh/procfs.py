@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Reading ``/proc/net/ktcp/``: its texts as typed records.
+"""Reads the texts of ``/proc/net/ktcp/`` into typed records.
 
-A newer module may say more; what is not known here is passed over. What is known must
-have its form, else it is an error: half-understood state is worse than none.
+A newer module may say more; what is not known here is ignored. What is known must have the
+right form, else it is an error: a state understood by half is worse than none.
 """
 
 import re
@@ -35,7 +35,7 @@ Interception = Literal["redirect", "tproxy", "untracked"]
 
 
 class ProcfsError(KtcpError):
-    """A text that is not what the module writes."""
+    """A text that this version cannot read."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Route:
 
     @property
     def line(self) -> str:
-        """The line that makes it."""
+        """The line of procfs that sets it."""
         words = [
             f"add mark {self.mark:#x}",
             f"via {','.join(self.via)}" if self.via else "direct",
@@ -95,7 +95,7 @@ class Exit:
 
 @dataclass(frozen=True)
 class Split:
-    """One connection in two halves; bytes each way, age in seconds."""
+    """One split; its fields include bytes each way, and the age in seconds."""
 
     client: str
     target: str
@@ -121,10 +121,10 @@ class State:
 
 
 def parse(texts: Mapping[str, str]) -> State:
-    """Make the state of the texts of the files, by file name; files may be missing.
+    """Read the state from the texts of the files, by file name; files may be missing.
 
     Raises:
-        ProcfsError: naming the file and the line that cannot be understood.
+        ProcfsError: naming the file and the line that is not understood.
     """
     return State(
         version=dict(pairs("version", texts)),
@@ -145,7 +145,7 @@ def parse(texts: Mapping[str, str]) -> State:
 
 
 def split_files(output: str) -> dict[str, str]:
-    """Take the output of ``grep -H "" /proc/net/ktcp/*`` apart into the texts of the files."""
+    """Split the output of ``grep -H "" /proc/net/ktcp/*`` into the texts of the files."""
     texts: dict[str, str] = {}
     for line in output.splitlines():
         path, _, text = line.partition(":")
@@ -156,7 +156,7 @@ def split_files(output: str) -> dict[str, str]:
 
 
 def lines(name: str, texts: Mapping[str, str], *, comments: bool = False) -> Iterator[str]:
-    """Give the lines of a file that say something: the commands, or the comments without #."""
+    """Give the lines of a file that are not empty: the commands, or the comments without #."""
     for line in texts.get(name, "").splitlines():
         text = line.strip()
         if text.startswith("#") == comments and text:
@@ -196,7 +196,7 @@ def parse_listeners(texts: Mapping[str, str]) -> Iterator[tuple[str, int, Interc
 
 
 def listener_line(kind: str, port: int, interception: Interception) -> str:
-    """Write the line of a listener; what is redirected comes without a word."""
+    """Write the line of a listener; one for redirected flows needs no third word."""
     way = "" if kind == "relay" or interception == "redirect" else f" {interception}"
     return f"add {kind} {port}{way}"
 
@@ -269,7 +269,7 @@ def parse_splits(texts: Mapping[str, str]) -> Iterator[Split]:
 
 
 def misunderstood(name: str, line: str) -> ProcfsError:
-    """Say which line of which file has not the form it should have."""
+    """Say which line of which file has a form that is not known."""
     return ProcfsError(
         f"{DIRECTORY}/{name}: {line!r} is not understood; use the ktcp-ops of the module's version"
     )

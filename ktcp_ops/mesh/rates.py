@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What the relays do in a second: the difference of two looks at their counters.
+"""What the relays do in a second: by how much their counters grew between two looks.
 
-The time between two looks is by each relay's own clock, since their answers come when they
-come. A relay whose counters went back was loaded anew and has no rates until the next look.
+The time between two looks is taken from each relay's own clock, because their answers do not
+come at the same time. If a relay's counters went back, its module was reloaded, and it has no
+rates until the next look.
 """
 
 from collections.abc import Sequence
@@ -23,7 +24,7 @@ COLUMNS = (
     "EARLY%",
     "NOTE",
 )
-"""What is shown, and in the order in which it is wanted: a narrow terminal has the first ones."""
+"""The columns, the most wanted first: a narrow terminal shows only the first ones."""
 
 
 @dataclass(frozen=True)
@@ -34,12 +35,12 @@ class Growth:
     seconds: float
 
     def rate(self, name: str) -> float:
-        """Give what a counter grew by in a second."""
+        """Give by how much a counter grew in a second."""
         return self.counters.get(name, 0) / self.seconds
 
 
 def growth(before: RelayStatus | None, now: RelayStatus) -> Growth | None:
-    """Compare two looks at a relay; None where there is nothing to compare."""
+    """Compare two looks at a relay; None if they cannot be compared."""
     if before is None or before.state is None or now.state is None:
         return None
     if before.taken is None or now.taken is None or now.taken <= before.taken:
@@ -55,7 +56,7 @@ def growth(before: RelayStatus | None, now: RelayStatus) -> Growth | None:
 
 
 def rows(before: Sequence[RelayStatus], now: Sequence[RelayStatus]) -> list[list[str]]:
-    """Write a line for each relay, and one for all of them where there are several."""
+    """Write a line for each relay, and one for all of them if there are several."""
     old = {status.relay: status for status in before}
     grown = [growth(old.get(status.relay), status) for status in now]
     lines = [row(status, some) for status, some in zip(now, grown, strict=True)]
@@ -77,7 +78,7 @@ def row(status: RelayStatus, grown: Growth | None) -> list[str]:
 
 
 def total(now: Sequence[RelayStatus], grown: Sequence[Growth | None]) -> list[str]:
-    """Write the line of the whole mesh; relays that say nothing add nothing."""
+    """Write the line of the whole mesh; relays that did not answer add nothing."""
     known = [some for some in grown if some]
     states = [status.state for status in now if status.state]
     return [
@@ -120,7 +121,7 @@ def shares(grown: Sequence[Growth]) -> list[str]:
 
 
 def note(state: State) -> str:
-    """Say what is out of the ordinary."""
+    """Say what is unusual about a relay."""
     notes = ["draining"] if state.draining else []
     return "; ".join([*notes, *([state.last_error] if state.last_error else [])])
 

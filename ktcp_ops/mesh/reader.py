@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""From a description to a mesh, or to every error in it, each a sentence.
+"""Reads a description into a mesh, or reports every error in it, one sentence each.
 
 A value that cannot be read is left out and noted as unreadable. The rest is still checked, so
-that one run shows all that has to be mended.
+that one run shows everything that has to be corrected.
 """
 
 from collections.abc import Mapping, Sequence
@@ -122,7 +122,7 @@ def parse(raw: Mapping[str, Any], found: list[Problem], unreadable: Unreadable) 
 
 
 def spell(location: Location) -> str:
-    """Spell where in the user's variables a location of the model is."""
+    """Spell the key of the user's variables that a location of the model comes from."""
     parts = [part for part in location if part != "[key]"]
     roots = {"relays": ["hostvars"], "keys": ["ktcp_keys"]}
     start: list[str | int] = list(roots.get(str(parts[0]), ["ktcp_mesh", parts[0]]))
@@ -170,7 +170,7 @@ def prune(raw: Mapping[str, Any], unreadable: Unreadable) -> dict[str, Any]:
 
 
 def prune_path(path: Mapping[str, Any], fields: set[str]) -> dict[Any, Any]:
-    """Leave what cannot be read out of a path; which flows it takes stands or falls as one."""
+    """Leave unreadable fields out of a path; those that say which flows it takes go together."""
     matching = {"destinations", "ports", "service"}
     return without(path, fields | matching if fields & matching else fields)
 
@@ -208,7 +208,7 @@ def unknown(name: str, model: type[BaseModel]) -> str:
 
 
 def model_at(location: Location) -> type[BaseModel]:
-    """Find the model whose keys stand at a location."""
+    """Find the model that says which keys a location may have."""
     models: dict[tuple[object, ...], type[BaseModel]] = {
         ("ports",): ListeningPorts,
         ("pool",): ConnectionPool,

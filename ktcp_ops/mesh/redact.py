@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Removing secrets from texts of any origin: what is a known key, and what looks like one.
+"""Removes secrets from texts of any origin: known keys, and what looks like a secret.
 
 A known key is found however it is written: in hexadecimal of either case, with or without
 separators, broken over the lines of a dump, in base64, and also in part. What merely looks
-like a secret goes too: better a checksum too few than a key too many.
+like a secret is removed, too: better to lose a checksum than to show a key.
 """
 
 import base64
@@ -16,7 +16,7 @@ from ktcp_ops.mesh.plan import Node
 REMOVED = "[removed]"
 
 PART = 12
-"""How many characters of a key, as it is written, are taken for a part of it."""
+"""So many characters of a key in a row, as it is written, count as a part of it."""
 
 HEX_WORD = re.compile(r"[0-9A-Fa-f]{2,}")
 BASE64_WORD = re.compile(rf"[A-Za-z0-9+/_-]{{{PART},}}={{0,2}}")
@@ -38,15 +38,15 @@ NAMED = re.compile(
     r"""(?:"[^"\n]*"|'[^'\n]*'|\S+)""",
     re.IGNORECASE,
 )
-"""What is called a secret, as in NAME=VALUE and "NAME": "VALUE"."""
+"""Values whose name says that they are secret, as in NAME=VALUE and "NAME": "VALUE"."""
 
 
 Span = tuple[int, int]
-"""Where something stands in a text: from, to."""
+"""A part of a text: where it begins and ends."""
 
 
 class Redactor:
-    """Removes keys, the known ones and what looks like some."""
+    """Removes known keys, and what looks like a secret."""
 
     def __init__(self, keys: Iterable[str]) -> None:
         known = [key.lower() for key in keys]
@@ -65,7 +65,7 @@ class Redactor:
         return text
 
     def find_escaped(self, text: str) -> Iterator[Span]:
-        """Find bytes of keys as they are escaped."""
+        """Find parts of keys written as escaped bytes."""
         for part in self.escaped:
             start = text.find(part)
             while start >= 0:
@@ -73,13 +73,13 @@ class Redactor:
                 start = text.find(part, start + 1)
 
     def find_base64(self, text: str) -> Iterator[Span]:
-        """Find words that have a part of a key in base64, in either alphabet."""
+        """Find words with a part of a key in base64, in either alphabet."""
         for word in BASE64_WORD.finditer(text):
             if self.base64.intersection(parts(word[0].replace("-", "+").replace("_", "/"))):
                 yield word.span()
 
     def find_hexadecimal(self, text: str) -> Iterator[Span]:
-        """Find words of which twelve digits in a row, across words, are of a key."""
+        """Find words with twelve digits in a row of a key, even if these cross words."""
         words = list(HEX_WORD.finditer(text))
         digits = "".join(word[0] for word in words).lower()
         owners = [word for word in words for _ in word[0]]
@@ -89,7 +89,7 @@ class Redactor:
 
 
 def without(text: str, spans: Iterable[Span]) -> str:
-    """Remove spans, which may overlap, from a text; what touches goes as one."""
+    """Remove spans, which may overlap, from a text; spans that touch are removed as one."""
     pieces: list[str] = []
     end = 0
     for start, stop in sorted(set(spans)):
@@ -105,12 +105,12 @@ def without_keys(node: Node) -> dict[str, Any]:
 
 
 def parts(text: str) -> Iterator[str]:
-    """Give each piece of a key as it is written that would betray it."""
+    """Give every part of a key, as it is written, that is long enough to be recognized."""
     return (text[place : place + PART] for place in range(len(text) - PART + 1))
 
 
 def encodings(key: str) -> Iterator[str]:
-    """Write a key in base64, its bytes or its digits, alone or in the midst of other bytes."""
+    """Write a key in base64, its bytes or its digits, alone or between other bytes."""
     for secret in (bytes.fromhex(key), key.encode(), key.upper().encode()):
         for ahead in range(3):
             text = base64.b64encode(bytes(ahead) + secret + bytes(2)).decode()

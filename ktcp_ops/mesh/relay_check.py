@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Whether a relay will take what the mesh gives it; as ``check``, every problem at once.
+"""Whether a relay will accept what the mesh gives it. Like ``check``, reports all problems.
 
-What the module, iptables or sshd would refuse on the host is said here, before any host is
-touched.
+What the module, iptables or sshd would refuse on the host is reported here, before any host
+is touched.
 """
 
 from bisect import bisect_left, bisect_right
@@ -15,7 +15,7 @@ from ktcp_ops.mesh.tunnel import Address
 
 SSH = 22
 NAMED = 3
-"""How many relays a sentence names."""
+"""The most relays that a message names."""
 
 
 def listeners_spare_ssh(subject: Subject) -> Iterator[Problem]:
@@ -38,12 +38,12 @@ def exits_can_allow(subject: Subject) -> Iterator[Problem]:
             if rule.action == "allow" and what:
                 yield Problem(
                     at("exits", name, number),
-                    f"{rule.prefix} is {what}, to which no relay connects; remove the rule",
+                    f"{rule.prefix} is {what}, and relays never connect there; remove the rule",
                 )
 
 
 def exits_say_it_once(subject: Subject) -> Iterator[Problem]:
-    """The module takes no rule twice."""
+    """The module refuses a rule that the list has already."""
     for name, rules in sorted(subject.mesh.exits.items()):
         seen: dict[tuple[object, ...], int] = {}
         for number, rule in enumerate(rules):
@@ -84,14 +84,14 @@ def destinations_are_no_relays(subject: Subject) -> Iterator[Problem]:
                 yield Problem(
                     at("paths", number, "destinations", place),
                     f"{network.network_address} is {owner} itself, and connections to a relay are "
-                    "never split; give the servers an address of their own, or remove it",
+                    "never split; give the servers an address of their own, or remove this one",
                 )
 
 
 def opened(
     rules: Sequence[ExitRule], relays: Sequence[tuple[Address, str]]
 ) -> Iterator[tuple[int, list[tuple[Address, str]]]]:
-    """Give the rules that allow a network, each with the relays in it that no rule before has.
+    """Give the rules that allow a network, each with the relays in it that no earlier rule has.
 
     A rule that allows a relay by its own address does so on purpose, and is not given.
     ``relays`` are sorted.
@@ -115,7 +115,7 @@ def open_to(rule: ExitRule, reached: Sequence[tuple[Address, str]]) -> str:
     more = f" and {len(reached) - NAMED} more" if len(reached) > NAMED else ""
     denies = ", ".join(f"{{deny: {address}}}" for address, _ in reached[:NAMED])
     return (
-        f"allows {rule.prefix}, and with it {', '.join(named)}{more}, where relays are managed; "
+        f"allows {rule.prefix}, and so {', '.join(named)}{more}, where relays are managed; "
         f"put {denies}{', ...' if more else ''} before it"
     )
 
@@ -131,30 +131,31 @@ def sources_use_paths(subject: Subject) -> Iterator[Problem]:
                 yield Problem(
                     at("paths", number, "destinations", place),
                     f"{network} is IPv{network.version}, and no prefix of sources is, so nobody "
-                    "could use it; add those who may to sources, or remove it",
+                    f"could use it; add IPv{network.version} prefixes to sources, or remove it",
                 )
 
 
 def keys_differ(subject: Subject) -> Iterator[Problem]:
-    """A key under two numbers makes a rotation that changes nothing."""
+    """Each number has another key; a rotation between equal keys would change nothing."""
     owners: dict[str, int] = {}
     for number, key in sorted(subject.mesh.keys.items()):
         first = owners.setdefault(key, number)
         if first != number:
             yield Problem(
                 key_path("ktcp_keys", str(number)),
-                f"is the same as number {first}, so a change between them changes nothing; "
-                "make one with `openssl rand -hex 32`",
+                f"is the same key as number {first}, so going from one to the other changes "
+                "nothing; make a new one with `openssl rand -hex 32`",
             )
 
 
 def open_services(mesh: Mesh) -> Iterator[str]:
-    """Say which service ports everybody may use who reaches them: allowed, but worth a note."""
+    """Name the service ports that anybody may use: that is allowed, but worth a note."""
     for path in mesh.paths:
         if path.service and (not path.sources or any(net.prefixlen == 0 for net in path.sources)):
             yield (
                 f"path {path.name}: port {path.service.port} of {path.ingress} is open to everyone "
-                f"and leads to {path.service.target}; sources of the path say who may use it"
+                f"and leads to {path.service.target}; set sources of the path to limit who may "
+                "use it"
             )
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A change of the mesh as somebody asks for it: planned in waves, or taken up again."""
+"""A change of the mesh as a user asks for it: planned in waves, or resumed."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ Load = Callable[[Sequence[str]], Mesh]
 """Reads the mesh from its inventories."""
 
 STEPS = "1,10%,100%"
-"""The sizes of waves, unless somebody asks for others."""
+"""The sizes of waves, unless the user asks for others."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,8 +28,8 @@ class Request:
         steps: the sizes of waves, as ``waves.parse_steps`` takes them.
         canary: the relay of the first wave.
         limit: an Ansible pattern of the relays to change.
-        deadline_s: how long splits may take to end before a module is loaded anew.
-        more: what the journal is to have besides.
+        deadline_s: how long splits may take to end before a module is reloaded.
+        more: options that only the journal needs.
     """
 
     action: str
@@ -56,11 +56,11 @@ def carry_out(
     load: Load,
     resume: bool,
 ) -> Run:
-    """Bring a change to the mesh, or go on with the latest run.
+    """Bring a change to the mesh, or resume the latest run.
 
     Raises:
-        UsageError: for options that cannot be, or when there is no run to go on with.
-        KtcpError: when the change is about no relay.
+        UsageError: for options that are not valid, or when there is no run to resume.
+        KtcpError: when no relay is selected.
     """
     waves.parse_steps(request.steps)
     mesh = load(request.inventories)
@@ -75,8 +75,8 @@ def planned(request: Request, mesh: Mesh) -> Run:
     """Plan a new run.
 
     Raises:
-        UsageError: for options that cannot be.
-        KtcpError: when it is about no relay.
+        UsageError: for options that are not valid.
+        KtcpError: when no relay is selected.
     """
     steps = waves.parse_steps(request.steps)
     hosts = list(mesh.relays)
@@ -101,13 +101,13 @@ def planned(request: Request, mesh: Mesh) -> Run:
 
 
 def resumed(request: Request, journal: Journal, mesh: Mesh) -> Run:
-    """Find the run to go on with.
+    """Find the run to resume.
 
     Raises:
         UsageError: when there is none, or options would change its waves.
     """
     if request.limit or request.canary or request.steps != STEPS:
-        raise UsageError("--resume: the waves are those of the run; leave out options about them")
+        raise UsageError("--resume: the run has its waves already; leave out options about waves")
     return resumable(journal, request.action, mesh)
 
 
@@ -121,7 +121,7 @@ def go_through(
     mesh: Mesh,
     journal: Journal,
 ) -> Run:
-    """Bring a run through the waves that it has left."""
+    """Carry out the waves that a run has left."""
     gated = bool(run.options["gated"])
     rules = request.rules if gated else Rules(budget=len(mesh.relays), gated=False, undo=False)
     campaign = Campaign(

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Actions that are one run of one playbook: verify, drain, undrain, remove.
 
-``campaign`` does what goes through the mesh in waves.
+Actions that go through the mesh in waves are in ``campaign``.
 """
 
 from collections.abc import Mapping, Sequence
@@ -76,17 +76,17 @@ def remove_host(
     inventories: Sequence[str],
     check: bool = False,
 ) -> RunResult:
-    """Take KTCP off one host, which the inventories need not know any more.
+    """Remove KTCP from one host, which need not be in the inventories any more.
 
-    One that they do not know is reached by its name or address, with the variables of group
+    A host that is not there is reached by its name or address, with the variables of group
     ``all``.
 
     Raises:
-        UsageError: for an inventory that does not exist, or what is not one host.
+        UsageError: for an inventory that does not exist, or a name that is not one host's.
     """
     known = host in mesh.relays or host in mesh.edges
     places = inventories if known else [*inventories, f"{host},"]
-    # The playbook is about a group: here it is one of this host only.
+    # The playbook is about a group; to Ansible, a host's name is a group of this host only.
     options = {} if known else {"ktcp_relays_group": host}
     wanted = job("remove", mesh, places, limit=host, check=check, options=options)
     wanted = about_one(wanted, host)
@@ -121,7 +121,7 @@ def job(
     options: Mapping[str, Any] | None = None,
     title: str = "",
 ) -> Job:
-    """Make the job of an action, which is its title too unless there is a better one."""
+    """Make the job of an action; the action is its title, unless one is given."""
     return Job(
         title=title or action,
         playbook=playbook(PLAYBOOKS[action]),

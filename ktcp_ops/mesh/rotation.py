@@ -2,11 +2,11 @@
 """From one pre-shared key to the next without a gap: in phases, each a rollout of its own.
 
 A relay accepts every key that it holds, and proves one of them. So the new key is added
-everywhere, then proved everywhere, and only then the old one is removed: whichever relays a
-rollout has come to, every two of them share the key that each proves.
+everywhere, then proved everywhere, and only then the old one is removed. However far a rollout
+has come, any two relays both hold the key that each of them proves.
 
-Where a rotation stands is seen in the inventory: a key above the one in use is the next one,
-keys below it are old. What relays hold is known from the journal.
+The inventory shows how far a rotation is: a key above the one in use is the next one, keys
+below it are old. The journal shows what relays hold.
 """
 
 from collections.abc import Sequence
@@ -39,7 +39,7 @@ class Rotation:
 
 
 def standing(mesh: Mesh, runs: Sequence[Run]) -> Rotation:
-    """Tell where the rotation of a mesh stands; ``runs`` are the journal's, the latest first.
+    """Tell how far the rotation of a mesh is; ``runs`` are the journal's, the latest first.
 
     Raises:
         UsageError: when there is no key, or when going on might leave relays without a common key.
@@ -60,30 +60,30 @@ def standing(mesh: Mesh, runs: Sequence[Run]) -> Rotation:
     if is_removal_left(used, runs):
         return Rotation(used, (Phase.REMOVE,))
     if used == LAST:
-        raise UsageError(f"{LAST} is the last number of a key; go to a low one by hand")
+        raise UsageError(f"{LAST} is the last number of a key; change to a low one by hand")
     return Rotation(used + 1, tuple(Phase))
 
 
 def in_use(mesh: Mesh, runs: Sequence[Run]) -> Rotation:
-    """Go on where the inventory uses the newest key already and has older ones.
+    """Continue a rotation whose inventory uses the newest key already and has older ones.
 
     Raises:
-        UsageError: when no run has brought that key to all relays before.
+        UsageError: when no run in the journal has brought that key to all relays.
     """
     used = mesh.key
     if not any(is_phase(run, Phase.ADD, used) and run.outcome is Outcome.DONE for run in runs):
         older = max(number for number in mesh.keys if number < used)
         raise UsageError(
-            f"the mesh uses key {used} already, and no run in the journal has added it to all "
-            f"relays: one without it would be cut off. Write `key: {older}` into ktcp_mesh and "
-            "run this again, or, if all relays use the new one, remove the old one yourself and "
-            "roll that out"
+            f"the mesh uses key {used} already, but no run in the journal has added it to all "
+            f"relays: a relay without it would be cut off. Write `key: {older}` into ktcp_mesh "
+            "and run this again, or, if all relays use the new one, remove the old one yourself "
+            "and roll that out"
         )
     return Rotation(used, (Phase.USE, Phase.REMOVE))
 
 
 def is_removal_left(used: int, runs: Sequence[Run]) -> bool:
-    """Tell whether the inventory has lost the old key, and relays may still have it."""
+    """Tell whether the old key, which the inventory has no more, may still be on relays."""
     latest = next((run for run in runs if run.action == ACTION), None)
     if latest is None:
         return False
@@ -100,14 +100,14 @@ def is_phase(run: Run, phase: Phase, key: int) -> bool:
 
 
 def begun(runs: Sequence[Run], phase: Phase, mesh: Mesh, key: int) -> Run | None:
-    """Give the run of a phase to go on with: the latest of the mesh, if it has not ended well."""
+    """Give the run of a phase to resume: the latest of the mesh, if it is not done."""
     if not runs or not is_phase(runs[0], phase, key) or runs[0].outcome is Outcome.DONE:
         return None
     return runs[0].again() if runs[0].fingerprint == fingerprint(mesh) else None
 
 
 def after(mesh: Mesh, phase: Phase, key: int, secret: str) -> Mesh:
-    """Give the mesh as it is to be in a phase; ``secret`` is the new key where it has none."""
+    """Give the mesh of a phase; ``secret`` becomes the new key if the mesh has none yet."""
     keys = {**mesh.keys, key: mesh.keys.get(key, secret)}
     wanted: dict[Phase, dict[str, Any]] = {
         Phase.ADD: {"keys": keys},

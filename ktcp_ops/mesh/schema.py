@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The JSON Schema of a mesh's variables, generated from the model, for editors.
 
-It says what each value may be by itself. Whether the parts fit together is left to
+It says what each value may be by itself. Whether the values fit together is checked by
 ``check``, which no schema can replace.
 """
 
@@ -17,7 +17,7 @@ def schema() -> dict[str, Any]:
     """Give the schema of a file of variables that holds ``ktcp_mesh``."""
     generated = Mesh.model_json_schema()
     kinds = generated.pop("$defs")
-    # Of other variables, written as one text, and of a file of its own.
+    # Relay describes other variables, Endpoint is written as one text, Latency has its own file.
     for name in ("Relay", "Endpoint", "Latency"):
         kinds.pop(name, None)
     for name in INJECTED:
@@ -35,7 +35,7 @@ def schema() -> dict[str, Any]:
 
 
 def plain(kind: dict[str, Any]) -> None:
-    """Drop what tells a reader nothing: names that repeat the key, and defaults of nothing."""
+    """Remove what tells a reader nothing: titles that repeat the key, and defaults of None."""
     for field in kind.get("properties", {}).values():
         field.pop("title", None)
         if "default" in field and field["default"] is None:

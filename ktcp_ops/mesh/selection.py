@@ -31,5 +31,5 @@ def about_one(job: Job, host: str) -> Job:
     found = hosts.hosts_of(job)
     if found != [host]:
         said = ", ".join(found) or "no host"
-        raise UsageError(f"{host}: stands for {said} to Ansible; give the host's own name")
+        raise UsageError(f"{host}: Ansible takes it for {said}; give the host's own name")
     return replace(job, hosts=(host,))

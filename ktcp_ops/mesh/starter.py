@@ -12,8 +12,8 @@ COPIED = ("hosts.yml", "mesh.ktcp.yml", "group_vars/all/mesh.yml")
 KEYS = "group_vars/all/keys.yml"
 KEYS_TEXT = """\
 ---
-# The keys by which relays know each other: 32 random bytes each, in hexadecimal. Who has them can
-# use your relays, so encrypt this file before it goes anywhere:
+# The keys by which relays know each other: 32 random bytes each, in hexadecimal. Whoever has them
+# can use your relays, so encrypt this file before it goes anywhere:
 #     ansible-vault encrypt {path}
 ktcp_keys:
   1: "{key}"
@@ -29,20 +29,20 @@ def texts(directory: Path) -> dict[str, str]:
 
 
 def without_schema(text: str) -> str:
-    """Leave out the line that leads to our schema from where the example is."""
+    """Leave out the line that names our schema: its path is right for the example only."""
     lines = text.splitlines(keepends=True)
     return "".join(line for line in lines if not line.startswith("# yaml-language-server:"))
 
 
 def write(directory: Path) -> list[Path]:
-    """Write a new inventory; its keys are read by their owner only.
+    """Write a new inventory; only their owner can read its keys.
 
     Raises:
-        UsageError: when the directory is there and not empty, or cannot be written.
+        UsageError: when the directory exists and is not empty, or cannot be written.
     """
     try:
         if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-            raise UsageError(f"{directory}: is there already; name another directory")
+            raise UsageError(f"{directory}: exists already; name another directory")
         written = []
         for name, text in texts(directory).items():
             path = directory / name

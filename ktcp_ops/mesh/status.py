@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What the relays say of themselves, fetched in one run and summed up a line a relay."""
+"""The state of the relays: fetched in one run, and summed up in a line for each relay."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -33,7 +33,7 @@ class RelayStatus:
     """One relay: its state, or why there is none.
 
     Attributes:
-        taken: when it said so, by its own clock.
+        taken: when it was read, by the relay's own clock.
         absent: it was asked, and has no module.
         strangers: endpoints of its peers that the inventory does not know.
     """
@@ -84,7 +84,7 @@ def fetch(
 
 
 def exit_code(result: RunResult, relays: Sequence[RelayStatus]) -> ExitCode:
-    """Give the exit code of a look at relays: one without a state is a failure."""
+    """Give the exit code of asking relays: one without a state is a failure."""
     unknown = any(relay.state is None for relay in relays)
     return worst(result.exit_code, ExitCode.FAILED if unknown else ExitCode.OK)
 
@@ -95,7 +95,7 @@ def variables(mesh: Mesh) -> dict[str, Any]:
 
 
 def statuses(mesh: Mesh, result: RunResult, moment: str) -> tuple[RelayStatus, ...]:
-    """Take the states at a moment out of a run; a relay that took no part is left out."""
+    """Read the states at a moment from a run; a relay that took no part is left out."""
     outputs = result.outputs.get(f"{READ_TASK} {moment}", {})
     known = addresses(mesh)
     told = (
@@ -107,14 +107,14 @@ def statuses(mesh: Mesh, result: RunResult, moment: str) -> tuple[RelayStatus, .
 
 
 def addresses(mesh: Mesh) -> frozenset[Address]:
-    """Give where relays reach each other, with and without a tunnel."""
+    """Give the addresses at which relays reach each other, with and without a tunnel."""
     relays = [relay for some in (mesh, over(mesh)) for relay in some.relays.values()]
     own = (address for relay in relays for address in (relay.ktcp_address, relay.ktcp_address6))
     return frozenset(address for address in own if address)
 
 
 def strangers(status: RelayStatus, known: Collection[Address]) -> tuple[str, ...]:
-    """Name a relay's peers that are no relays of the inventory: gone from it, or typed wrong."""
+    """Name a relay's peers that the inventory does not have: removed there, or mistyped."""
     peers = status.state.peers if status.state else ()
     return tuple(
         peer.endpoint
@@ -168,7 +168,7 @@ def verdict(status: RelayStatus) -> str:
 
 
 def human(count: int) -> str:
-    """Write a number of bytes as people do, to three digits."""
+    """Write a number of bytes for people, to three digits."""
     value = float(count)
     for unit in UNITS:
         if value < THOUSAND or unit == UNITS[-1]:
@@ -199,7 +199,7 @@ def row(status: RelayStatus) -> list[str]:
 
 
 def notes(status: RelayStatus, state: procfs.State) -> list[str]:
-    """Say what is not as usual on a relay."""
+    """Say what is unusual about a relay."""
     found = ["draining"] if state.draining else []
     found += [f"{endpoint} is not in the inventory" for endpoint in status.strangers]
     found += [f"{peer.endpoint} is {peer.state}" for peer in state.peers if peer.state != "up"]
@@ -225,7 +225,7 @@ WIDE_COLUMNS = (
 
 
 def wide_row(status: RelayStatus) -> list[str]:
-    """Write a relay's line of the wide table; bytes are whole, up is towards the target."""
+    """Write a relay's line of the wide table; bytes are exact, up is towards the target."""
     state = status.state
     if state is None:
         return [status.relay, *["-"] * (len(WIDE_COLUMNS) - 2), status.reason]
@@ -251,7 +251,7 @@ def wide_row(status: RelayStatus) -> list[str]:
 
 
 def share(part: int, whole: int) -> str:
-    """Write a share in percent; a dash where there is nothing to have a share of."""
+    """Write a share in percent; a dash if the whole is nothing."""
     return f"{100 * part / whole:.1f}" if whole else "-"
 
 

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Which flows of an ingress take which way, as iptables chains and the sets they ask.
+"""Which flows of an ingress take which way, as iptables chains and the sets they look up.
 
-The longest prefix wins. Each rule asks a set (ipset ``hash:net``), so that a packet costs the
-same however many prefixes there are. A set holds its own prefixes, and as exceptions those
-inside of them that go another way; so no address is in two sets, and the order of rules does
-not matter. A set's name ends in a digest of what it holds: a new list of prefixes is a new set,
-and the rules change to it in one commit.
+The longest prefix wins. Each rule looks a set up (ipset ``hash:net``), so that a packet costs
+the same however many prefixes there are. A set holds its own prefixes, and as exceptions those
+inside them that go another way. So no address is in two sets, and the order of rules does not
+matter. A set's name ends in a digest of its contents: a new list of prefixes is a new set, and
+the rules switch to it in one commit.
 """
 
 import hashlib
@@ -33,7 +33,7 @@ MULTIPORT_SLOTS = 15
 
 
 class AddressSet(TypedDict):
-    """Prefixes under a name, as ipset writes them; ``nomatch`` behind one is an exception."""
+    """Named prefixes, as ipset writes them; one followed by ``nomatch`` is an exception."""
 
     name: str
     entries: list[str]
@@ -51,14 +51,14 @@ class Rule(TypedDict):
 
 
 class Service(TypedDict):
-    """A port of the relay, and the name of the set of who may use it; empty means everyone."""
+    """A port of the relay, and the set of the sources that may use it; empty: everyone may."""
 
     port: int
     sources: str
 
 
 class Chain(TypedDict):
-    """One iptables chain: the flows of one way from here, and the relay's ports that lead there."""
+    """One iptables chain: the flows that take a way, and the service ports that lead there."""
 
     chain: str
     mark: str
@@ -88,7 +88,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Share:
-    """What one owner takes of all destinations, on the same ports everywhere."""
+    """The destinations that one owner takes on the same ports."""
 
     owner: Owner
     ports: tuple[PortRange, ...]
@@ -96,22 +96,22 @@ class Share:
 
 
 class Sets:
-    """The sets of a relay, by family; equal ones are one."""
+    """The sets of a relay, by family; equal sets are stored once."""
 
     def __init__(self) -> None:
         self.found: dict[int, dict[str, AddressSet]] = {4: {}, 6: {}}
 
     def put(self, found: AddressSet, version: int) -> str:
-        """Take a set up and give its name."""
+        """Store a set and give its name."""
         self.found[version][found["name"]] = found
         return found["name"]
 
     def add(self, label: str, version: int, entries: Iterable[str]) -> str:
-        """Give the name of a set with these entries."""
+        """Store a set with these entries and give its name."""
         return self.put(address_set(label, version, entries), version)
 
     def sources(self, label: str, version: int, sources: Iterable[Network]) -> str | None:
-        """Give the name of the set of some sources, empty for all, None for none."""
+        """Store the set of some sources and give its name; empty: all, None: none of the family."""
         listed = list(sources)
         if not listed:
             return ""
@@ -124,7 +124,7 @@ class Sets:
 
 
 def address_set(label: str, version: int, entries: Iterable[str]) -> AddressSet:
-    """Make a set, named for what it holds."""
+    """Make a set, whose name ends in a digest of its entries."""
     held = list(entries)
     digest = hashlib.sha256("\n".join(held).encode()).hexdigest()[:DIGEST_LENGTH]
     ending = f".v{version}.{digest}"
@@ -141,7 +141,7 @@ def collapsed(networks: Iterable[Network]) -> list[str]:
 
 
 def place(network: Network) -> tuple[int, int, int]:
-    """Sort networks so that each stands behind those that enclose it."""
+    """Give a key that sorts each network behind those that enclose it."""
     return network.version, int(network.network_address), network.prefixlen
 
 
@@ -169,7 +169,7 @@ def nest(entries: Iterable[T], network: Callable[[T], Network]) -> Iterator[tupl
 
 
 def entries_of(network: Network) -> list[str]:
-    """Write a network as ipset does; it knows none without bits, but both halves."""
+    """Write a network as ipset does, which takes no prefix of length 0, but its two halves."""
     halves = network.subnets() if network.prefixlen == 0 else (network,)
     return [
         str(net.network_address) if net.prefixlen == net.max_prefixlen else str(net)
@@ -218,7 +218,7 @@ def claims(paths: Iterable[Path], version: int) -> list[Claim]:
 
 
 def divide(claimed: Sequence[Claim]) -> list[Share]:
-    """Give each owner what no longer prefix takes from it."""
+    """Give each owner its prefixes, without what longer prefixes take from them."""
     found: dict[tuple[Owner, tuple[PortRange, ...]], list[str]] = {}
     for tree in trees(claimed):
         for owner, ports, entries in divide_tree(tree):
@@ -227,7 +227,7 @@ def divide(claimed: Sequence[Claim]) -> list[Share]:
 
 
 def trees(claimed: Sequence[Claim]) -> Iterator[list[Claim]]:
-    """Group sorted claims by the prefix that no other encloses: these have no address in common."""
+    """Group sorted claims by their widest prefix: two groups have no address in common."""
     tree: list[Claim] = []
     for claim in claimed:
         if tree and not encloses(tree[0].network, claim.network):
@@ -241,7 +241,7 @@ def trees(claimed: Sequence[Claim]) -> Iterator[list[Claim]]:
 def divide_tree(
     claimed: Sequence[Claim],
 ) -> Iterator[tuple[Owner, tuple[PortRange, ...], tuple[str, ...]]]:
-    """Give each owner its part of one tree; ports that are in the same claims go together."""
+    """Give each owner its part of one tree; ports of the same claims are divided together."""
     parts: dict[tuple[Owner, tuple[str, ...]], list[PortRange]] = {}
     for ports, spans in port_classes(frozenset(claim.ports for claim in claimed)):
         for owner, entries in nested(claim for claim in claimed if claim.ports in ports):
@@ -254,7 +254,7 @@ Ports = tuple[PortRange, ...] | None
 
 @cache
 def port_classes(used: frozenset[Ports]) -> list[tuple[frozenset[Ports], list[PortRange]]]:
-    """Divide all ports into those that are in the same lists; give each list and the ports."""
+    """Group all ports by the lists that they are in; give each group's lists and its ports."""
     edges = {ALL_PORTS.first, ALL_PORTS.last + 1}
     for ports in used:
         for some in ports or ():
@@ -302,7 +302,7 @@ def nested(claimed: Iterable[Claim]) -> Iterator[tuple[Owner, tuple[str, ...]]]:
 
 
 def rules_of(share: Share, label: str, version: int, sets: Sets) -> Iterator[Rule]:
-    """Write the rules of a share for one family; none if its sources are all of the other."""
+    """Write the rules of a share for one family; none if no source is of that family."""
     sources = sets.sources(label, version, share.owner.sources)
     if sources is None:
         return
@@ -312,10 +312,10 @@ def rules_of(share: Share, label: str, version: int, sets: Sets) -> Iterator[Rul
 
 
 def services_of(paths: Iterable[Path], label: str, version: int, sets: Sets) -> Iterator[Service]:
-    """Give the ports of the ingress that lead here over one family.
+    """Give the service ports of these paths for one family.
 
-    A transparent exit speaks to the target as the client, so only clients of the target's
-    family are let in.
+    A transparent exit connects to the target from the client's address, so only clients of the
+    target's family are let in.
     """
     found = [(path.service, path) for path in paths if path.service]
     for service, path in sorted(found, key=lambda item: item[0].port):
@@ -339,9 +339,9 @@ def multiports(ports: tuple[PortRange, ...] | None) -> Iterator[list[int | str]]
 
 
 def chain_names(ingress: str, ways: Sequence[Way]) -> dict[Way, str]:
-    """Name the chains of an ingress, each by its own name, whatever dashes relays have in theirs.
+    """Name the chains of an ingress, no two alike, even if relays have dashes in their names.
 
-    Through ``eu-west`` and through ``eu`` and ``west`` are two ways.
+    Through ``eu-west`` is another way than through ``eu`` and ``west``.
     """
     names = {way: chain_name(ingress, way) for way in ways}
     given = Counter(names.values())
@@ -352,14 +352,14 @@ def chain_names(ingress: str, ways: Sequence[Way]) -> dict[Way, str]:
 
 
 def with_digest(name: str, full: str) -> str:
-    """Cut a chain's name and end it in a digest of all that it stands for."""
+    """Shorten a chain's name and end it in a digest of the full text."""
     digest = hashlib.sha256(full.encode()).hexdigest()[:DIGEST_LENGTH]
     return f"{name[: CHAIN_LENGTH - DIGEST_LENGTH - 1]}-{digest}"
 
 
 def chain_name(ingress: str, way: Way) -> str:
     """Name a chain after its relays; a name that iptables would not take ends in a digest."""
-    # No relay's name has a +, so what is not a relay is told apart from one, by the digest.
+    # No relay's name has a +, so words that are not relays change the digest.
     ending = (f"+{way.target}" if way.target else "") + "+proxy" * way.proxy
     ending += "+transparent" * way.transparent
     ending += "".join(f"+backup-{'-'.join(via)}" for via in way.backup)

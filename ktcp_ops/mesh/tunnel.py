@@ -13,7 +13,7 @@ from ktcp_ops.mesh.model import Edge, Mesh, Relay
 from ktcp_ops.mesh.values import Endpoint, Network
 
 KEEPALIVE_S = 25
-"""Seconds; shorter than any NAT forgets a flow, since an edge may be behind one."""
+"""Seconds; less than any NAT remembers a flow, since an edge may be behind one."""
 
 Address = IPv4Address | IPv6Address
 
@@ -40,7 +40,7 @@ class Interface(TypedDict):
 
 
 def over(mesh: Mesh) -> Mesh:
-    """Give the mesh as its legs see it: where they are encrypted, at its tunnel addresses."""
+    """Give the mesh with the addresses that its legs use: if encrypted, those of the tunnel."""
     if mesh.encryption == "none":
         return mesh
     relays = {
@@ -82,12 +82,12 @@ def chosen(mesh: Mesh, name: str) -> Address | None:
 
 
 def dialling(mesh: Mesh) -> dict[str, Edge]:
-    """Give the edges that come through a tunnel, by name."""
+    """Give the edges that connect to their relay by a tunnel, by name."""
     return {name: edge for name, edge in sorted(mesh.edges.items()) if edge.by == "wireguard"}
 
 
 def members(mesh: Mesh) -> list[str]:
-    """Name the hosts that have an interface, sorted."""
+    """Name the hosts that have a WireGuard interface, sorted."""
     edges = dialling(mesh)
     called = {edge.relay for edge in edges.values()}
     return sorted({*edges, *(mesh.relays if mesh.encryption == "wireguard" else called)})
@@ -108,7 +108,7 @@ def reached(mesh: Mesh, edge: Edge) -> tuple[Address, ...]:
 
 
 def interfaces(mesh: Mesh) -> dict[str, Interface]:
-    """Compute the interface of every host that has one. The mesh must be a checked one."""
+    """Compute the WireGuard interface of every host that has one. The mesh must be checked."""
     tunnel = mesh.tunnel
     ends = Ends(mesh)
     return {
@@ -123,7 +123,7 @@ def interfaces(mesh: Mesh) -> dict[str, Interface]:
 
 
 class Ends:
-    """The peers of each interface. A relay's entry is made once, however many have it."""
+    """The peers of each interface. A relay's entry is made once, however many peers share it."""
 
     def __init__(self, mesh: Mesh) -> None:
         self.mesh = mesh
@@ -132,7 +132,7 @@ class Ends:
         self.made: dict[tuple[str, int], TunnelPeer] = {}
 
     def of_relay(self, name: str) -> list[TunnelPeer]:
-        """Give the relays that it is paired with, if legs are encrypted, and its edges."""
+        """Give the relays that a relay is paired with, if legs are encrypted, and its edges."""
         mesh, own = self.mesh, self.mesh.relays[name]
         others = [
             self.relay(own, other)
@@ -147,7 +147,7 @@ class Ends:
         return others + edges
 
     def of_edge(self, name: str) -> list[TunnelPeer]:
-        """Give its relay, through which it reaches all that the relay's paths take."""
+        """Give an edge's relay, through which it reaches all that the relay's paths take."""
         edge = self.edges[name]
         networks = (self.addresses[edge.relay], *destinations(self.mesh, edge.relay))
         endpoint = reached(self.mesh, edge)[0]
@@ -169,7 +169,7 @@ class Ends:
         *,
         keepalive: int = 0,
     ) -> TunnelPeer:
-        """Write a peer down."""
+        """Make the entry of a peer."""
         return {
             "name": name,
             "networks": [spell(network) for network in networks],
@@ -179,7 +179,7 @@ class Ends:
 
 
 def spell(network: Address | Network) -> str:
-    """Write a network, and an address as the network of itself."""
+    """Write a network; an address is written as the network of that one address."""
     if isinstance(network, IPv4Address | IPv6Address):
         return f"{network}/{network.max_prefixlen}"
     return str(network)

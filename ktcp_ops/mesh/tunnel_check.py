@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Whether tunnels and edges fit into a mesh; as ``check``, every problem at once."""
+"""Whether tunnels and edges fit into a mesh. Like ``check``, reports all problems."""
 
 from collections.abc import Iterator
 from ipaddress import ip_network
@@ -23,14 +23,14 @@ from ktcp_ops.mesh.values import Network
 
 
 def sound_edges(subject: Subject) -> Iterator[tuple[str, Edge]]:
-    """Give the edges whose relay is one."""
+    """Give the edges whose relay exists."""
     for name, edge in sorted(subject.mesh.edges.items()):
         if edge.relay in subject.mesh.relays:
             yield name, edge
 
 
 def hosts(subject: Subject) -> list[str]:
-    """Name the hosts with an interface whose address can be told."""
+    """Name the hosts with a tunnel interface whose address can be computed."""
     mesh, unreadable = subject.mesh, subject.unreadable
     if {"tunnel", "encryption", "edges"} & unreadable.sections or not room(mesh.tunnel.network):
         return []
@@ -52,7 +52,8 @@ def tunnel_has_room(subject: Subject) -> Iterator[Problem]:
     if needed > there:
         yield Problem(
             at("tunnel", "network"),
-            f"{mesh.tunnel.network} has {there} addresses for {needed} hosts; write a larger one",
+            f"{mesh.tunnel.network} has {there} addresses for {needed} hosts; "
+            "write a larger network",
         )
 
 
@@ -89,7 +90,7 @@ def tunnel_addresses_are_inside(subject: Subject) -> Iterator[Problem]:
         if own is not None and (own not in network or own in ends):
             yield Problem(
                 address_key(mesh, name),
-                f"{own} is no host's address of {network}, ktcp_mesh.tunnel.network; "
+                f"{own} is not a host's address in ktcp_mesh.tunnel.network, {network}; "
                 f"write one that is, like {network[1]}, or leave it out",
             )
 
@@ -126,14 +127,14 @@ def edges_are_hosts(subject: Subject) -> Iterator[Problem]:
         if name in subject.mesh.relays:
             yield Problem(
                 at("edges", name),
-                "is a relay, which takes its own traffic already; remove it, or name the host "
-                "whose traffic comes here",
+                "is a relay, which takes its own traffic already; remove it, or name a host "
+                "that is to send its traffic to a relay",
             )
         elif name not in subject.hosts:
             yield Problem(
                 at("edges", name),
                 f"{name!r} is not a host of the inventory; add it, outside of group "
-                f"{subject.mesh.relays_group}, or name another",
+                f"{subject.mesh.relays_group}, or name another host",
             )
 
 
@@ -147,26 +148,26 @@ def edges_have_relays(subject: Subject) -> Iterator[Problem]:
         elif not destinations(mesh, edge.relay) and not subject.unreadable.path_fields:
             yield Problem(
                 key,
-                f"no path with destinations begins at {edge.relay}, so nothing would come from "
-                "here; name the ingress of a path",
+                f"no path with destinations begins at {edge.relay}, so this edge would send "
+                "nothing there; name the ingress of a path",
             )
 
 
 def edges_keep_their_default_route(subject: Subject) -> Iterator[Problem]:
-    """A route of an edge to everywhere would take away its own."""
+    """No path gives an edge another default route than its own."""
     for name, edge in sound_edges(subject):
         for network in destinations(subject.mesh, edge.relay):
             if network.prefixlen == 0:
                 yield Problem(
                     at("edges", name, "relay"),
-                    f"a path of {edge.relay} takes {network}, which would be the default route of "
-                    f"{name}, and that is left alone; list narrower destinations, or route "
-                    f"{name} by hand",
+                    f"a path of {edge.relay} takes {network}, which would become the default "
+                    f"route of {name}, and no edge's default route is changed; list narrower "
+                    f"destinations, or route {name} by hand",
                 )
 
 
 def edges_reach_their_relays(subject: Subject) -> Iterator[Problem]:
-    """A route has a next hop of its family; a tunnel has one end to call."""
+    """A route has a next hop of its family; a tunnel has one address to connect to."""
     for name, edge in sound_edges(subject):
         if edge.relay in subject.unreadable.relays:
             continue
@@ -204,13 +205,13 @@ def tunnels_lead_back(subject: Subject) -> Iterator[Problem]:
             if network.prefixlen == 0:
                 yield Problem(
                     at("edges", name, "networks", place),
-                    f"{network} is everything, which cannot all be behind one edge; "
-                    "list its own prefixes",
+                    f"{network} is all addresses, which cannot all be behind one edge; "
+                    "list the edge's own prefixes",
                 )
 
 
 def tunnels_are_told_apart(subject: Subject) -> Iterator[Problem]:
-    """WireGuard gives a network of one interface to one peer."""
+    """On one interface, WireGuard sends a network's packets to one peer only."""
     for (one, edge), (name, other) in combinations(dialling(subject.mesh).items(), 2):
         if edge.relay != other.relay:
             continue
@@ -220,7 +221,7 @@ def tunnels_are_told_apart(subject: Subject) -> Iterator[Problem]:
                     yield Problem(
                         at("edges", name, "networks", place),
                         f"{network} overlaps {mine} of edge {one!r} of the same relay; "
-                        "keep it in one",
+                        "keep it in one of the two",
                     )
 
 

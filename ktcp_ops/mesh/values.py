@@ -40,7 +40,7 @@ class Integer:
         return {"anyOf": [number, {"type": "string", "pattern": r"^(\d+|0[xX][0-9a-fA-F]+)$"}]}
 
     def __call__(self, value: object) -> int:
-        """Parse one."""
+        """Parse a number."""
         number = value
         if isinstance(value, str) and re.fullmatch(r"\s*(\d+|0[xX][0-9a-fA-F]+)\s*", value):
             number = int(value, 16 if "x" in value.lower() else 10)
@@ -61,7 +61,7 @@ def milliseconds(value: object) -> float:
     except ValueError:
         number = 0.0
     if isinstance(value, bool) or not 0 < number <= 60_000:
-        raise ValueError(f"{value!r} is no round-trip time; write milliseconds up to 60000")
+        raise ValueError(f"{value!r} is not a round-trip time; write milliseconds up to 60000")
     return number
 
 
@@ -99,7 +99,7 @@ def prefix(value: object) -> Network:
             f"{value!r} is not a prefix; write one like 203.0.113.0/24 or 2001:db8::/48"
         ) from None
     if ip_network(text.partition("/")[0]).network_address != correct.network_address:
-        raise ValueError(f"{value!r} has bits set behind its length; write {correct}")
+        raise ValueError(f"{value!r} has bits set beyond its length; write {correct}")
     return correct
 
 
@@ -136,7 +136,7 @@ def address(value: object) -> IPv4Address | IPv6Address:
 
 
 def literal_address(value: object) -> object:
-    """Give what is an address of a network, None for a name or an address of the host itself."""
+    """Parse an address that other hosts can reach; None for a name or any other address."""
     try:
         return address(value)
     except ValueError:
@@ -154,7 +154,7 @@ def key(value: object) -> str:
     if not re.fullmatch(r"[0-9a-fA-F]{64}", text):
         raise ValueError(f"has characters that are not hex digits; {advice}")
     if len(set(bytes.fromhex(text))) == 1:
-        raise ValueError(f"is one byte again and again, which anybody can guess; {advice}")
+        raise ValueError(f"repeats a single byte, which anybody can guess; {advice}")
     return text.lower()
 
 
@@ -190,7 +190,7 @@ def port_range(value: object) -> PortRange:
         raise ValueError(f"{value!r} is not a port; write one like 443, or a range like 8000-8100")
     first, last = int(found[1]), int(found[2] or found[1])
     if not 1 <= first <= last <= 65535:
-        raise ValueError(f"{value!r} is no range of ports; write low-high within 1-65535")
+        raise ValueError(f"{value!r} is not a range of ports; write low-high within 1-65535")
     return PortRange(first, last)
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""One item of a variable in the text of a YAML file, set or dropped: all else stays as it is.
+"""Sets or removes one item of a variable in the text of a YAML file; all else stays as it is.
 
-The text is edited, so that the operator's comments, order and quotes survive. The caller has to
-read the file again and compare, since YAML has more forms than this module knows.
+The text itself is edited, so that the operator's comments, order and quotes survive. The caller
+has to read the file again and compare, since YAML has more forms than this module knows.
 """
 
 import yaml
@@ -11,14 +11,14 @@ Item = tuple[yaml.Node, yaml.Node]
 
 
 class CannotEditError(ValueError):
-    """The text has not the form in which it could be edited."""
+    """The text has a form that this module cannot edit."""
 
 
 def holder(text: str, variable: str) -> yaml.MappingNode | None:
-    """Find the mapping that a variable is at the top of a file; None where it is not.
+    """Find the mapping of a variable at the top level of a file; None if it is not there.
 
     Raises:
-        CannotEditError: when the variable is there and is no mapping.
+        CannotEditError: when the variable is there but is not a mapping.
     """
     try:
         root = yaml.compose(text, yaml.SafeLoader)
@@ -28,7 +28,7 @@ def holder(text: str, variable: str) -> yaml.MappingNode | None:
     if found is None:
         return None
     if not isinstance(found[1], yaml.MappingNode):
-        raise CannotEditError(f"{variable} is no mapping there")
+        raise CannotEditError(f"{variable} is not a mapping there")
     return found[1]
 
 
@@ -46,7 +46,7 @@ def known(text: str, variable: str) -> yaml.MappingNode:
 
 
 def put(text: str, variable: str, name: str, value: str) -> str:
-    """Set an item, which comes last of simple ones and first where others are.
+    """Set an item. A new one comes last, or first if the last item takes several lines.
 
     Raises:
         CannotEditError: when the variable is not a mapping in the text.
@@ -106,11 +106,11 @@ def drop_from_flow(text: str, node: yaml.MappingNode, number: int) -> str:
 
 
 def end_of_line(text: str, index: int) -> int:
-    """Give where the line after a place begins."""
+    """Give the index at which the next line begins."""
     end = text.find("\n", index)
     return len(text) if end < 0 else end + 1
 
 
 def spliced(text: str, start: int, end: int, between: str) -> str:
-    """Put something in the place of a part of a text."""
+    """Replace a part of a text."""
     return text[:start] + between + text[end:]

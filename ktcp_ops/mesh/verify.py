@@ -69,7 +69,7 @@ class Evidence:
     after: Mapping[str, RelayStatus]
 
     def state(self, relay: str) -> State | None:
-        """Give what a relay said last."""
+        """Give a relay's state after the downloads."""
         return self.after[relay].state if relay in self.after else None
 
     def grown(self, relay: str, counter: str) -> int:
@@ -81,10 +81,10 @@ class Evidence:
 
 @dataclass(frozen=True, kw_only=True)
 class Verification:
-    """What came of a look at every host, and of the downloads through every path.
+    """The outcome of checking every host, and of downloading through every path.
 
     Attributes:
-        downloads: None when the look was interrupted.
+        downloads: None if the checks were interrupted.
     """
 
     checks: RunResult
@@ -93,7 +93,7 @@ class Verification:
 
     @property
     def runs(self) -> tuple[RunResult, ...]:
-        """The runs that there were."""
+        """The runs that took place."""
         return (self.checks, *([self.downloads] if self.downloads else []))
 
     @property
@@ -105,7 +105,7 @@ class Verification:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What is to be said besides hosts and paths."""
+        """Messages about the runs themselves, not about a host or a path."""
         return tuple(dict.fromkeys(remark for run in self.runs for remark in run.remarks))
 
     def to_data(self) -> dict[str, Any]:
@@ -127,7 +127,7 @@ def check(
 ) -> Verification:
     """Check every host, then download through every path.
 
-    Within ``limit``, of paths those that begin at its relays: over all relays on their way.
+    With ``limit``, check its relays, and the paths that begin at them over all their relays.
 
     Raises:
         UsageError: for an inventory that does not exist, or a limit that selects no relay.
@@ -207,7 +207,7 @@ def judge(
 
 
 def setup_faults(mesh: Mesh, path: Path, evidence: Evidence) -> Iterator[Fault]:
-    """Find what is not as the plan has it, from the ingress to the exit."""
+    """Find what differs from the plan, from the ingress to the exit."""
     for place, name in enumerate(path.relays):
         state = evidence.state(name)
         if state is None:
@@ -227,7 +227,7 @@ def setup_faults(mesh: Mesh, path: Path, evidence: Evidence) -> Iterator[Fault]:
         if name != path.exit:
             yield from peer_faults(mesh, name, path.relays[place + 1], state)
         elif not set(exit_lines(mesh, name)) <= {rule.rule for rule in state.exits}:
-            yield Fault(name, "its exit list is not the mesh's")
+            yield Fault(name, "its exit list differs from the mesh's")
 
 
 def route_faults(mesh: Mesh, path: Path, state: State) -> Iterator[Fault]:
@@ -249,17 +249,17 @@ def route_faults(mesh: Mesh, path: Path, state: State) -> Iterator[Fault]:
 
 
 def peer_faults(mesh: Mesh, name: str, following: str, state: State) -> Iterator[Fault]:
-    """Find out whether a relay knows the next one of the path, and takes it for alive."""
+    """Find out whether the next relay of the path is a peer of this one, and up."""
     peer = leg_text(mesh, name, following)
     known = next((each for each in state.peers if each.endpoint == peer), None)
     if known is None:
         yield Fault(name, f"{following} ({peer}) is not among its peers")
     elif known.state != "up":
-        yield Fault(following, f"it is {known.state} as {name} sees it; new flows go another way")
+        yield Fault(following, f"{name} sees it as {known.state}; new flows go another way")
 
 
 def leg_text(mesh: Mesh, one: str, other: str) -> str:
-    """Write the endpoint of a relay as the one before it knows it."""
+    """Write the endpoint at which a relay reaches another one."""
     return endpoint(leg(mesh.relays[one], mesh.relays[other]), mesh.ports.relay)
 
 
@@ -292,7 +292,7 @@ def leg_faults(path: Path, evidence: Evidence) -> Iterator[Fault]:
 
 
 def exit_faults(path: Path, evidence: Evidence, error: str) -> Iterator[Fault]:
-    """Find what failed at the exit, or how far the download came at all."""
+    """Find what failed at the exit, or how far the download got."""
     if evidence.grown(path.exit, "exit_denied_total"):
         yield Fault(path.exit, "its exit list denied the target")
     if evidence.grown(path.exit, "connect_failures_total"):

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Which relay is changed in which wave: a pure function of the mesh.
 
-A first wave of few relays, the canary, then larger ones. No wave has both ends of a pair,
-so that of any two relays that work together one is always as it was.
+The first wave, the canary, is small; the next ones are larger. No wave has both relays of a
+pair: while a relay is changed, those that it works with are not.
 """
 
 import math
@@ -18,7 +18,7 @@ from ktcp_ops.mesh.model import Mesh
 Wave = tuple[str, ...]
 
 OFF = "off"
-"""What is written in the place of steps for all relays at once."""
+"""The word in place of steps that means all relays at once."""
 
 
 @dataclass(frozen=True)
@@ -59,13 +59,13 @@ def parse_steps(text: str) -> tuple[Step, ...]:
 def build(
     mesh: Mesh, hosts: Collection[str], steps: Sequence[Step], canary: str | None = None
 ) -> tuple[Wave, ...]:
-    """Divide relays into waves; the last step is repeated until all have one.
+    """Divide relays into waves; the last step is repeated until all relays are in one.
 
-    Without steps all relays are one wave, pairs or not. A step that allows no more relays than
-    the one before it is left out, so that a small mesh has its canary and then the rest.
+    Without steps all relays are one wave, even those of a pair. A step that allows no more relays
+    than the one before it is left out, so that a small mesh has its canary and then the rest.
 
     Raises:
-        UsageError: for a canary that is none of the relays.
+        UsageError: for a canary that is not one of the relays.
     """
     if canary is not None and canary not in hosts:
         raise UsageError(f"--canary: {canary}: none of the relays {', '.join(sorted(hosts))}")
@@ -76,10 +76,10 @@ def build(
     waves: list[Wave] = []
     for size in sizes(steps, len(left)):
         if not waves:
-            # A relay without traffic would show nothing; of those with traffic, the one with least.
+            # A relay with traffic, since one without would show nothing; of these, with the least.
             order = sorted(left, key=lambda n: (n != canary, not load[n], load[n], n))
         else:
-            # As Welsh and Powell colour a graph: who has most partners is placed first.
+            # As Welsh and Powell colour a graph: the relay with most partners comes first.
             order = sorted(left, key=lambda name: (-len(partners[name] & left), name))
         waves.append(independent(order, partners, size))
         left -= set(waves[-1])
@@ -89,17 +89,17 @@ def build(
 
 
 def sizes(steps: Sequence[Step], total: int) -> Iterable[int]:
-    """Give the sizes of the waves, one more than can be needed."""
+    """Give the sizes of the waves, more of them than can be needed."""
     wanted = [step.size(total) for step in steps]
     kept = [size for n, size in enumerate(wanted) if n == 0 or size > max(wanted[:n])]
     yield from kept
-    # Steps that shrink end with what the user wrote last.
+    # If steps shrink, the last one that the user wrote is still the one that is repeated.
     for _ in range(total):
         yield wanted[-1]
 
 
 def independent(order: Sequence[str], partners: dict[str, set[str]], size: int) -> Wave:
-    """Take the first relays of an order that have no partner among those taken."""
+    """Take relays in an order, without those that have a partner among those taken."""
     taken: set[str] = set()
     for name in order:
         if len(taken) < size and not partners[name] & taken:
@@ -108,10 +108,10 @@ def independent(order: Sequence[str], partners: dict[str, set[str]], size: int) 
 
 
 def partners_of(mesh: Mesh) -> dict[str, set[str]]:
-    """Give each relay's partners: the other ends of its pairs.
+    """Give each relay's partners: the other relays of its pairs.
 
-    These are the pairs that are listed, and those that follow each other on a path. In a full
-    mesh every two relays may work together, but only on a path do they.
+    Pairs are those that are listed, and relays that follow each other on a path. In a full mesh
+    any two relays may work together, but they do so only on a path.
     """
     partners: dict[str, set[str]] = {name: set() for name in mesh.relays}
     used = [pair for path in mesh.paths for pair in pairwise(path.relays)]

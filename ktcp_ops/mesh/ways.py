@@ -2,9 +2,9 @@
 """Which relays a path with ``via: auto`` goes through: the way with the shortest round trip.
 
 Pure, and quick for a thousand relays in full mesh: the shortest distances to one exit are
-computed for all relays at once, a leg more in each round (Bellman and Ford), with the inner
-loop in C. A leg that nobody has measured costs more than any that somebody has, so that
-without a measurement the fewest relays win, and a leg without an answer is avoided.
+computed for all relays at once, with one more leg in each round (Bellman and Ford); the inner
+loop runs in C. A leg that is not measured costs more than any that is. So without measurements
+the way with the fewest relays wins, and a leg without an answer is avoided.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,17 +21,17 @@ RELAY_COST_US = 1000
 """Added for each leg: the relay's own time, and the error of a measurement."""
 UNMEASURED_US = 1 << 40
 NEVER_US = 1 << 50
-"""Two relays that are no pair."""
+"""For two relays that are not a pair."""
 
 
 @dataclass(frozen=True, order=True)
 class Candidate:
-    """A way that a path can take; the least is the best.
+    """A way that a path can take; the smallest is the best.
 
     Attributes:
-        unmeasured: how many of its legs nobody has measured.
-        place: of its exit in the path's list, where not all exits' way to the target is known.
-        cost_us: its round trip, with a little for each relay.
+        unmeasured: how many of its legs are not measured.
+        place: the exit's place in the path's list; 0 if all exits' time to the target is known.
+        cost_us: its round trip, plus ``RELAY_COST_US`` for each leg.
         relays: from the ingress to the exit.
     """
 
@@ -101,7 +101,7 @@ class DistanceTable:
                     yield one, self.place[other], rtt
 
     def way(self, path: Path, before: Sequence[str] | None) -> tuple[str, ...] | None:
-        """Choose a path's way: the best, or the one before if that is hardly worse."""
+        """Choose a path's way: the best, or the one it has now if that is hardly worse."""
         to_targets = self.to_targets(path)
         places = range(len(path.exits))
         found = [self.candidate(path, self.shortest(path, place), to_targets) for place in places]
@@ -114,7 +114,7 @@ class DistanceTable:
         return best.relays if best else None
 
     def to_targets(self, path: Path) -> dict[str, int] | None:
-        """Give what each exit of a path is away from the target, None unless all are known."""
+        """Give the time from each exit of a path to the target; None if one is unknown."""
         found = {name: to_target(self.latency, path, name) for name in path.exits}
         known = {name: rtt for name, rtt in found.items() if rtt is not None}
         return known if len(known) == len(found) else None
@@ -122,7 +122,7 @@ class DistanceTable:
     def candidate(
         self, path: Path, relays: tuple[str, ...], to_targets: Mapping[str, int] | None
     ) -> Candidate | None:
-        """Make a candidate of relays, if the path can go that way."""
+        """Make a candidate from relays, or None if the path cannot go over them."""
         known = all(name in self.place for name in relays) and len(set(relays)) == len(relays)
         if not known or len(relays) - 1 > self.mesh.auto.max_hops:
             return None
@@ -138,7 +138,7 @@ class DistanceTable:
         return Candidate(unmeasured, path.exits.index(relays[-1]), cost, relays)
 
     def shortest(self, path: Path, place: int) -> tuple[str, ...]:
-        """Give the shortest way of a path to one of its exits; nonsense where there is none."""
+        """Give a path's shortest way to an exit; without one, what ``candidate`` refuses."""
         here, there = self.place.get(path.ingress), self.place.get(path.exits[place])
         if here is None or there is None:
             return ()
@@ -152,14 +152,14 @@ class DistanceTable:
         return tuple(relays)
 
     def distances(self, there: int) -> list[list[int]]:
-        """Give how far every relay is from one, over at most 0, 1, ... max_hops - 1 legs."""
+        """Give the distance of every relay from one, over at most 0, 1, ... max_hops - 1 legs."""
         if there not in self.known:
             nowhere = [NEVER_US] * len(self.names)
             nowhere[there] = 0
             rounds = [nowhere, self.legs[there]][: self.mesh.auto.max_hops]
             while len(rounds) < self.mesh.auto.max_hops:
                 further = [min(map(add, row, rounds[-1])) for row in self.legs]
-                # Where a leg more makes nothing shorter, none ever will.
+                # If one more leg makes nothing shorter, further ones won't either.
                 rounds.append(rounds[-1] if further == rounds[-1] else further)
             self.known[there] = rounds
         return self.known[there]

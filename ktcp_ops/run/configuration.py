@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The user's ``ansible.cfg``: settings in it that our own variables would override.
 
-For Ansible an environment variable wins over the file. So before we set one, we look whether
-the user's file sets the same thing.
+For Ansible, an environment variable wins over the file. So before we set one, we check whether
+the user's file has the same setting.
 """
 
 import configparser
@@ -16,7 +16,7 @@ SETTING = tuple[str, str]
 
 
 def find() -> Path | None:
-    """Find the file that Ansible would read, by its rules; None where there is none."""
+    """Find the file that Ansible would read, by its rules; None if there is none."""
     return next((path for path in candidates() if os.access(path, os.R_OK)), None)
 
 
@@ -42,7 +42,7 @@ def said(settings: Iterable[SETTING]) -> str | None:
     try:
         parser.read_string(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeError, configparser.Error):
-        return None  # Ansible is to say what is wrong with it
+        return None  # Ansible itself reports what is wrong with it
     found = (parser.get(section, key, fallback=None) for section, key in settings)
     return next((value for value in found if value is not None), None)
 

@@ -28,14 +28,14 @@ ANSWERS = {r"Are you sure you want to continue connecting.*\?\s*$": "no"}
 
 
 class Engine(Protocol):
-    """Whatever can run a job: this host, or other hosts on its behalf."""
+    """What runs a job: this host, or other hosts in its place."""
 
     def run(self, job: Job, reporter: Reporter) -> RunResult:
         """Run a job to its end, or until the user interrupts it."""
 
 
 class LocalEngine:
-    """Runs jobs by ansible-runner on this host."""
+    """Runs jobs with ansible-runner on this host."""
 
     def __init__(
         self, options: Options | None = None, transcript: Transcript | None = None
@@ -68,13 +68,13 @@ class LocalEngine:
                     cmdline=self.options.command_line(check=job.check),
                     extravars=dict(job.variables),
                     envvars={**ansible_environment(), **callbacks()},
-                    # A question that nobody sees must not hold the run up.
+                    # A question that nobody sees must not stop the run.
                     passwords=ANSWERS,
                     settings={"pexpect_timeout": 1, "suppress_ansible_output": True},
                     suppress_env_files=True,
                     quiet=True,
                     event_handler=take,
-                    # With one set, the runner leaves the process's signal handlers alone.
+                    # With a callback, the runner leaves the process's signal handlers alone.
                     cancel_callback=stop.must_kill,
                 )
                 runner.config.env = as_the_user_has_it(runner.config.env)
@@ -85,9 +85,9 @@ class LocalEngine:
 
 
 class Stop:
-    """Ends Ansible on request: first politely, so that it ends its workers, then by force.
+    """Ends Ansible on request: first by SIGTERM, so that it ends its workers, then by force.
 
-    Its workers lead process groups of their own, and would outlive a killed Ansible.
+    Its workers are in process groups of their own, and would outlive a killed Ansible.
     """
 
     GRACE_S = 10.0
@@ -98,7 +98,7 @@ class Stop:
         self.deadline: float | None = None
 
     def must_kill(self) -> bool:
-        """Tell whether Ansible had its time to end by itself; asked once a second."""
+        """Tell whether the time for Ansible to end by itself is over; called once a second."""
         if not self.wanted.is_set():
             return False
         if self.deadline is None:
@@ -107,7 +107,7 @@ class Stop:
 
     def ask(self) -> bool:
         """Ask Ansible to end; False if it does not run."""
-        if self.process is None:  # it has no worker yet
+        if self.process is None:  # it has not begun, and has no workers
             return False
         try:
             os.kill(self.process, signal.SIGTERM)

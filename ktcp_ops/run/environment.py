@@ -43,8 +43,8 @@ def playbook(name: str) -> Path:
 def ansible_environment() -> dict[str, str]:
     """Make the variables that our runs of Ansible add to the user's environment.
 
-    The user's own settings for the same things win, by the environment or by ``ansible.cfg``,
-    except for what makes runs reliable. Each has its line in ``docs/operations.md``.
+    The user's own settings, in the environment or in ``ansible.cfg``, win over them, except over
+    those that make runs reliable. Each has its line in ``docs/operations.md``.
     """
     root = collection_root()
     bin_directory = str(Path(sys.executable).parent)
@@ -61,7 +61,7 @@ def ansible_environment() -> dict[str, str]:
         # The Ansible of our own Python, also when its directory is not on the user's PATH.
         "PATH": os.pathsep.join((bin_directory, os.environ.get("PATH", os.defpath))),
     }
-    # Half the round trips; the user turns it off where sudo insists on a terminal.
+    # It saves half the round trips; users turn it off if sudo insists on a terminal.
     if not any(name in os.environ for name in PIPELINING) and said(PIPELINING_SETTINGS) is None:
         ours["ANSIBLE_PIPELINING"] = "true"
     return ours
@@ -81,7 +81,7 @@ SEARCHED = {
 
 
 def search_path(variable: str, *own: str) -> str:
-    """Put directories of ours before those that Ansible would search without us."""
+    """Put our directories before those that Ansible would search without us."""
     theirs = os.environ.get(variable)
     key, place = SEARCHED[variable]
     home = os.environ.get("ANSIBLE_HOME") or str(Path("~/.ansible").expanduser())
@@ -91,7 +91,7 @@ def search_path(variable: str, *own: str) -> str:
 
 
 def callbacks() -> dict[str, str]:
-    """Keep the user's directory of callbacks: ansible-runner names its own by the variable."""
+    """Keep the user's directories of callbacks: ansible-runner sets the variable to its own."""
     return {"ANSIBLE_CALLBACK_PLUGINS": search_path("ANSIBLE_CALLBACK_PLUGINS")}
 
 
@@ -101,13 +101,13 @@ HIDING = {
     "ANSIBLE_HOST_KEY_CHECKING",
     "ANSIBLE_RETRY_FILES_ENABLED",
 }
-"""Variables that ansible-runner sets, and by which it overrules the user's ``ansible.cfg``."""
+"""Variables that ansible-runner sets, which override the user's ``ansible.cfg``."""
 
 
 def as_the_user_has_it(environment: Mapping[str, str]) -> dict[str, str]:
-    """Take back what ansible-runner has set behind the user's back.
+    """Remove what ansible-runner has set without asking the user.
 
-    It switches the check of host keys off, and sends facts to a cache of its own.
+    It switches the check of host keys off, and puts facts into a cache of its own.
     """
     theirs = {name: os.environ[name] for name in HIDING if name in os.environ}
     return {**{k: v for k, v in environment.items() if k not in HIDING}, **theirs}

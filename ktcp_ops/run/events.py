@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Builds the result of a run from Ansible's events, one after the other.
 
-It holds one small record a host and the outputs that were asked for, and nothing of the
-rest, so that a run over many hosts needs no memory that grows with its tasks.
+It keeps one small record for each host and the outputs that were asked for, and nothing else,
+so that the memory for a run over many hosts does not grow with its tasks.
 """
 
 from collections.abc import Collection, Mapping
@@ -22,7 +22,7 @@ OUTCOMES = {
 }
 COMPLAINT_LINES = 12
 SHOWN_LINES = 25
-"""Of a program that failed; the log has all."""
+"""Lines shown of the output of a program that failed; the log has all of it."""
 EMPTY = ("non-zero return code", "non-zero return code.", "MODULE FAILURE")
 
 
@@ -59,7 +59,7 @@ class ResultBuilder:
         self.said: list[str] = []
 
     def feed(self, event: Event) -> None:
-        """Take one event; ignore kinds that say nothing about hosts or tasks."""
+        """Process one event; ignore kinds that say nothing about hosts or tasks."""
         kind = str(event.get("event", ""))
         data: Event = event.get("event_data") or {}
         if kind in ("playbook_on_task_start", "playbook_on_handler_task_start"):
@@ -82,7 +82,7 @@ class ResultBuilder:
         return self.hosts.setdefault(str(data.get("host")), HostRecord())
 
     def outcome(self, outcome: str, data: Event) -> None:
-        """Take a host's outcome of a task."""
+        """Process a host's outcome of a task."""
         record = self.host(data)
         result: Mapping[str, Any] = data.get("res") or {}
         task = str(data.get("task"))
@@ -107,7 +107,7 @@ class ResultBuilder:
         self.reporter.host(host=str(data.get("host")), outcome=outcome, message=message)
 
     def settle(self, data: Event) -> None:
-        """Take the final counts: only they know which failures were rescued."""
+        """Process the final counts: only they show which failures were rescued."""
         self.complete = True
         for name in data.get("processed") or {}:
             self.hosts.setdefault(str(name), HostRecord())
@@ -118,7 +118,7 @@ class ResultBuilder:
             record.changed = int((data.get("changed") or {}).get(name, record.changed))
 
     def result(self, *, canceled: bool) -> RunResult:
-        """Give the outcome of the run, as far as it went."""
+        """Give the outcome of the run, as far as it got."""
         hosts = [self.sum_up(name, record) for name, record in self.hosts.items()]
         if not self.complete:
             message = "the run ended before it came here"
@@ -137,7 +137,7 @@ class ResultBuilder:
         )
 
     def sum_up(self, name: str, record: HostRecord) -> HostResult:
-        """Sum a host up."""
+        """Make a host's result from its record."""
         message = record.message
         if record.unreachable:
             state = HostState.UNREACHABLE
@@ -166,7 +166,7 @@ def task_name(data: Event) -> str:
 
 
 def message_of(result: Mapping[str, Any]) -> str:
-    """Say why a task failed: its message, and below it the last lines that its program said."""
+    """Say why a task failed: its message, and below it the last lines that its program printed."""
     if "censored" in result:
         return str(result["censored"])
     message = result.get("msg", "")
@@ -176,7 +176,7 @@ def message_of(result: Mapping[str, Any]) -> str:
     lines = said.splitlines()
     left = len(lines) - SHOWN_LINES
     shown = [f"... and {left} lines before, which are in the log", *lines[left:]]
-    # Of a program that ended badly, Ansible says no more than that it did.
+    # If a program failed, Ansible's own message says only that.
     head = [] if lines and text.strip() in EMPTY else [text.strip()]
     parts = [*head, *(shown if left > 0 else lines)]
     return "\n".join(part for part in parts if part) or "no reason given"

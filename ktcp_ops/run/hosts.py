@@ -24,7 +24,7 @@ class Survey:
 
 
 def hosts_of(job: Job) -> list[str]:
-    """Ask Ansible which hosts a job is about, within its limit; it may be none.
+    """Ask Ansible which hosts a job is about, within its limit; there may be none.
 
     Raises:
         KtcpError: with Ansible's words, when it cannot read inventory or playbook.
@@ -55,7 +55,7 @@ def selected(job: Job) -> Job:
 
 @cache
 def tasks_of(playbook: Path) -> int | None:
-    """Ask Ansible, once, how many tasks a playbook has; None where it cannot tell."""
+    """Ask Ansible, once, how many tasks a playbook has; None if it cannot tell."""
     try:
         return survey(["-i", "localhost,", str(playbook)]).tasks or None
     except KtcpError:

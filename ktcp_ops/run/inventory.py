@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Reading an inventory by Ansible's own program, so that vault, clouds and scripts all work."""
+"""Reads an inventory with Ansible's own program, so that vaults, clouds and scripts all work."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from ktcp_ops.errors import InvalidMeshError, UsageError
 from ktcp_ops.run.environment import ansible_environment
 
 SOURCES = {"ktcp_mesh", "ktcp_keys"}
-"""The variables that the plugin ``ktcp_mesh`` makes ``ktcp_node`` of."""
+"""The variables from which the plugin ``ktcp_mesh`` computes ``ktcp_node``."""
 
 YAML_SUFFIXES = {".yml", ".yaml"}
 
@@ -62,8 +62,8 @@ def listing(inventories: Sequence[str]) -> dict[str, Any]:
 def portion(listing: Mapping[str, Any], hosts: Collection[str]) -> dict[str, Any]:
     """Make an inventory of some hosts of a listing, in the form that Ansible reads from files.
 
-    It leaves out what the mesh was computed from. It has each relay's ``ktcp_node``, and with it
-    only the keys that these relays use.
+    It leaves out the variables that the mesh was computed from. It has each relay's ``ktcp_node``,
+    and so only the keys that these relays use.
     """
     variables = {
         host: {name: value for name, value in own.items() if name not in SOURCES}
@@ -105,7 +105,7 @@ def ask(inventories: Sequence[str], *options: str, **environment: str) -> str:
 
 
 def yaml_files(inventory: Path) -> Iterator[Path]:
-    """Find the YAML files of an inventory; a file's are those beside it with its variables too."""
+    """Find the YAML files of an inventory; of a file, also those of its variables beside it."""
     beside = [inventory.parent / name for name in ("group_vars", "host_vars")]
     places = [inventory] if inventory.is_dir() else [inventory, *beside]
     files = (path for place in places for path in (place, *sorted(place.rglob("*"))))
@@ -113,14 +113,14 @@ def yaml_files(inventory: Path) -> Iterator[Path]:
 
 
 def broken_files(inventory: Path) -> Iterator[str]:
-    """Say which files of an inventory are no YAML, and where; Ansible itself names only one."""
+    """Say which files of an inventory are not YAML, and where; Ansible itself names only one."""
     for path in yaml_files(inventory):
         try:
-            # Composed, not constructed: tags as !vault are Ansible's.
+            # Composed, not constructed: tags like !vault are Ansible's.
             list(yaml.compose_all(path.read_text(encoding="utf-8")))
         except yaml.MarkedYAMLError as error:
             line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
-            yield f"{path}{line}: is no YAML: {error.problem or error.context}"
+            yield f"{path}{line}: is not YAML: {error.problem or error.context}"
         except (OSError, UnicodeError, yaml.YAMLError) as error:
             yield f"{path}: cannot be read: {error}"
 
@@ -131,7 +131,7 @@ def doubled_keys(path: Path) -> Iterator[str]:
     try:
         waiting: list[Any] = list(yaml.compose_all(path.read_text(encoding="utf-8"), loader))
     except (OSError, UnicodeError, yaml.YAMLError):
-        return  # a script, or what only Ansible can read
+        return  # a script, or something that only Ansible can read
     while waiting:
         node = waiting.pop()
         if isinstance(node, yaml.SequenceNode):
@@ -167,7 +167,7 @@ def vaulted_files(inventory: Path) -> Iterator[Path]:
 
 
 def undecrypted(files: Sequence[Path]) -> list[str]:
-    """Say that no vault password fits what is encrypted."""
+    """Say that no vault password fits these files."""
     named = ", ".join(map(str, files)) or "the inventory"
     return [
         (
@@ -178,14 +178,14 @@ def undecrypted(files: Sequence[Path]) -> list[str]:
 
 
 def unwrap(item: dict[str, Any]) -> Any:  # noqa: ANN401 - JSON is what it is
-    """Take the mark off a text that Ansible would not evaluate as a template."""
+    """Remove the mark of a text that Ansible must not evaluate as a template."""
     return item["__ansible_unsafe"] if item.keys() == {"__ansible_unsafe"} else item
 
 
 def complaints(inventory: str, stderr: str) -> list[str]:
     """Make sentences of what Ansible said about an inventory that it cannot read."""
-    # The other plugins that try the same file say only that it is not theirs, and the
-    # last line only that there was an error.
+    # Other plugins that try the same file only say that it is not theirs, and the last line
+    # only says that there was an error.
     noise = re.compile(
         r"Failed to parse inventory with '(ini|yaml|toml|host_list|script)'|Completely failed"
     )

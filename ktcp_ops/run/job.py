@@ -16,8 +16,8 @@ class Job:
         playbook: its file.
         inventories: absolute paths of the inventories, or lists of hosts.
         limit: Ansible's pattern for the hosts to take, or None for all.
-        hosts: those that it is about, as far as they are known: a run that is interrupted
-            names the ones that it did not come to.
+        hosts: the hosts that it is about, if known: if the run is interrupted, those that it
+            did not come to are named.
         check: only find out what would change.
         variables: extra variables; no secrets, Ansible may show them.
         keep: names of the tasks whose results are wanted in ``RunResult.outputs``.

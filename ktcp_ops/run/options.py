@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What a user wants of every run of Ansible, whatever it is about."""
+"""What a user wants of every run of Ansible, whatever the run does."""
 
 import shlex
 from dataclasses import dataclass
@@ -10,8 +10,8 @@ class Options:
     """The user's options.
 
     Attributes:
-        verbosity: how many ``-v`` Ansible gets beyond its usual words.
-        diff: whether what files gain and lose is wanted.
+        verbosity: how many ``-v`` the user gave.
+        diff: whether to show how files change.
         forks: hosts at a time; None: as the user's configuration has it.
         variables: extra variables, each as ``ansible-playbook -e`` takes it.
         ask_become, ask_vault: whether passwords were asked for.
@@ -29,7 +29,7 @@ class Options:
         words = ["--check"] if check else []
         words += ["--diff"] if check or self.diff else []
         words += [f"--forks={self.forks}"] if self.forks else []
-        # The first -v is ours: it shows what is kept anyway.
+        # The first -v is ours: it shows what the log has anyway.
         words += [f"-{'v' * (self.verbosity - 1)}"] if self.verbosity > 1 else []
         words += [f"--extra-vars={text}" for text in self.variables]
         return shlex.join(words) or None

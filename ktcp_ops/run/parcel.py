@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What a worker gets to run its part of a job: our collection, its hosts, their variables.
 
-Its form is ansible-runner's (``ansible-runner transmit``). Inventories may hold secrets, so
-what is packed lies in memory, where the system has a file system for that.
+Its format is ansible-runner's (``ansible-runner transmit``). Inventories may hold secrets, so
+everything is packed in memory, if the system has a file system for that.
 """
 
 import json
@@ -34,7 +34,7 @@ def memory_directory() -> Iterator[Path]:
     """Give a fresh directory that only we can read, in memory; temporary files go there too."""
     base = MEMORY if os.access(MEMORY, os.W_OK) else None
     with tempfile.TemporaryDirectory(prefix="ktcp-workers-", dir=base) as name:
-        # The runner packs through a temporary file, and can't be told where to have it.
+        # The runner uses a temporary file to pack, and has no option for its place.
         before, tempfile.tempdir = tempfile.tempdir, name
         try:
             yield Path(name)
@@ -74,7 +74,7 @@ def pack(
             envvars=worker_environment(),
             settings={"pexpect_timeout": 1, "suppress_ansible_output": True},
             suppress_env_files=True,
-            cancel_callback=bool,  # with one set, signal handlers are left alone
+            cancel_callback=bool,  # with a callback, the runner leaves signal handlers alone
         )
     return Path(stream)
 
@@ -85,7 +85,7 @@ def worker_environment() -> dict[str, str]:
     ours = {name: value for name, value in ansible_environment().items() if name not in paths}
     # Without it the worker's runner would not check host keys.
     ours["ANSIBLE_HOST_KEY_CHECKING"] = os.environ.get("ANSIBLE_HOST_KEY_CHECKING", "true")
-    # The worker takes it from the directory `roles` beside `project`.
+    # The worker resolves it from the directory `roles` beside `project`.
     return {**ours, "ANSIBLE_ROLES_PATH": "../project/roles"}
 
 

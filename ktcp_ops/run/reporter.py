@@ -5,7 +5,7 @@ from typing import Protocol
 
 
 class Reporter(Protocol):
-    """Hears of a run's progress, in order, from one thread."""
+    """Gets a run's progress, in order, from one thread."""
 
     def started(self, *, title: str, tasks: int | None) -> None:
         """A run begins; ``tasks`` is how many it will have, if known."""
@@ -14,14 +14,14 @@ class Reporter(Protocol):
         """Task ``number``, from 1, begins."""
 
     def host(self, *, host: str, outcome: str, message: str) -> None:
-        """A host is through with the task: ok, changed, skipped, failed, ignored or unreachable."""
+        """A host finished the task: ok, changed, skipped, failed, ignored or unreachable."""
 
     def finished(self) -> None:
         """The run is over, well or not; always called after ``started``."""
 
 
 class Silent:
-    """A reporter for runs that are over in a moment, and for tests."""
+    """A reporter that does nothing, for short runs and for tests."""
 
     def started(self, *, title: str, tasks: int | None) -> None:
         """Say nothing."""

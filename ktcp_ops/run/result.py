@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What came of a run of Ansible, as data."""
+"""The outcome of a run of Ansible, as data."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,16 +10,16 @@ from ktcp_ops.errors import ExitCode
 
 
 class HostState(StrEnum):
-    """How a host came out of a run."""
+    """How a run ended for a host."""
 
     OK = "ok"
     CHANGED = "changed"
     FAILED = "failed"
     UNREACHABLE = "unreachable"
     UNFINISHED = "unfinished"
-    """The run ended while the host was at work; its counts are what was done until then."""
+    """The run ended while the host was at work; its counts are those until then."""
     NOT_REACHED = "not reached"
-    """The run ended before it came to the host, which is as it was."""
+    """The run ended before it came to the host, which was not changed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,9 +41,9 @@ class RunResult:
 
     Attributes:
         hosts: every host that took part, sorted by name.
-        complete: whether Ansible came to its end, whatever the hosts' outcomes.
+        complete: whether Ansible ran to its end, whatever the hosts' outcomes.
         canceled: whether the user stopped it.
-        complaint: what Ansible said when it ended before its end.
+        complaint: what Ansible said when it ended early.
         outputs: task name -> host -> what the module returned, for the tasks asked for.
     """
 
@@ -55,7 +55,7 @@ class RunResult:
 
     @property
     def exit_code(self) -> ExitCode:
-        """The exit code of a command whose work this run was.
+        """The exit code of a command that did this run.
 
         Unreachable wins over failed: a host often fails because another one is unreachable.
         """

@@ -40,7 +40,7 @@ def survey(arguments: Sequence[str]) -> dict[str, Any]:
 
 
 def count(block: Any) -> int:  # noqa: ANN401 - Ansible has no types
-    """Count the tasks of a block, and of the blocks in it, that Ansible tells events of."""
+    """Count the tasks of a block, and of the blocks in it, that cause events."""
     return sum(
         count(each)
         if hasattr(each, "block")

@@ -6,21 +6,21 @@ from typing import Any, Protocol
 
 
 class Transcript(Protocol):
-    """Hears every line that Ansible prints, in order, from one thread."""
+    """Gets every line that Ansible prints, in order, from one thread."""
 
     def say(self, text: str, *, diff: bool) -> None:
-        """Ansible printed a text of one or several lines; ``diff``: what a file gains and loses."""
+        """Ansible printed one or several lines; with ``diff`` they show how a file changes."""
 
 
 class NoTranscript:
     """A transcript that keeps nothing."""
 
     def say(self, text: str, *, diff: bool) -> None:
-        """Forget it."""
+        """Do nothing."""
 
 
 def pass_on(event: Mapping[str, Any], transcript: Transcript) -> None:
-    """Tell a transcript what Ansible printed for one of its events."""
+    """Give a transcript what Ansible printed for an event."""
     text = str(event.get("stdout") or "").replace("\r\n", "\n").strip("\n")
     if text.strip():
         transcript.say(text, diff=event.get("event") == "runner_on_file_diff")

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Files that ``ansible-vault`` has encrypted, read and written by Ansible's own program.
+"""Reads and writes files that ``ansible-vault`` has encrypted, with Ansible's own program.
 
-Passwords come as Ansible finds them. What was encrypted passes through pipes only.
+Ansible finds the passwords as usual. Decrypted text passes through pipes only.
 """
 
 import os
@@ -22,7 +22,7 @@ def raw(path: Path) -> str:
 
 
 def read(path: Path) -> str:
-    """Read a file, decrypted where it is encrypted.
+    """Read a file; if it is encrypted, decrypt it.
 
     Raises:
         UsageError: with Ansible's words, when it cannot be decrypted.
@@ -47,7 +47,7 @@ def write(path: Path, text: str) -> None:
 
 
 def put(path: Path, text: str) -> None:
-    """Put a text in the place of a file's, whose mode stays."""
+    """Replace a file's text in one step; its mode stays."""
     with tempfile.NamedTemporaryFile(
         "w", dir=path.parent, prefix=f".{path.name}.", encoding="utf-8", newline="", delete=False
     ) as file:

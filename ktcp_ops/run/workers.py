@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The engine that has other hosts run parts of a job, where one control node is too slow.
+"""The engine that has other hosts run parts of a job, if one control node is too slow.
 
 Each worker gets its share of the hosts through the standard input of one command, mostly
 ssh, and answers with its events on that command's standard output, as ansible-runner's
-``worker`` does. What it is told is nowhere else: neither on a command line nor on a disk.
+``worker`` does. Its share is sent in no other way: not on a command line, and not on a disk.
 """
 
 import math
@@ -48,14 +48,14 @@ BROKEN = (OSError, ValueError, TypeError, KeyError, AttributeError)
 
 @dataclass(frozen=True, kw_only=True)
 class Worker:
-    """Who runs a part of a job: a name for people, and the command that reaches it."""
+    """A host that runs a part of a job: its name for people, and the command that reaches it."""
 
     name: str
     command: tuple[str, ...]
 
     @classmethod
     def by_ssh(cls, login: str, command: str) -> "Worker":
-        """Make the worker that ssh reaches at ``login`` and that begins by a shell command."""
+        """Make the worker that ssh reaches at ``login`` and that a shell command starts there."""
         # Its files are in memory too; a worker without such a directory uses its /tmp.
         return cls(name=login, command=(*SSH, login, f"TMPDIR={parcel.MEMORY} {command}"))
 
@@ -81,11 +81,11 @@ class Share:
         return self.process.stdout
 
     def last_words(self) -> str:
-        """Say why the worker is lost, as well as anybody knows."""
+        """Say why the worker is lost, as far as that is known."""
         self.complaints.seek(0)
         lines = self.complaints.read().decode(errors="replace").split("\n")
         said = [line.strip() for line in lines if line.strip()]
-        return said[-1] if said else self.explanation or "it ended without a word"
+        return said[-1] if said else self.explanation or "it ended without a message"
 
 
 @dataclass
@@ -106,7 +106,7 @@ class SharedReporter:
             self.reporter.task(number=number, name=name)
 
     def host(self, *, host: str, outcome: str, message: str) -> None:
-        """A host is through with a task."""
+        """A host has finished a task."""
         self.reporter.host(host=host, outcome=outcome, message=message)
 
     def finished(self) -> None:
@@ -135,7 +135,7 @@ class WorkersEngine:
         """Run a job; Ctrl-C and SIGTERM end the commands that reach the workers.
 
         The hosts of a worker that cannot be reached, or that is lost before its end, count as
-        unreachable. A worker that loses us ends Ansible at its next event.
+        unreachable. A worker that loses the connection to us ends Ansible at its next event.
         """
         wanted = threading.Event()
         furthest = SharedReporter(reporter)
@@ -152,7 +152,7 @@ class WorkersEngine:
             reporter.finished()
 
     def prepare(self, job: Job, directory: Path) -> list[tuple[Worker, tuple[str, ...], Path]]:
-        """Pack each worker's share of the hosts; workers without one are left out."""
+        """Pack each worker's share of the hosts; workers that get no host are left out."""
         known = listing(job.inventories)
         everything = portion(known, known["_meta"]["hostvars"].keys() | hosts_in(known))
         hosts = parcel.hosts_of(job, everything, directory)
@@ -180,7 +180,7 @@ def hosts_in(listing: dict[str, Any]) -> set[str]:
 
 
 def split(hosts: Sequence[str], workers: Sequence[Worker]) -> list[tuple[Worker, tuple[str, ...]]]:
-    """Deal hosts out to workers, so that the same ones always get the same."""
+    """Divide hosts among workers; the same hosts and workers always give the same shares."""
     ordered = sorted(hosts)
     shares = [(worker, tuple(ordered[n :: len(workers)])) for n, worker in enumerate(workers)]
     return [(worker, own) for worker, own in shares if own]
@@ -217,7 +217,7 @@ def start(worker: Worker, source: IO[bytes], complaints: IO[bytes]) -> subproces
             stdin=source,
             stdout=subprocess.PIPE,
             stderr=complaints,
-            # Ctrl-C is for us, who end them in order.
+            # Ctrl-C must reach only us; we end the workers in order.
             start_new_session=True,
         )
     except OSError as error:
@@ -281,7 +281,7 @@ def listen(share: Share, items: "queue.SimpleQueue[Item]", directory: Path) -> N
 
 
 def end(share: Share) -> None:
-    """End a worker's command: wait for one that sent all its events, interrupt others, then kill.
+    """End a worker's command: wait for one that sent all its events, terminate others, then kill.
 
     A worker that sent all its events still has to remove its files.
     """
@@ -295,10 +295,10 @@ def end(share: Share) -> None:
 
 
 def settle(share: Share) -> None:
-    """Count the hosts of a lost worker as unreachable, but for those that had failed before."""
+    """Count the hosts of a lost worker as unreachable, except those that had failed before."""
     if share.builder.complete or share.status != "error":
         return
-    end(share)  # only then it has said its last words
+    end(share)  # only then its error output is complete
     message = f"worker {share.worker.name} is lost: {share.last_words()}"
     data = {"task": "Run on a worker", "res": {"msg": message}}
     for host in share.hosts:

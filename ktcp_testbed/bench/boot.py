@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Boots the bench's guest in virtual time; a disk has its programs, the module and the job."""
+"""Boots the bench's guest in virtual time, with a disk that has programs, module and job."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from ktcp_testbed.lab.archive import File
 from ktcp_testbed.lab.image import Image
 from ktcp_testbed.lab.virtual import Event, GuestFailedError
 
-# Without -erms,-fsrm a copied byte costs an instruction, which no real CPU takes.
+# Without -erms,-fsrm each copied byte costs an instruction, which is so on no real CPU.
 CPU = "max,-erms,-fsrm"
 PACKAGE = Path(__file__).resolve().parent
 
@@ -26,7 +26,7 @@ class Boot:
     directory: Path
     memory_mib: int
     program: str = "ktcp_testbed.bench.guest"
-    """The Python module that does the job; one of the files may be it."""
+    """The Python module that does the job; it may be one of ``files``."""
 
     def guest(self) -> virtual.Vm:
         """The machine, which is the same for each job."""
@@ -72,7 +72,7 @@ def run(boot: Boot, told: Callable[[Event], None]) -> None:
     """Boot the guest, pass on what it tells, and return when it has done its job.
 
     Raises:
-        GuestFailedError: It has not, or its kernel complained; the message says what of.
+        GuestFailedError: It has not, or its kernel complained; the message has the complaint.
         KtcpError: QEMU is missing, or the disk is full.
     """
 

@@ -1,35 +1,35 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The ways that can be measured: what they are called, what they are, what theory says."""
+"""The ways that can be measured: their names, what they are, and what theory predicts."""
 
 from dataclasses import dataclass
 
 from ktcp_ops.model import LINUX, Estimate, Improvements, Legs, Tcp, routed, split
 
 NAIVE = Improvements()
-# What netem counts of a full segment: the frame without its checksum.
+# The bytes of a full segment as netem counts them: the frame without its checksum.
 FRAME_BYTES = 1514
 
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """A way from the client to the server, as a reader gets to see it."""
+    """A way from the client to the server, as readers see it."""
 
     label: str
     text: str
     """What was configured, for readers who judge the comparison."""
     improvements: Improvements | None = None
-    """Of a split; None for a path that is not split."""
+    """The improvements of a split; None for a path that is not split."""
     paper: bool = False
     """Whether the paper has it, too."""
 
 
 def ktcp(label: str, text: str, **improvements: bool) -> Entry:
-    """A row of KTCP."""
+    """A way through KTCP."""
     return Entry(label=label, text=text, improvements=Improvements(**improvements), paper=True)
 
 
 def rival(label: str, text: str) -> Entry:
-    """A relay in user space, which splits naively."""
+    """A way through relays in user space, which split naively."""
     return Entry(label=label, text=text, improvements=NAIVE)
 
 
@@ -45,9 +45,9 @@ CATALOGUE = {
     ),
     "ssh-fresh": Entry(
         label="Baseline, fresh ssh",
-        text="ssh -N -L from relay to relay, a new tunnel for each download; what its "
-        "own set-up takes is not counted. A packet of ssh is of use only when all its 32 KiB "
-        "have come, which a cold window takes two round trips for",
+        text="ssh -N -L from relay to relay, a new tunnel for each download; the time of its "
+        "own set-up is not counted. A packet of ssh can be used only when all its 32 KiB "
+        "have come, which takes a cold window two round trips",
         improvements=NAIVE,
         paper=True,
     ),
@@ -92,7 +92,7 @@ CATALOGUE = {
     ),
 }
 
-# What is measured when nothing is said: the paper's rows, then the rivals.
+# What is measured by default: the paper's rows, then the rivals.
 WAYS = tuple(name for name in CATALOGUE if name != "routed")
 COSTS = (
     "routed",
@@ -108,7 +108,7 @@ COSTS = (
 
 
 def label(way: str) -> str:
-    """What readers call a way."""
+    """The name of a way for readers."""
     return CATALOGUE[way].label
 
 
@@ -126,9 +126,9 @@ def theory(
     direct_ms: float,
     bandwidth_mbit: float = 0.0,
 ) -> Estimate | None:
-    """What the model says a download takes; None where it says nothing.
+    """What the model says about the time of a download; None if it says nothing.
 
-    It knows links without loss, and nothing of a tunnel whose windows are open.
+    It knows only links without loss, and no tunnel whose windows are open already.
     """
     if way == "ssh-warm":
         return None

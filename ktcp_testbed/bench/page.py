@@ -71,7 +71,7 @@ def topology(results: Results) -> str:
 
 
 def figure(results: Results, pick: chart.Pick) -> str:
-    """The panels of a figure, side by side as far as the screen is wide."""
+    """The panels of a figure, side by side if the screen is wide enough."""
     sizes = sorted(results.options.sizes.values()) if results.options.ways else []
     panels = [f"<figure>{chart.inline(results, size, pick)}</figure>" for size in sizes]
     return f'<div class="panels">{"".join(panels)}</div>'
@@ -95,7 +95,7 @@ def rows(cells: Sequence[Sequence[str]]) -> str:
     return f"<tbody>{lines}</tbody>"
 
 
-# Each option and the words that follow it, once for each of them.
+# Each option and its values; the option is repeated for each of them.
 WORDS: dict[str, Callable[[Options], Sequence[str]]] = {
     "--release": lambda o: [o.release],
     "--memory": lambda o: [str(o.memory_mib)],

@@ -17,7 +17,7 @@ from ktcp_testbed.lab.recipe import Release
 PAPER_MS = (32.7, 215.0, 26.0)
 SIZES = ("10k", "50k", "100k", "1m", "10m", "100m")
 UNITS = {"k": 1024, "m": 1024**2, "g": 1024**3}
-# Kernel, programs (Envoy has 107 MB) and buffers of the guest, which is not there for files.
+# Memory of the guest for its kernel, programs (Envoy has 107 MB) and buffers, not for files.
 SYSTEM_MIB = 800
 MEMORY_MIB = 1536
 # netem and TCP would accept more, but no path on Earth has it.
@@ -32,7 +32,7 @@ class Plan:
 
     name: str
     directory: Path
-    """Where the report goes, as a whole and at the end."""
+    """Where the report goes, when everything is measured."""
     release: Release
     memory_mib: int
     job: Job
@@ -40,7 +40,7 @@ class Plan:
 
 @dataclass(frozen=True, kw_only=True)
 class Wishes:
-    """The options as they were given; ``make`` says what is wrong with them."""
+    """The options as they were given; ``make`` checks them."""
 
     name: str = "paper"
     parent: Path = Path("build/bench")
@@ -64,7 +64,7 @@ def make(wishes: Wishes) -> Plan:
     """Check the options.
 
     Raises:
-        UsageError: They cannot be; the message has every mistake, a line each.
+        UsageError: They are wrong; the message has every mistake, a line each.
     """
     problems: list[str] = []
     legs = read_legs(wishes.rtt, problems)
@@ -91,7 +91,7 @@ def make(wishes: Wishes) -> Plan:
 def job_of(
     wishes: Wishes, legs: tuple[float, ...], sizes: dict[str, int], settings: dict[str, str]
 ) -> Job:
-    """What the guest is to do, of options that can be."""
+    """Make the guest's job from checked options."""
     return Job(
         legs_ms=legs,
         direct_ms=sum(legs) if wishes.direct_ms is None else wishes.direct_ms,
@@ -115,7 +115,7 @@ def read_legs(text: str, problems: list[str]) -> tuple[float, ...]:
     try:
         legs = tuple(float(word) for word in text.split(","))
     except ValueError:
-        problems.append(f"--rtt {text!r}: write milliseconds with commas between, as 32.7,215,26")
+        problems.append(f"--rtt {text!r}: write milliseconds with commas, like 32.7,215,26")
         return PAPER_MS
     for leg in legs:
         check_between("--rtt", leg, 0.0, LONGEST_MS, "milliseconds", problems)
@@ -135,26 +135,26 @@ def read_sizes(words: Sequence[str], problems: list[str]) -> dict[str, int]:
         if found:
             sizes[word.lower()] = int(found[1]) * UNITS.get(found[2], 1)
         else:
-            problems.append(f"--size {word!r}: write bytes, or a number with k, m or g, as 100k")
+            problems.append(f"--size {word!r}: write bytes, or a number with k, m or g, like 100k")
     return dict(sorted(sizes.items(), key=lambda item: item[1]))
 
 
 def read_settings(words: Sequence[str], problems: list[str]) -> dict[str, str]:
-    """More settings of the module; the module itself says which there are."""
+    """Read more settings of the module; the module itself checks whether they exist."""
     settings = {}
     for word in words:
         name, equals, value = word.partition("=")
         if not equals or not re.fullmatch(r"[a-z_]+", name) or not re.fullmatch(r"\w+", value):
-            problems.append(f"--set {word!r}: write NAME=VALUE, as buffer_bytes=65536")
+            problems.append(f"--set {word!r}: write NAME=VALUE, like buffer_bytes=65536")
         elif name in IMPROVEMENTS:
-            problems.append(f"--set {word!r}: the rows switch {name} on and off; choose by --way")
+            problems.append(f"--set {word!r}: the rows switch {name}; choose rows with --way")
         else:
             settings[name] = value
     return settings
 
 
 def check_names(option: str, names: Sequence[str], problems: list[str]) -> None:
-    """Every way has to be one that there is."""
+    """Every way has to exist."""
     known = ", ".join(CATALOGUE)
     problems += [
         f"{option} {name!r}: there is no such way; there are {known}"
@@ -177,20 +177,20 @@ def check_numbers(wishes: Wishes, problems: list[str]) -> None:
 def check_between(
     option: str, value: float, least: float, most: float, unit: str, problems: list[str]
 ) -> None:
-    """A number has to be within its range; NaN is in none."""
+    """A number has to be within its range; NaN is in no range."""
     if not (math.isfinite(value) and least <= value <= most):
-        problems.append(f"{option} {value:g}: between {least:g} and {most:g} {unit}, please")
+        problems.append(f"{option} {value:g}: must be between {least:g} and {most:g} {unit}")
 
 
 def check_splits(wishes: Wishes, legs: Sequence[float], problems: list[str]) -> None:
     """Some ways need two relays at least."""
     needy = [name for name in (*wishes.ways, *wishes.costs) if name.startswith("ssh-")]
     if len(legs) == 2 and needy:
-        problems.append(f"--rtt {wishes.rtt!r}: {needy[0]} needs two relays, that is three legs")
+        problems.append(f"--rtt {wishes.rtt!r}: {needy[0]} needs two relays, so give three legs")
 
 
 def check_memory(wishes: Wishes, sizes: Mapping[str, int], problems: list[str]) -> None:
-    """Files are kept in the guest's memory, and the largest one twice."""
+    """The guest's memory has room for all files, and twice for the largest."""
     files = sum(sizes.values()) + max(sizes.values(), default=0)
     needed = SYSTEM_MIB + (files + BULK) // 1024**2
     if wishes.memory_mib < needed:

@@ -11,7 +11,7 @@ from ktcp_testbed.bench.guest.job import Job
 from ktcp_testbed.bench.guest.ways import FRESH
 from ktcp_testbed.lab.virtual import Event
 
-# What a part costs the host, in shares of a download of 10 MiB. Only the ratios count.
+# What a part costs the host, compared with a download of 10 MiB. Only the ratios count.
 SMALL = 0.1
 PER_BYTE = 0.9 / (10 * 1024**2)
 TUNNEL = 7.0
@@ -66,7 +66,7 @@ class Progress:
         self.total = sum(weight(self.job, *part) for part in everything)
 
     def told(self, event: Event) -> None:
-        """Take an event of the guest."""
+        """Process an event of the guest."""
         if event["event"] != "begin":
             return
         if self.began is None:
@@ -81,7 +81,7 @@ class Progress:
         self.say(f"[{self.number}/{self.count}] {what}{self.left()}")
 
     def left(self) -> str:
-        """The time left, once there is a pace to tell it by."""
+        """The time left; empty until the pace is known."""
         if self.began is None or self.done < PACE * self.total:
             return ""
         seconds = (self.now() - self.began) / self.done * (self.total - self.done)
@@ -91,7 +91,7 @@ class Progress:
 
 
 def human_size(size: int) -> str:
-    """A size as people say it, in units of 1,024."""
+    """Write a size for people, in units of 1,024."""
     for limit, unit in ((1024**2, "MB"), (1024, "KB")):
         if size >= limit:
             return f"{size / limit:g} {unit}"

@@ -42,7 +42,7 @@ def fill(results: Results, place: Path) -> None:
 
 @contextmanager
 def replacing(directory: Path) -> Iterator[Path]:
-    """A directory to fill, which replaces ``directory`` unless something went wrong."""
+    """A directory to fill, which then replaces ``directory``, unless something went wrong."""
     partial = directory.with_name(f"{directory.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)

@@ -27,7 +27,7 @@ Number = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class Frozen(BaseModel):
-    """A record that is checked when made, knows no other keys, and never changes."""
+    """A record that is checked when it is made, has no other keys, and never changes."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -188,7 +188,7 @@ def percentile(ordered: Sequence[float], share: int) -> float:
 
 
 def dump(results: Results) -> str:
-    """Write results.json: a line for each row of a list, for eyes, grep and diff."""
+    """Write results.json: a line for each row of a list, for people, grep and diff."""
     parts = []
     for key, value in results.model_dump(mode="json").items():
         rows = value if isinstance(value, list) else []
@@ -201,7 +201,7 @@ def read(place: Path) -> Results:
     """Read a report: its directory, or its results.json.
 
     Raises:
-        UsageError: There is none, or it is not what this version writes.
+        UsageError: There is none, or this version did not write it.
     """
     file = place / FILE if place.is_dir() else place
     try:
@@ -211,5 +211,5 @@ def read(place: Path) -> Results:
     except (ValidationError, UnicodeDecodeError) as error:
         reason = str(error).splitlines()[:3]
         raise UsageError(
-            f"{file} is no results.json of this version: {' '.join(reason)}"
+            f"{file} is not a results.json of this version: {' '.join(reason)}"
         ) from error

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A run of the benchmark: image, module, guest, and what the guest told as results."""
+"""A run of the benchmark: makes image and module, boots the guest, collects the results."""
 
 import subprocess
 import time
@@ -30,7 +30,7 @@ from ktcp_testbed.lab.virtual import Event, GuestFailedError
 
 
 class Collector:
-    """Puts the guest's events together."""
+    """Collects the guest's events."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
@@ -41,7 +41,7 @@ class Collector:
         self.micro: Micro | None = None
 
     def told(self, event: Event) -> None:
-        """Take an event of the guest."""
+        """Store an event of the guest."""
         facts = {key: value for key, value in event.items() if key != "event"}
         match event["event"]:
             case "versions":
@@ -76,7 +76,7 @@ class Collector:
 
 
 def measure(plan: Plan, work: Path) -> Results:
-    """Do what the plan says.
+    """Measure what the plan says.
 
     Args:
         plan: What to measure.
@@ -110,7 +110,7 @@ def measure(plan: Plan, work: Path) -> Results:
 
 
 def prepare(plan: Plan, work: Path) -> Boot:
-    """Have an image, and compile the module for its kernel."""
+    """Get an image, and compile the module for its kernel."""
     base = image.follow(Recipe.bench(plan.release))
     root = buildroot.ensure(plan.release)
     headers = root.headers(base)
@@ -128,7 +128,7 @@ def prepare(plan: Plan, work: Path) -> Boot:
 
 
 def listen(plan: Plan, guest: Boot) -> Collector:
-    """Run the guest, say how far it is, and keep what it tells."""
+    """Run the guest, report how far it is, and collect its events."""
     collector = Collector(plan)
     progress = Progress(plan.job, console.print_note, time.monotonic)
 
@@ -142,18 +142,18 @@ def listen(plan: Plan, guest: Boot) -> Collector:
 
 
 def has_envoy(plan: Plan) -> bool:
-    """Whether Envoy is measured, which is not in the image."""
+    """Whether Envoy, which the image does not have, is measured."""
     return "envoy" in (*plan.job.ways, *plan.job.costs)
 
 
 def host_versions(plan: Plan) -> dict[str, str]:
-    """What the guest cannot tell."""
+    """The versions that the guest does not know."""
     found = {"ktcp_ops": __version__, "qemu": qemu_version()}
     return {**found, "envoy": envoy.VERSION} if has_envoy(plan) else found
 
 
 def qemu_version() -> str:
-    """What QEMU calls itself."""
+    """QEMU's version."""
     command = ["qemu-system-x86_64", "--version"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return done.stdout.splitlines()[0].removeprefix("QEMU emulator version ")

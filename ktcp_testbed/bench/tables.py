@@ -46,13 +46,13 @@ def totals(results: Results) -> Table:
 
 
 def runs(results: Results) -> str:
-    """How many downloads a median is of; of what takes long there are fewer."""
+    """How many downloads a median is of; long downloads are fewer."""
     counts = {len(series.runs) for series in results.downloads} or {results.options.runs}
     return " to ".join(str(count) for count in sorted({min(counts), max(counts)}))
 
 
 def firsts(results: Results) -> Table:
-    """What is not counted: the first download, which finds neighbours, cookies and tunnels."""
+    """The first downloads, which are not counted: neighbours and cookies are unknown then."""
     sizes = sorted(results.options.sizes.values())
     rows = []
     for way in results.options.ways:
@@ -86,7 +86,7 @@ def deviation(series: Sequence[Series], pick: str) -> str:
 
 
 def costs(results: Results) -> Table:
-    """What each way costs, with client and server; the routed row is what these two take."""
+    """What each way costs, with client and server; the routed row is the cost of these two."""
     megabytes = results.options.bulk_bytes // 1024**2
     columns = ["way", f"CPU s for {megabytes} MB", "connections/s"]
     columns += ["idle, KiB each", "slow reader, KiB each"]
@@ -145,7 +145,7 @@ def micro(results: Results) -> list[Table]:
 
 
 def csv_rows(results: Results) -> list[list[str]]:
-    """Every download a row, for other programs."""
+    """A row for each download, for other programs."""
     rows = [["way", "size", "run", "first_byte_s", "total_s"]]
     for series in results.downloads:
         for number, run in enumerate((series.first, *series.runs)):

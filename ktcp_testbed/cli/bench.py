@@ -22,7 +22,7 @@ from ktcp_testbed.bench.compare import Row, compare, two_kernels
 from ktcp_testbed.bench.plan import Wishes
 from ktcp_testbed.cli.lab import ReleaseName
 
-app = typer.Typer(no_args_is_help=True, help="Measure KTCP beside its rivals, repeatably.")
+app = typer.Typer(no_args_is_help=True, help="Measure KTCP and its rivals, repeatably.")
 
 DEFAULTS = Wishes()
 
@@ -38,52 +38,56 @@ class FamilyName(StrEnum):
 class Asked:
     """The options of ``paper``."""
 
-    name: Annotated[str, typer.Option(help="Names the report.")] = DEFAULTS.name
+    name: Annotated[str, typer.Option(help="The report's name.")] = DEFAULTS.name
     directory: Annotated[
         Path,
         typer.Option(
-            "--dir", envvar="KTCP_BENCH_DIR", help="Where reports go, each in a directory."
+            "--dir", envvar="KTCP_BENCH_DIR", help="Where reports go, each in its own directory."
         ),
     ] = DEFAULTS.parent
     release: Annotated[ReleaseName, typer.Option(help="Debian release of the guest.")] = (
         ReleaseName.TRIXIE
     )
-    memory: Annotated[int, typer.Option(help="The guest's memory, MiB.")] = DEFAULTS.memory_mib
-    rtt: Annotated[str, typer.Option(help="Round trips of the legs, ms; one more than relays.")] = (
-        DEFAULTS.rtt
-    )
+    memory: Annotated[int, typer.Option(help="The guest's memory in MiB.")] = DEFAULTS.memory_mib
+    rtt: Annotated[
+        str, typer.Option(help="Round trips of the legs in ms, one more than relays.")
+    ] = DEFAULTS.rtt
     direct_rtt: Annotated[
         float | None,
         typer.Option(
-            help="Round trip of the path without relays, ms.", show_default="sum of --rtt"
+            help="Round trip of the path without relays in ms.", show_default="sum of --rtt"
         ),
     ] = None
-    loss: Annotated[float, typer.Option(help="Packets lost on the client's leg, percent.")] = 0.0
-    bandwidth: Annotated[float, typer.Option(help="Of each leg, Mbit/s; 0: no limit.")] = 0.0
+    loss: Annotated[float, typer.Option(help="Packets lost on the client's leg in percent.")] = 0.0
+    bandwidth: Annotated[float, typer.Option(help="Mbit/s of each leg; 0: no limit.")] = 0.0
     family: Annotated[FamilyName, typer.Option(help="The version of IP.")] = FamilyName.IPV4
     size: Annotated[
         list[str] | None,
-        typer.Option(help="A file's size, as 100k; repeat.", show_default=", ".join(plans.SIZES)),
+        typer.Option(
+            help="A file's size, like 100k; repeatable.", show_default=", ".join(plans.SIZES)
+        ),
     ] = None
     runs: Annotated[int, typer.Option(help="Downloads of each size each way.")] = DEFAULTS.runs
     way: Annotated[
         list[str] | None,
-        typer.Option(help="A way to measure; repeat.", show_default=", ".join(WAYS)),
+        typer.Option(help="A way to measure; repeatable.", show_default=", ".join(WAYS)),
     ] = None
     cost: Annotated[
         list[str] | None,
-        typer.Option(help="A way to measure the cost of; repeat.", show_default=", ".join(COSTS)),
+        typer.Option(help="A way to find the cost of; repeatable.", show_default=", ".join(COSTS)),
     ] = None
     no_cost: Annotated[bool, typer.Option("--no-cost", help="Measure no cost.")] = False
     setting: Annotated[
         list[str] | None,
-        typer.Option("--set", help="A setting of the module for all its rows, NAME=VALUE; repeat."),
+        typer.Option(
+            "--set", help="NAME=VALUE: a setting of the module for all its rows; repeatable."
+        ),
     ] = None
     set_ups: Annotated[int, typer.Option(help="Connections whose set-up is timed.")] = 1000
     idle: Annotated[int, typer.Option(help="Connections held open for memory.")] = 1000
 
     def wishes(self) -> Wishes:
-        """Say what is wanted, in the bench's own words."""
+        """Give the options in the form that the bench takes."""
         return Wishes(
             name=self.name,
             parent=self.directory,
@@ -115,7 +119,7 @@ def paper(asked: Asked) -> None:
     from ktcp_testbed.bench import report  # noqa: PLC0415 - the other commands work without it
 
     found = session.measure(plan, asked.directory / f".{asked.name}.work")
-    # First, since it needs no disk.
+    # First, since it works even on a full disk.
     show(found)
     for file in report.write(found, plan.directory):
         console.print_line(str(file))
@@ -125,7 +129,7 @@ app.command(name="paper")(from_fields(Asked, paper))
 
 
 def require_drawing() -> None:
-    """Check for the library that draws, before minutes of measuring.
+    """Check that the library that draws is there, before minutes of measuring.
 
     Raises:
         KtcpError: It is missing.
@@ -144,13 +148,13 @@ def show(found: results.Results) -> None:
 
 Ratio = Annotated[float, typer.Option(help="How many times worse a figure may be; 1.05 is 5 %.")]
 MemoryRatio = Annotated[
-    float, typer.Option(help="The same for memory, which a guest tells coarsely.")
+    float, typer.Option(help="The same for memory, which guests report coarsely.")
 ]
 Same = Annotated[
     bool,
     typer.Option(
         "--same",
-        help="Ask instead whether the second repeats the first: medians to 0.5 ms, CPU time "
+        help="Check instead that the second repeats the first: medians to 0.5 ms, CPU time "
         "and rates to 3 %.",
     ),
 ]
@@ -159,14 +163,14 @@ Same = Annotated[
 @app.command(name="compare")
 def show_comparison(
     before: Annotated[Path, typer.Argument(help="A report, or its results.json.")],
-    after: Annotated[Path, typer.Argument(help="Another one.")],
+    after: Annotated[Path, typer.Argument(help="Another report, to compare with it.")],
     *,
     ratio: Ratio = 1.05,
     memory_ratio: MemoryRatio = 2.0,
     same: Same = False,
     output: OutputOption = Output.TEXT,
 ) -> None:
-    """Show two results side by side. Ends with 1 if a figure got worse than allowed."""
+    """Show two results side by side. Exit code 1 if a figure got worse than allowed."""
     first, second = results.read(before), results.read(after)
     rows = compare(first, second)
     kernels = two_kernels(first, second)
@@ -193,7 +197,7 @@ def show_comparison(
 
 
 def print_comparison(rows: Sequence[Row], failed: Sequence[Row]) -> None:
-    """Print a figure a line, before and after."""
+    """Print each figure on a line, before and after."""
     console.print_table(
         ["figure", "before", "after", "times worse", ""],
         [

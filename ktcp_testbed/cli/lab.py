@@ -79,7 +79,7 @@ def down(
 
 @app.command()
 def status(*, directory: Directory = DEFAULT_DIRECTORY, output: Format = Output.TEXT) -> None:
-    """Say how the guests and links are. Ends with 1 if the lab is not up."""
+    """Show the state of the guests and links. Exit code 1 if the lab is not up."""
     lab = Lab.find(directory)
     show(absent(directory) if lab is None else lab.status(), output, expected="up")
 
@@ -121,7 +121,7 @@ def existing(directory: Path) -> Lab:
 
 
 def show(found: LabStatus, output: Output, expected: str = "") -> None:
-    """Print the state of a lab; another one than expected is a failure."""
+    """Print the state of a lab; if it is not the expected one, that is a failure."""
     code = ExitCode.OK if expected in ("", found.state) else ExitCode.FAILED
     give(output, code, asdict(found), partial(print_state, found))
 

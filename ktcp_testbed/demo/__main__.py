@@ -17,7 +17,7 @@ from ktcp_testbed.demo.session import Session
 from ktcp_testbed.demo.tables import tables
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-# A quiet host keeps the time to first byte this close to what distance alone explains.
+# On a quiet host, the time to first byte is this close to what distance alone explains.
 EXACT = 0.03
 
 
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str]) -> int:
         results = session.measure()
         files = write(results, CHECKOUT / "build" / "demo")
     except KtcpError as error:
-        # A failed clean-up must not hide what went wrong before it.
+        # A clean-up that fails must not hide what went wrong before it.
         if isinstance(error.__context__, KtcpError):
             console.print_error(error.__context__.message)
         console.print_error(error.message)
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """Parse the command line; ends the program with 2 when it is wrong."""
+    """Parse the command line; if it is wrong, the program ends with 2."""
     parser = argparse.ArgumentParser(
         prog="./dev demo",
         description="Roll a mesh out to a lab of four virtual machines and measure downloads.",
@@ -104,18 +104,18 @@ def present(results: Results, files: Sequence[Path]) -> None:
 
 
 def trust(results: Results) -> str:
-    """How exact the figures are, as the routed downloads show."""
+    """Say how exact the figures are, as the routed downloads show."""
     share = busy(results.comparisons)
     if share <= EXACT:
         return f"\nRouted first bytes are within {share:.1%} of the model."
     return (
         f"\nRouted first bytes are up to {share:.0%} off the model: this host was too busy to run "
-        "four guests on time, and all figures suffer from that."
+        "four guests in time, and all figures suffer from that."
     )
 
 
 def kept(lab: Path) -> str:
-    """What can be done with a lab that was left up."""
+    """Say what can be done with a lab that was left up."""
     return f"""
 The lab is still up. Look around:
   ./dev lab ssh rc
@@ -126,13 +126,13 @@ Take it down with: ./dev lab down"""
 
 
 def interrupt(_number: int, _frame: FrameType | None) -> None:
-    """Treat SIGTERM and SIGHUP as Ctrl-C, so that the lab never stays behind."""
+    """Treat SIGTERM and SIGHUP like Ctrl-C, so that the lab is never left behind."""
     raise KeyboardInterrupt
 
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, interrupt)
     signal.signal(signal.SIGHUP, interrupt)
-    # A shell starts background programs with SIGINT ignored, but SIGINT is how ours are ended.
+    # A shell starts background programs with SIGINT ignored, but we are ended by SIGINT, too.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.exit(main(sys.argv[1:]))

@@ -21,8 +21,8 @@ FILES = {"10k": 10_240, "100k": 102_400, "1m": 1_048_576, "10m": 10_485_760}
 PINGS = 5
 ANSWER_S = 60.0
 
-# A fetch is lost after a minute: twenty times what the slowest one needs. Each begins with
-# relays at rest: closing a split and filling the pool again takes them two round trips.
+# A fetch is given up after a minute, twenty times what the slowest one needs. Before each one the
+# relays get time to rest: closing a split and filling the pool again takes two round trips.
 FETCH = """
 set -u
 body=$(mktemp /dev/shm/ktcp-demo.XXXXXXXX)
@@ -39,7 +39,7 @@ fetch() {
 
 
 class Guests:
-    """The running lab, reached by its `ssh_config`."""
+    """The guests of the running lab, reached by its `ssh_config`."""
 
     def __init__(self, ssh_config: Path) -> None:
         self.ssh_config = ssh_config
@@ -49,10 +49,10 @@ class Guests:
         return ["ssh", "-F", str(self.ssh_config), guest, command]
 
     def ask(self, guest: str, command: str) -> str:
-        """What a shell command on a guest prints.
+        """Run a shell command on a guest; return what it prints.
 
         Raises:
-            UnreachableError: ssh did not get there or had no answer in time.
+            UnreachableError: ssh did not reach it, or had no answer in time.
             KtcpError: The command failed.
         """
         try:
@@ -82,7 +82,7 @@ class Guests:
         self.ask(relay, f"printf '{lines}' >/proc/net/ktcp/{name}")
 
     def pool(self, relay: str) -> tuple[int, int]:
-        """How many connections to its peers a relay has waiting, and is making."""
+        """How many connections to its peers a relay has ready, and how many it is making."""
         text = self.ask(relay, "cat /proc/net/ktcp/peers")
         found = re.findall(r" ready (\d+) connecting (\d+) ", text)
         return sum(int(ready) for ready, _ in found), sum(int(made) for _, made in found)
@@ -92,7 +92,7 @@ class Guests:
         return median(ping_times(self.ask(guest, f"ping -n -c {PINGS} -i 0.3 {neighbour}")))
 
     def checksums(self, server: str) -> dict[int, str]:
-        """SHA-256 by size of the files as the server hands them to itself."""
+        """Size -> SHA-256 of the files, as the server fetches them from itself."""
         local = " ".join(FILES)
         text = self.ask(
             server,
@@ -147,14 +147,15 @@ def fetch_script(
 
 
 def read_download(line: str) -> Download:
-    """A download from the line that the script prints about it.
+    """Read a download from the line that the script prints about it.
 
     Raises:
-        KtcpError: The line is something else.
+        KtcpError: The line has another form.
     """
     try:
         run, way, size, *times, sha256 = line.split()
-        # There is no name to look up: then the SYN is sent. What came before is curl's own.
+        # There is no name to look up, so the SYN is sent at time_namelookup. curl takes the
+        # time before for itself.
         begun, first_byte, total = (float(time) for time in times)
         return Download.model_validate(
             {
@@ -183,11 +184,11 @@ def ping_times(text: str) -> list[float]:
 
 
 def pairs(text: str) -> dict[str, str]:
-    """`name value` lines as a dictionary; comments and blank lines are left out."""
+    """Read `name value` lines into a dictionary, without comments and blank lines."""
     lines = (line.split(maxsplit=1) for line in text.splitlines())
     return {words[0]: words[1] for words in lines if len(words) == 2 and words[0][0] != "#"}
 
 
 def differing(downloads: Sequence[Download], checksums: Mapping[int, str]) -> list[Download]:
-    """The downloads whose bytes are not the server's."""
+    """The downloads whose bytes differ from the server's."""
     return [d for d in downloads if checksums.get(d.size) != d.sha256]

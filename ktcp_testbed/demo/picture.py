@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from ktcp_testbed.demo.results import Comparison, Download, Results, Times, Way, human_size
 
-# Told apart by colour-blind eyes and in grey print.
+# Colour-blind people can tell them apart, and so can readers of a grey print.
 COLOURS = {Way.ROUTED: "#b3b3b3", Way.KTCP: "#0072b2"}
 LABELS = {Way.ROUTED: "routed", Way.KTCP: "through KTCP"}
 BAR_WIDTH = 0.38
@@ -28,7 +28,7 @@ def draw(results: Results, directory: Path, name: str = "demo") -> list[Path]:
     figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=3)
 
     files = [directory / f"{name}.svg", directory / f"{name}.png"]
-    # The same results give the same file.
+    # Without dates and random ids, the same results give the same file.
     with mpl.rc_context({"svg.hashsalt": "ktcp"}):
         figure.savefig(files[0], metadata={"Date": None})
         figure.savefig(files[1], dpi=150)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Runs other programs, so that Ctrl-C reaches them once and they may clean up after it."""
+"""Runs other programs. Ctrl-C reaches each once, and each has time to clean up after it."""
 
 import os
 import signal
@@ -20,7 +20,7 @@ GRACE_S = 120.0
 def running(
     command: Sequence[str | Path], *, stdout: int | None = None, stdin: int | None = None
 ) -> Iterator[subprocess.Popen[str]]:
-    """Start a program, in a session of its own; on the way out wait for it, or stop it.
+    """Start a program in a session of its own; after the body wait for it, or stop it.
 
     A terminal sends Ctrl-C to the whole foreground group. The session keeps it away from
     the program, which gets a single SIGINT when the body fails.
@@ -44,7 +44,7 @@ def running(
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Keep a second Ctrl-C from breaking the clean-up; programs started in it are protected too."""
+    """Ignore a second Ctrl-C during the clean-up, also in the programs that it starts."""
     with handled(INTERRUPTS, signal.SIG_IGN):
         yield
 
@@ -66,7 +66,7 @@ def run(command: Sequence[str | Path], *, failure: str) -> None:
 
     Raises:
         KtcpError: It failed; the message starts with `failure`, and the exit code is the
-            program's where that is one of ours.
+            program's, if it is one of ours.
     """
     with running(command) as process:
         pass
@@ -74,8 +74,8 @@ def run(command: Sequence[str | Path], *, failure: str) -> None:
 
 
 def check(code: int, failure: str) -> None:
-    """Raise what an exit code means, or nothing for 0."""
+    """Raise KtcpError for an exit code other than 0."""
     if code == 0:
         return
     known = ExitCode(code) if code in set(ExitCode) else ExitCode.FAILED
-    raise KtcpError(f"{failure} (exit code {code}); the reason stands above", known)
+    raise KtcpError(f"{failure} (exit code {code}); the reason is above", known)

@@ -29,7 +29,7 @@ class Way(StrEnum):
 
 
 class Frozen(BaseModel):
-    """A record that is checked when made, knows no other keys, and never changes."""
+    """A record that is checked when it is made, has no other keys, and never changes."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -55,7 +55,7 @@ class Times(Frozen):
 
 
 class Comparison(Frozen):
-    """A size's medians, both ways, beside what the model says."""
+    """The medians of one size, both ways, and the model's figures."""
 
     size: int = Field(gt=0)
     routed: Times
@@ -67,7 +67,7 @@ class Comparison(Frozen):
 
 
 class StepTimes(Frozen):
-    """A size's medians at a step, beside what the model says."""
+    """The medians of one size at a step, and the model's figures."""
 
     size: int = Field(gt=0)
     ktcp: Times
@@ -83,7 +83,7 @@ class StepResult(Frozen):
 
 
 class RoundTrip(Frozen):
-    """A leg's round-trip time: as the lab was told, and as ping saw it (median)."""
+    """A leg's round-trip time: as the topology has it, and as ping measured it (median)."""
 
     nominal: Seconds
     measured: Seconds
@@ -184,9 +184,9 @@ def times(estimate: Estimate) -> Times:
 
 
 def busy(comparisons: Sequence[Comparison]) -> float:
-    """How far the routed first bytes are from the model, at worst, as a share of it.
+    """The largest deviation of the routed first bytes from the model, as a share of it.
 
-    Only distance and a busy host change them, so this says how far all figures can be trusted.
+    Only distance and a busy host change them, so this tells how exact all figures are.
     """
     return max(
         abs(each.routed.first_byte / each.routed_model.first_byte - 1) for each in comparisons
@@ -194,7 +194,7 @@ def busy(comparisons: Sequence[Comparison]) -> float:
 
 
 def improvements_in(settings: dict[str, str]) -> Improvements:
-    """What a relay's settings have switched on, as far as the model knows of it."""
+    """The improvements that a relay's settings switch on, of those that the model knows."""
     return Improvements(
         early_syn=settings.get("early_syn") == "on",
         conn_pool=settings.get("conn_pool") == "on",
@@ -203,7 +203,7 @@ def improvements_in(settings: dict[str, str]) -> Improvements:
 
 
 def human_size(size: int) -> str:
-    """A size as people say it: 10 KB, 1 MB, in units of 1,024."""
+    """Write a size for people: 10 KB, 1 MB, in units of 1,024."""
     if size >= 1024**2:
         return f"{size / 1024**2:g} MB"
     return f"{size / 1024:g} KB"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The demonstration from an empty directory to figures: boot, roll out, download, compare."""
+"""The whole demonstration: boot a lab, roll a mesh out, download, compare."""
 
 import sys
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ from ktcp_testbed.lab import qemu
 from ktcp_testbed.lab.topology import PAPER, Link
 
 KTCP_OPS = (sys.executable, "-m", "ktcp_testbed")
-# Relays that carry nothing yet need no canary, and both at once take half the time.
+# New relays without traffic need no canary, and both at once take half the time.
 ROLL_OUT = (*KTCP_OPS, "mesh", "rollout", "--waves", "off")
 RELAYS = ("rc", "rs")
 SERVER = PAPER.links[-1].address4("server").ip
@@ -42,7 +42,7 @@ class Session:
     keep: bool
 
     def measure(self) -> Results:
-        """Bring up the lab and the mesh, and measure; the lab is gone afterwards, or kept.
+        """Bring up the lab and the mesh, and measure; take the lab down unless it is to be kept.
 
         Raises:
             KtcpError: A step failed; the message says which.
@@ -53,7 +53,7 @@ class Session:
                 [*ROLL_OUT, "-i", self.checkout / "inventories" / "lab"],
                 failure="the mesh could not be rolled out",
             )
-            heading("Making the links as long as they should be with the mesh in place")
+            heading("Correcting the length of the links with the mesh in place")
             process.run(
                 [*KTCP_OPS, "lab", "calibrate", "--dir", self.lab],
                 failure="the links could not be measured",
@@ -62,7 +62,7 @@ class Session:
 
     @contextmanager
     def booted(self) -> Iterator[Guests]:
-        """The lab, up; taken down on the way out unless it is to be kept."""
+        """Boot the lab; after the body take it down, unless it is to be kept."""
         where = ("--dir", self.lab)
         try:
             heading("Booting client, rc, rs and server")
@@ -80,7 +80,7 @@ class Session:
                     )
 
     def compare(self, guests: Guests) -> Results:
-        """Take the figures on a lab with its mesh."""
+        """Measure on a lab that has its mesh."""
         started = datetime.now(UTC)
         heading("Measuring the round trips")
         trips = round_trips(guests)
@@ -115,7 +115,7 @@ class Session:
         )
 
     def versions(self, guests: Guests) -> Versions:
-        """What the figures are taken with."""
+        """The versions of what is measured, and of what measures."""
         module = guests.procfs("rc", "version")
         return Versions(
             ktcp_ops=__version__,
@@ -129,10 +129,10 @@ class Session:
 
 
 def download(guests: Guests, *, runs: int) -> list[Download]:
-    """Fetch everything, and make sure that the bytes are right and went the way they should.
+    """Download everything, and check that the bytes are right and took the right way.
 
-    The first round is not counted: it finds neighbours and fills caches, which costs
-    round trips that a connection does not have later.
+    The first round is not counted: neighbours and caches are unknown then, which costs
+    round trips that later connections do not have.
 
     Raises:
         KtcpError: A body differs from the server's, or the relays did not split exactly
@@ -167,7 +167,7 @@ def splits_opened(guests: Guests) -> dict[str, int]:
 
 
 def round_trips(guests: Guests) -> RoundTrips:
-    """Each leg's round-trip time, as set in the topology and as ping sees it now."""
+    """Each leg's round-trip time, as set in the topology and as ping measures it now."""
     client, relay, server = (
         RoundTrip(nominal=link.rtt_ms / 1000, measured=measure(guests, link))
         for link in PAPER.links
@@ -184,7 +184,7 @@ def measure(guests: Guests, link: Link) -> float:
 
 
 def show(download: Download) -> None:
-    """Say how a download went."""
+    """Print the times of a download."""
     console.print_note(
         f"  run {download.run}  {human_size(download.size):>6}  {download.way:<6}  "
         f"first byte {download.first_byte:.3f} s  last {download.total:.3f} s"
@@ -192,5 +192,5 @@ def show(download: Download) -> None:
 
 
 def heading(text: str) -> None:
-    """Begin a step of the demonstration."""
+    """Print the heading of a step of the demonstration."""
     console.print_note(f"==> {text}")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What each improvement gives: the mesh with nothing switched on, then one more at a time."""
+"""What each improvement gives: the mesh without any, then with one more at each step."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +20,7 @@ from ktcp_testbed.demo.results import (
     times,
 )
 
-# The relay at the client has the pool; its other end takes part in all else.
+# The relay next to the client has the pool.
 INGRESS = "rc"
 # The time of a small file depends on distance, that of a larger one on windows.
 FILES = ("10k", "1m")
@@ -31,7 +31,7 @@ POLL_S = 0.2
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """The improvements that are switched on, the newest giving the step its name."""
+    """The improvements that are switched on; the step has the name of the newest."""
 
     name: str
     on: tuple[str, ...]
@@ -61,17 +61,17 @@ def measure(
     begun: Callable[[Step], None],
     done: Callable[[Download], None],
 ) -> tuple[StepResult, ...]:
-    """Download at each step; the relays have their own settings again afterwards.
+    """Download at each step; give the relays their own settings back at the end.
 
     Raises:
-        KtcpError: A download failed, or a pool did not do what the step wants of it.
+        KtcpError: A download failed, or a pool was not filled or emptied in time.
     """
     found = []
     with restored(guests, relays):
         for step in STEPS:
             begun(step)
             switch(guests, relays, step.settings())
-            # Twice uncounted: the first earns the ticket, the second the Fast Open cookie.
+            # Two runs are not counted: the first gets the ticket, the second the Fast Open cookie.
             guests.fetch(
                 "client", server, runs=2, done=lambda _: None, files=FILES, ways=[Way.KTCP]
             )
@@ -83,7 +83,7 @@ def measure(
 
 
 def result(step: Step, downloads: Sequence[Download], legs: Legs) -> StepResult:
-    """The medians of a step, a size each, beside what the model says."""
+    """The medians of a step for each size, and the model's figures."""
     improvements = improvements_in(step.settings())
     return StepResult(
         name=step.name,
@@ -101,7 +101,7 @@ def result(step: Step, downloads: Sequence[Download], legs: Legs) -> StepResult:
 
 @contextmanager
 def restored(guests: Guests, relays: Sequence[str]) -> Iterator[None]:
-    """Give the relays back the improvements that they have now."""
+    """Give the relays the improvements back, after the body, that they have now."""
     before = {relay: guests.procfs(relay, "settings") for relay in relays}
     try:
         yield
@@ -111,12 +111,12 @@ def restored(guests: Guests, relays: Sequence[str]) -> Iterator[None]:
 
 
 def pairs_of(settings: dict[str, str], names: Sequence[str]) -> dict[str, str]:
-    """Those settings alone."""
+    """Pick some settings by their names."""
     return {name: settings[name] for name in names if name in settings}
 
 
 def switch(guests: Guests, relays: Sequence[str], settings: dict[str, str]) -> None:
-    """Put settings in force, also in the connections that wait in the pool."""
+    """Put settings in force, also for the connections that wait in the pool."""
     for relay in relays:
         guests.write(relay, "settings", {**settings, "conn_pool": "off"})
     wait_ready(guests, 0)
@@ -127,10 +127,10 @@ def switch(guests: Guests, relays: Sequence[str], settings: dict[str, str]) -> N
 
 
 def wait_ready(guests: Guests, least: int) -> None:
-    """Wait until the ingress has that many connections, and as many as it wants.
+    """Wait until the ingress has at least so many connections (0: none), and makes no more.
 
     Raises:
-        KtcpError: The pool does not get there in time.
+        KtcpError: That takes too long.
     """
     deadline = time.monotonic() + POOL_S
     while time.monotonic() < deadline:

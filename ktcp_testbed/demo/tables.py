@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The results as tables of text; printing them is the console's business."""
+"""The results as tables of text; the console prints them."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ def tables(results: Results) -> tuple[Table, ...]:
 
 
 def steps_table(steps: Sequence[StepResult], runs: str) -> Table:
-    """A row a step: first byte of the smallest size, last byte of the largest."""
+    """A row for each step: first byte of the smallest size, last byte of the largest."""
     small, large = steps[0].sizes[0].size, steps[0].sizes[-1].size
     first, last = f"first byte of {human_size(small)}", f"last byte of {human_size(large)}"
     return Table(
@@ -61,7 +61,7 @@ def rows(
     pick: Callable[[Times], float],
     speed_up: Callable[[Comparison], float],
 ) -> tuple[tuple[str, ...], ...]:
-    """A row a size."""
+    """A row for each size."""
     return tuple(
         (
             human_size(comparison.size),

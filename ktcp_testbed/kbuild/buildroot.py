@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """A Debian root file system with compilers, for each release that is supported.
 
-Modules and kernels are compiled in it, on the host's CPU, by the compiler that
-the release has: an emulated guest would take ten times as long.
+Modules and kernels are compiled in it with the release's own compiler, on the
+host's CPU: an emulated guest would take ten times as long.
 """
 
 import os
@@ -34,15 +34,15 @@ PACKAGES = (
     "xz-utils",
 )
 
-# checkpatch is in no package but the source.
+# checkpatch is only in the package of the kernel's source.
 FROM_SOURCE = (
     "scripts/checkpatch.pl",
     "scripts/const_structs.checkpatch",
     "scripts/spelling.txt",
 )
 
-# Root directory is $1; $2 is seen in it as /work, $3 as /kernel; the rest is
-# run there.
+# $1 is the root directory; $2 is seen in it as /work, $3 as /kernel; the other
+# words are the command that is run there.
 CHROOT = """
 set -eu
 root=$1 work=$2 kernel=$3
@@ -69,22 +69,22 @@ class Buildroot:
         Args:
             argv: What to run.
             work: A directory of the host, seen as /work, where it runs.
-            kernel: Another one, seen as /kernel.
+            kernel: Another directory, seen as /kernel.
         """
         places = [str(path.resolve()) for path in (self.root, work, kernel or work)]
         return [*as_root(), "sh", "-c", CHROOT, "sh", *places, *argv]
 
     def kernel_releases(self) -> list[str]:
         """The stock kernels that a module can be built for, oldest first."""
-        # Debian 12's links are absolute: they lead somewhere in the build root only.
+        # Debian 12's links are absolute: they are valid only inside of the build root.
         kernels = self.root.glob("lib/modules/*")
         return sorted(path.name for path in kernels if os.path.lexists(path / "build"))
 
     def headers(self, image: Image) -> str:
-        """The kernel release of the image, with its headers here.
+        """Make sure that the headers of the image's kernel are here; return its release.
 
-        The archive may have moved on since the image was made; then the
-        headers come from the image itself.
+        The archive may have a newer kernel than the image; then the headers come
+        from the image itself.
         """
         if image.kernel_release not in self.kernel_releases():
             names = ("./usr/src/linux-headers-*", "./usr/lib/linux-kbuild-*")
@@ -103,7 +103,7 @@ class Buildroot:
 
 
 def as_root() -> list[str]:
-    """How to become root where files may belong to anyone: already, or in a user namespace."""
+    """The command that runs another as root: we are root already, or in a user namespace."""
     own_mounts = ["unshare", "--mount"]
     return own_mounts if os.geteuid() == 0 else [*own_mounts, "--map-root-user", "--map-auto"]
 
@@ -112,7 +112,7 @@ def ensure(release: Release) -> Buildroot:
     """The build root of a release, made if the cache has none.
 
     Raises:
-        KtcpError: A program or keyring is missing, or the archive is out of reach.
+        KtcpError: A program or keyring is missing, or the archive cannot be reached.
     """
     parts = [release, *PACKAGES, *FROM_SOURCE, *LEFT_OUT]
     name = f"buildroot-{release}-{cached.key_of(*parts)}"
@@ -121,7 +121,7 @@ def ensure(release: Release) -> Buildroot:
 
 
 def make(release: Release, place: Path) -> None:
-    """Fill `place`."""
+    """Make a build root in `place`."""
     for program in ("mmdebstrap", "unshare"):
         if not shutil.which(program):
             raise KtcpError(f"{program} is missing; ./dev test installs it")
@@ -149,7 +149,7 @@ def make(release: Release, place: Path) -> None:
 
 
 def unpack(archive: Path, root: Path) -> None:
-    """Unpack the root file system, and from the kernel's source what no package holds."""
+    """Unpack the root file system, and the files that only the kernel's source has."""
     root.mkdir()
     subprocess.run([*as_root(), "tar", "-C", str(root), "-xf", str(archive)], check=True)
     source = next(root.glob("usr/src/linux-source-*.tar.xz"))

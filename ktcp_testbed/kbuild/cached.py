@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Directories of the cache that are named for what they were made from."""
+"""Directories of the cache whose name says what they were made from."""
 
 import hashlib
 import shutil
@@ -20,7 +20,7 @@ def key_of(*parts: str | bytes) -> str:
 
 
 def directory(name: str, make: Callable[[Path], None]) -> Path:
-    """The cache's directory `name`; `make` fills a new one, which then appears as a whole."""
+    """The cache's directory `name`; `make` fills a new one, which appears when it is complete."""
     place = cache.directory() / name
     with cache.locked(cache.directory() / f"{name}.lock"):
         if not place.exists():

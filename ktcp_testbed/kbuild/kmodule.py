@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Compiling ktcp.ko, and what tests parts of it inside a kernel, in a build root."""
+"""Compiles ktcp.ko, and the modules that test parts of it, in a build root."""
 
 import shutil
 import subprocess
@@ -15,7 +15,7 @@ SOURCES = ("*.c", "*.h", "*.S", "Kbuild*", "Makefile", ".clang-format")
 
 
 def copy_sources(checkout: Path, work: Path) -> None:
-    """Copy the module's sources, without what a compiler left beside them, to `work`/kmod."""
+    """Copy the module's sources to `work`/kmod, without files that a compiler left there."""
     target = work / "kmod"
     shutil.rmtree(target, ignore_errors=True)
     origin = checkout / "kmod"
@@ -63,7 +63,7 @@ def build(
     kernel: Path | None = None,
     options: Sequence[str] = (),
 ) -> Path:
-    """Compile the module of the checkout; arguments as of make().
+    """Compile the module of the checkout; the arguments are those of make().
 
     Raises:
         KtcpError: The compiler found a mistake; the message is its output.
@@ -81,7 +81,7 @@ def rebuild(
     kernel: Path | None = None,
     options: Sequence[str] = (),
 ) -> Path:
-    """Compile what has changed in `work`/kmod; arguments as of make().
+    """Compile what has changed in `work`/kmod; the arguments are those of make().
 
     Raises:
         KtcpError: The compiler found a mistake; the message is its output.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Long-running programs: their output goes to a log, their pace to the reader."""
+"""Runs long programs: their output goes to a log, and the user sees how far they are."""
 
 import subprocess
 import time
@@ -15,7 +15,7 @@ TAIL_LINES = 25
 
 
 def logged(argv: Sequence[str], *, log: Path, what: str) -> None:
-    """Run a program quietly, saying now and then how far it is.
+    """Run a program without its output, and report now and then how far it is.
 
     Raises:
         KtcpError: It failed; the message holds the end of its output.

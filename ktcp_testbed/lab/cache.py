@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def directory() -> Path:
-    """``${XDG_CACHE_HOME:-~/.cache}/ktcp``, made if it is not there."""
+    """``${XDG_CACHE_HOME:-~/.cache}/ktcp``, made if it does not exist."""
     base = os.environ.get("XDG_CACHE_HOME")
     path = (Path(base) if base else Path.home() / ".cache") / "ktcp"
     path.mkdir(parents=True, exist_ok=True)
@@ -20,7 +20,7 @@ def directory() -> Path:
 def locked(path: Path) -> Iterator[bool]:
     """Hold the lock file ``path``; yields whether another process held it first.
 
-    The lock goes with the process, so that a killed builder blocks nobody.
+    The lock ends with its process, so that a killed builder blocks nobody.
     """
     with path.open("w") as file:
         waited = False

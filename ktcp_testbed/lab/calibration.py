@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Making a link exactly as long as its topology says.
 
-Emulated guests take part of a millisecond for each packet, and how much
-depends on the host. So the round trip is measured, and the delays corrected.
+An emulated guest takes a part of a millisecond for each packet; how much depends
+on the host. So the round trip is measured, and the delays are corrected.
 """
 
 import re
@@ -27,7 +27,7 @@ class Effort:
     pings: int
     pause_s: float
     alone: bool
-    """Whether each packet has the link to itself, from one answer to the next ping."""
+    """Whether each ping is sent only after the answer to the one before."""
     good_enough: float
 
     def ping_command(self, address: str, rtt_ms: float) -> list[str]:
@@ -38,7 +38,7 @@ class Effort:
 
 # Within the tolerance, with room for the noise of the next measurement.
 BRIEF = Effort(pings=30, pause_s=0.05, alone=False, good_enough=0.006)
-# As the packets that open a connection: each finds guests that sleep, and an emulated one
+# Like the packets that open a connection: each finds guests that sleep, and an emulated guest
 # takes longer to wake up than to answer.
 CAREFUL = Effort(pings=20, pause_s=0.1, alone=True, good_enough=0.004)
 
@@ -46,9 +46,9 @@ CAREFUL = Effort(pings=20, pause_s=0.1, alone=True, good_enough=0.004)
 def round_trip_ms(output: str, *, pings: int) -> float:
     """The round-trip time in the output of ping, on an idle host.
 
-    The mean of the faster half, without the fastest tenth. Whatever else keeps
-    the host busy only makes answers late, and must not be mistaken for the
-    link; a mean, since ping rounds what it prints.
+    It is the mean of the faster half, without the fastest tenth. The faster half,
+    because other work of the host only makes answers late, and must not be taken
+    for the link. A mean, because ping rounds what it prints.
 
     Raises:
         KtcpError: too few answers came.
@@ -87,7 +87,7 @@ def calibrate(
     measure: Callable[[], tuple[float, float]],
     set_delay: Callable[[int], None],
 ) -> Result:
-    """Correct a link's delay until the round-trip time is right; return the best there was.
+    """Correct a link's delay until the round-trip time is right; return the best result.
 
     Args:
         wanted_ms: the round-trip time the link is to have.

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """One running virtual machine: started, waited for, used over ssh, stopped.
 
-What a lab adds to it (links, state on disk) is in ``lab``.
+Links and the state on disk, which a lab adds, are in ``lab``.
 """
 
 import contextlib
@@ -54,9 +54,9 @@ class Guest:
         return self.files.console
 
     def alive(self) -> bool:
-        """Whether the QEMU process runs. Says nothing about what is in it."""
+        """Whether the QEMU process runs, whatever the guest does in it."""
         if self.child is not None:
-            # Also collects a child that has ended, which would stay as a zombie.
+            # Also collects a child that has ended, which would remain as a zombie.
             return self.child.poll() is None
         return self.process.alive()
 
@@ -66,7 +66,7 @@ class Guest:
             raise GuestDiedError(self.describe("has stopped: its QEMU process has ended"))
 
     def describe(self, what: str) -> str:
-        """``what`` happened, and what the guest and QEMU said last."""
+        """Say ``what`` happened, with the last lines of the guest and of QEMU."""
         lines = [f"guest {self.name} {what}"]
         for path in (self.files.errors, self.files.console):
             last = tail(path)
@@ -77,11 +77,11 @@ class Guest:
     def wait(
         self, *, timeout: float = BOOT_TIMEOUT, stopped: Callable[[], bool] = lambda: False
     ) -> None:
-        """Wait until the guest has applied its seed and lets us in.
+        """Wait until the guest has applied its seed and accepts ssh.
 
         Args:
             timeout: seconds at most.
-            stopped: asked about once a second; True gives up.
+            stopped: called about once a second; if it is True, the wait ends.
 
         Raises:
             GuestDiedError: QEMU ended meanwhile.
@@ -216,7 +216,7 @@ class Guest:
             self.run("systemctl poweroff --no-block", timeout=10)
 
     def stop(self, *, graceful: bool = False) -> None:
-        """End the guest; when this returns there is no process of it."""
+        """End the guest; when this returns, its process is gone."""
         if self.alive() and graceful:
             self.power_off()
             process.wait_gone([self.process], 30)
@@ -271,7 +271,7 @@ def pipe(writer: Sequence[str], reader: Sequence[str], timeout: float, what: str
 
 
 def launch(vm: qemu.Vm, *, files: Files, config: Path) -> Guest:
-    """Start a guest; it is still to be waited for.
+    """Start a guest, without waiting until it is up.
 
     Raises:
         KtcpError: QEMU is missing or did not start.

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Guest images, built once with mmdebstrap and kept in the cache.
 
-``recipe`` says what is in an image; here it is built, named by the recipe's
-key, and moved into the cache in one step.
+``recipe`` says what is in an image. Here the image is built, named after the
+recipe's key, and moved into the cache in one step.
 """
 
 import json
@@ -51,7 +51,7 @@ OUT_OF_REACH = (
 
 @dataclass(frozen=True, kw_only=True)
 class Image:
-    """A built image; its files are never written to again."""
+    """A built image; its files never change."""
 
     release: Release
     disk: Path
@@ -63,14 +63,14 @@ class Image:
     rootfs: Path
     """The same files as a tar archive, for a chroot to compile in."""
     identity: Path
-    """The private ssh key that guests let in as root."""
+    """The private ssh key that guests accept for root."""
 
 
 def ensure(release: Release, *, progress: Progress = console.print_note) -> Image:
     """Return the lab's image of ``release``, building it if the cache has none.
 
     Raises:
-        KtcpError: as of ``follow``.
+        KtcpError: as for ``follow``.
     """
     return follow(Recipe(release=release), progress=progress)
 
@@ -117,7 +117,7 @@ def identity(directory: Path) -> Path:
 
 
 def build(recipe: Recipe, place: Path, progress: Progress) -> None:
-    """Build ``recipe`` beside ``place`` and move it there once complete."""
+    """Build ``recipe`` beside ``place``, and move it there when it is complete."""
     keys = preflight(recipe.release, place.parent)
     partial = place.with_name(f"{place.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -140,7 +140,7 @@ def build(recipe: Recipe, place: Path, progress: Progress) -> None:
 
 
 def preflight(release: Release, directory: Path) -> Path:
-    """Check what can be checked before minutes are spent; return the keyring."""
+    """Check beforehand what would make the build fail minutes later; return the keyring."""
     require("mmdebstrap")
     require("mke2fs")
     keys = keyring(release)
@@ -168,7 +168,7 @@ def require(tool: str) -> str:
 
 
 def make_rootfs(recipe: Recipe, keys: Path, partial: Path, progress: Progress) -> None:
-    """Write ``rootfs.tar``; the whole of mmdebstrap's output goes to a log."""
+    """Write ``rootfs.tar``; all output of mmdebstrap goes to a log."""
     files = partial / "files.tar"
     files.write_bytes(archive.pack(recipe.files()))
     command = mmdebstrap_command(
@@ -207,7 +207,7 @@ def make_rootfs(recipe: Recipe, keys: Path, partial: Path, progress: Progress) -
 
 
 def apt_configuration() -> str:
-    """The host's apt configuration, or nothing where there is no apt."""
+    """The host's apt configuration; empty if there is no apt."""
     tool = shutil.which("apt-config")
     if tool is None:
         return ""
@@ -238,7 +238,7 @@ def make_disk(recipe: Recipe, partial: Path) -> None:
     helper = [] if os.geteuid() == 0 else ["mmdebstrap", "--unshare-helper"]
     with disk.open("wb") as file, (partial / "rootfs.tar").open("rb") as rootfs:
         file.truncate(recipe.disk_bytes)
-        # Root of the namespace is another user out here.
+        # Outside of the namespace, its root is another user.
         disk.chmod(0o666)
         with subprocess.Popen(
             [*helper, "sh", "-c", MAKE_DISK, "make-disk", str(file.fileno())],
@@ -252,7 +252,7 @@ def make_disk(recipe: Recipe, partial: Path) -> None:
             try:
                 _, said = process.communicate()
             except BaseException:
-                # Not killed: it has a directory of its own to remove.
+                # Not killed: it still has to remove its own directory.
                 process.terminate()
                 raise
     disk.chmod(0o444)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """A lab: the guests of a topology, brought up together and taken down together.
 
-``up`` leaves either a whole lab or nothing; ``down`` leaves nothing.
+``up`` leaves either a complete lab or nothing; ``down`` leaves nothing.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ from ktcp_testbed.lab.topology import Link, Topology
 SOCKETS_PREFIX = "ktcp-lab-"
 POWER_OFF_SECONDS = 30.0
 
-# What the overlays of a lab grow to in ordinary use.
+# The size to which the overlays of a lab grow in ordinary use.
 SPACE_NEEDED_BYTES = 1024**3
 
 
@@ -52,7 +52,7 @@ class Lab:
         self.release: Release = release
         self.progress = progress
         self.boot_timeout = boot_timeout
-        # What this object started; whoever starts a process also collects it.
+        # The guests that this object started, and so has to collect.
         self.started: list[Guest] = []
 
     @classmethod
@@ -65,7 +65,7 @@ class Lab:
 
     @property
     def ssh_config(self) -> Path:
-        """For ``ssh -F``: a Host entry for each guest."""
+        """The file for ``ssh -F``, with a Host entry for each guest."""
         return self.directory / "ssh_config"
 
     def files(self, name: str) -> Files:
@@ -106,11 +106,11 @@ class Lab:
         return present(self.directory, found, answers)
 
     def up(self) -> LabStatus:
-        """Bring the lab up, unless it is; a guest that has died is started again.
+        """Bring the lab up, unless it is up; start guests that have died again.
 
         Raises:
             UsageError: another lab, or something else, is in the directory.
-            KtcpError: it did not work; nothing is left of it.
+            KtcpError: it failed, and nothing is left of it.
         """
         self.directory.mkdir(parents=True, exist_ok=True)
         with held(self.directory):
@@ -122,20 +122,20 @@ class Lab:
         return self.status()
 
     def up_locked(self) -> None:
-        """Choose between nothing, repair and a fresh start."""
+        """Do what is needed: nothing, repair, or a fresh start."""
         found = state.load(self.directory)
         if found is None:
             present = {path.name for path in self.directory.iterdir()}
             others = sorted(present - {self.ssh_config.name})
             if others:
                 raise UsageError(
-                    f"{self.directory} is not empty ({others[0]}): give a directory of its own"
+                    f"{self.directory} is not empty ({others[0]}): give the lab its own directory"
                 )
             self.start()
             return
         dead = [name for name, guest in found.guests.items() if not guest.process.alive()]
         if not found.complete or len(dead) == len(found.guests):
-            self.progress("lab: removing what an earlier lab has left")
+            self.progress("lab: removing what an earlier lab left behind")
             self.clear(found)
             self.start()
             return
@@ -150,7 +150,7 @@ class Lab:
         silent = [name for name, guest in found.guests.items() if not greets(guest.port)]
         if silent:
             raise UnreachableError(
-                f"guest {silent[0]} runs, but does not let anybody in; see "
+                f"guest {silent[0]} runs, but its ssh server does not answer; see "
                 f"{self.files(silent[0]).console}, or start afresh: ./dev lab down"
             )
         self.progress(f"lab: already up in {self.directory}")
@@ -225,7 +225,7 @@ class Lab:
         return guest
 
     def record(self, now: State, guest: Guest) -> State:
-        """Remember a started guest."""
+        """Save the state with a started guest."""
         now = now.with_guest(
             guest.name,
             GuestState(pid=guest.process.pid, start_time=guest.process.start_time, port=guest.port),
@@ -234,13 +234,13 @@ class Lab:
         return now
 
     def write_ssh_config(self, now: State, base: Image) -> None:
-        """Write ``ssh_config`` for the present ports."""
+        """Write ``ssh_config`` for the guests' ports."""
         ports = {name: guest.port for name, guest in now.guests.items()}
         text = ssh.config(ports, identity=base.identity, sockets=now.sockets)
         self.ssh_config.write_text(text, encoding="utf-8")
 
     def wait(self, guests: Mapping[str, Guest]) -> None:
-        """Wait for all guests at once; the first that fails ends the wait for all."""
+        """Wait for all guests at once; the first failure ends the wait for all."""
         gave_up = threading.Event()
         began = time.monotonic()
 
@@ -254,15 +254,15 @@ class Lab:
         try:
             together(wait_for, list(guests.values()), gave_up)
         except BaseException:
-            # Ends what the threads are waiting for, and with it the threads.
+            # Without the guests that they wait for, the threads end.
             process.stop([guest.process for guest in guests.values()], patience=2)
             raise
 
     def recalibrate(self) -> LabStatus:
-        """Make the links of a lab that is up as long as they should be with what runs in it now.
+        """Correct the links of a lab that is up, with what runs in its guests now.
 
         Raises:
-            UsageError: no lab is up, or not all of it.
+            UsageError: no lab is up, or only a part of it is.
         """
         found = state.load(self.directory)
         if found is None or self.status().state != "up":
@@ -276,7 +276,7 @@ class Lab:
     def calibrate(
         self, now: State, base: Image, guests: Mapping[str, Guest], effort: Effort
     ) -> State:
-        """Make each link as long as it should be, and remember its delay."""
+        """Correct the length of each link, and save its delay."""
         for link in self.topology.links:
             if link.rtt_ms > 0:
                 self.progress(f"link {link.name}: measuring")
@@ -286,7 +286,7 @@ class Lab:
     def calibrate_link(
         self, now: State, link: Link, base: Image, guests: Mapping[str, Guest], effort: Effort
     ) -> State:
-        """Correct one delay, in the guests and in their seeds; report what came of it."""
+        """Correct one delay, in the guests and in their seeds; report the result."""
 
         def set_delay(delay_us: int) -> None:
             for end in link.ends:
@@ -309,7 +309,7 @@ class Lab:
             f"over IPv6, wanted {link.rtt_ms:g} ms"
         )
         if result.error(link.rtt_ms) > calibration.TOLERANCE:
-            line += "; more than 1 % wrong, this host is too busy to be exact"
+            line += "; more than 1 % wrong: this host is too busy to be exact"
         self.progress(line)
         return now.with_link(
             link.name,
@@ -326,10 +326,10 @@ class Lab:
         return next(each for each in own if each.link == link)
 
     def down(self, *, graceful: bool = True) -> bool:
-        """Take the lab down, whatever state it is in; False if there was none.
+        """Take the lab down, whatever its state; False if there was none.
 
         Args:
-            graceful: let the guests switch themselves off first, within a bound.
+            graceful: let the guests switch themselves off first, for a limited time.
         """
         if not (self.directory / state.NAME).exists():
             self.collect()
@@ -361,7 +361,7 @@ class Lab:
             self.progress(f"lab: {len(left)} guests did not switch off, ending them")
 
     def clear(self, found: State) -> None:
-        """End all processes of the lab and remove all its files; those of others stay."""
+        """End all processes of the lab and remove all its files, but no others."""
         for name, of in found.guests.items():
             self.attach(name, of).disconnect()
         process.stop([of.process for of in found.guests.values()])
@@ -376,7 +376,7 @@ class Lab:
         (self.directory / state.NAME).unlink(missing_ok=True)
 
     def collect(self) -> None:
-        """End what this object started, and leave no zombie of it."""
+        """End the guests that this object started, and leave no zombies."""
         while self.started:
             self.started.pop().stop()
 
@@ -408,8 +408,8 @@ def together(
 ) -> None:
     """Do ``action`` to all guests at once; raise the first failure.
 
-    ``gave_up`` is set as soon as one fails or the user interrupts, and the
-    actions are expected to look at it.
+    ``gave_up`` is set as soon as one fails or the user interrupts. Actions have
+    to look at it.
     """
     with ThreadPoolExecutor(len(guests)) as pool:
         futures = [pool.submit(action, guest) for guest in guests]
@@ -434,7 +434,9 @@ def held(directory: Path) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise KtcpError(f"another command is at work on the lab in {directory}") from error
+            raise KtcpError(
+                f"another command is at work on the lab in {directory}; wait for it to end"
+            ) from error
         yield
     finally:
         os.close(descriptor)

@@ -13,20 +13,20 @@ from ktcp_testbed.lab import qemu
 PORT_ATTEMPTS = 10
 PORT_TAKEN = "Could not set up host forwarding rule"
 
-# QEMU makes its devices before it runs the guest; a moment, also on a busy host.
+# QEMU makes its devices before it runs the guest. That is quick, even on a busy host.
 START_SECONDS = 60.0
 
 
 def start(vm: qemu.Vm, errors: Path) -> tuple[subprocess.Popen[bytes], int]:
-    """Start QEMU; return its process and the port at which the guest will let us in.
+    """Start QEMU; return its process and the port of the guest's ssh server.
 
-    A port that was taken in the meantime is replaced by another one. The
-    process gets a session of its own: Ctrl-C on the terminal is for us, and we
+    If the port was taken in the meantime, another one is used. The process gets
+    a session of its own, so that Ctrl-C on the terminal reaches only us, and we
     end the guests in order.
 
     Args:
         vm: what to run.
-        errors: the file for what QEMU itself has to say.
+        errors: the file for QEMU's own messages.
 
     Raises:
         KtcpError: QEMU is missing or did not start.
@@ -40,7 +40,7 @@ def start(vm: qemu.Vm, errors: Path) -> tuple[subprocess.Popen[bytes], int]:
 
 
 def spawn(vm: qemu.Vm, errors: Path) -> subprocess.Popen[bytes] | None:
-    """Start QEMU once and see it through its first moments; None if the port was taken."""
+    """Start QEMU once, and wait until it listens; None if the port was taken."""
     with errors.open("wb") as output:
         try:
             child = subprocess.Popen(
@@ -69,7 +69,7 @@ def spawn(vm: qemu.Vm, errors: Path) -> subprocess.Popen[bytes] | None:
 
 
 def await_port(child: subprocess.Popen[bytes], port: int) -> None:
-    """Wait until QEMU listens, which it does once its devices are made, or has ended."""
+    """Wait until QEMU has made its devices and listens, or has ended."""
     deadline = time.monotonic() + START_SECONDS
     while child.poll() is None and not listens(port, child.pid):
         if time.monotonic() > deadline:
@@ -98,7 +98,7 @@ def listens(port: int, pid: int) -> bool:
 
 
 def open_files(pid: int) -> set[str]:
-    """What the process ``pid`` has open; nothing if it has ended."""
+    """The files that the process ``pid`` has open; none if it has ended."""
     found = set()
     try:
         for link in Path(f"/proc/{pid}/fd").iterdir():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""From a guest of a topology to what QEMU needs: its files on the host and its Vm."""
+"""What QEMU needs for a guest of a topology: its files on the host, and its Vm."""
 
 import hashlib
 import subprocess
@@ -16,7 +16,7 @@ from ktcp_testbed.lab.topology import Topology
 
 @dataclass(frozen=True, kw_only=True)
 class Files:
-    """Where a guest keeps what it has on the host."""
+    """The files of a guest on the host."""
 
     directory: Path
 
@@ -37,13 +37,13 @@ class Files:
 
     @property
     def errors(self) -> Path:
-        """What QEMU itself had to say."""
+        """QEMU's own messages."""
         return self.directory / "qemu.log"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """How a guest is booted when it is not as usual."""
+    """How a guest is booted, where that is not as usual."""
 
     kernel: Path | None = None
     """Another kernel (a bzImage with ext4 and virtio disk built in), booted without
@@ -51,8 +51,8 @@ class Options:
     command_line: str = ""
     """Appended to the kernel's command line."""
     reboots: bool = True
-    """Whether a reset (a panic, with ``panic=-1``) starts the guest again; else its
-    process ends."""
+    """Whether a reset (a panic, with ``panic=-1``) starts the guest again; otherwise
+    its process ends."""
 
 
 def vm(
@@ -93,7 +93,7 @@ def vm(
 
 
 def machine_id(name: str) -> str:
-    """What systemd is to call the machine."""
+    """The machine id for systemd."""
     return hashlib.sha256(f"ktcp-lab {name}".encode()).hexdigest()[:32]
 
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Names, hardware addresses, routes and delays of the guests, as text.
 
-Pure. The delay stands on the receiving side of each end: arriving packets are
-redirected to an ifb device with netem. On the sender's own way out netem
-would hold socket memory and so slow the sender down by other means (TSQ).
+Pure. Each end delays the packets that it receives: they are redirected to an
+ifb device with netem. On the sending side, netem would hold the sender's socket
+memory, and TCP small queues (TSQ) would slow the sender down.
 """
 
 from collections import deque
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from ktcp_testbed.lab.topology import Link, Topology
 
 MANAGEMENT = "mgmt"
-# What QEMU's user network gives to its one guest.
+# The address that QEMU's user network gives to its one guest.
 MANAGEMENT_ADDRESS = "10.0.2.15/24"
 
 # Packets, enough for 215 ms at many times the speed of an emulated guest.
@@ -59,10 +59,9 @@ def interfaces(topology: Topology, guest: str) -> list[Interface]:
 
 
 def routes(topology: Topology, guest: str) -> list[tuple[Link, Link, str]]:
-    """Each link out of sight of ``guest`` with the own link and neighbour towards it.
+    """Each link that ``guest`` is not on, with its own link and the neighbour towards it.
 
-    Shortest path by the number of links, the first in the topology's order
-    where there are several.
+    The path with the fewest links; of several, the first in the topology's order.
     """
     first_hop: dict[str, tuple[Link, str]] = {}
     queue = deque([guest])
@@ -83,7 +82,7 @@ def routes(topology: Topology, guest: str) -> list[tuple[Link, Link, str]]:
 
 
 def half_delay_us(link: Link, overhead_us: float = 0) -> int:
-    """The delay of one direction: half the round trip, less what the link itself takes."""
+    """The delay of one direction: half of the round trip, without the link's own time."""
     return max(0, round((link.rtt_ms * 1000 - overhead_us) / 2))
 
 
@@ -104,8 +103,8 @@ def hosts(topology: Topology) -> str:
     return "\n".join(lines) + "\n"
 
 
-# Interfaces get their names here and not from udev, which would have to know
-# them before the seed disk is read. Drivers may still be loading.
+# Interfaces get their names here, since udev would have to know them before the
+# seed disk is read. Drivers may still be loading, so wait for each interface.
 RENAME = """\
 renames=
 rename() {
@@ -128,7 +127,7 @@ rename() {
 }
 """
 
-# Loaded together: one by one the kernel would start a program for each.
+# Loaded together: otherwise the kernel would start a program for each.
 MODULES = "modprobe --all ifb sch_ingress sch_netem cls_matchall act_mirred\n"
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A process that is surely ours: its id and the moment it began.
+"""A process that is certainly ours: its id and its start time.
 
-Ids are used again; one that began at another moment is somebody else's, and is
-never signalled.
+The system uses ids again. A process with the same id and another start time is not
+ours, and is never signalled.
 """
 
 import os
@@ -83,10 +83,10 @@ def stop(processes: Iterable[Process], *, patience: float = 5) -> None:
 
 @contextmanager
 def interrupts_held() -> Iterator[None]:
-    """Keep back what would interrupt the body until it is through.
+    """Hold interrupts back until the body is done.
 
-    Between the start of a process and the moment that it is written down, an
-    interrupt would leave it to nobody.
+    An interrupt between the start of a process and the moment when it is recorded
+    would leave a process that nobody ends.
     """
     held: list[int] = []
     with handled(INTERRUPTS, lambda number, _frame: held.append(number)):

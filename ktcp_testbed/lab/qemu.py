@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""QEMU command lines. Pure, but for looking at the host's CPU."""
+"""QEMU command lines. Pure, except that it looks at the host's CPU."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,16 +9,16 @@ KERNEL_COMMAND_LINE = (
     "rootfstype=ext4",
     "rw",
     "console=ttyS0",
-    # Each character on an emulated serial port costs an exit; dmesg has it all.
+    # Each character on an emulated serial port costs an exit; dmesg has all messages.
     "loglevel=5",
     "systemd.show_status=auto",
     # The seed disk names the interfaces.
     "net.ifnames=0",
-    # A guest trusts itself, and the emulation would only be slower.
+    # Nobody attacks a guest, and mitigations would only slow the emulation down.
     "mitigations=off",
     # Attaching the other security modules takes seconds.
     "lsm=capability",
-    # The emulated time stamp counter is the host's, and reading it costs least.
+    # The emulated time stamp counter is the host's, and the cheapest clock to read.
     "tsc=reliable",
     "no_timer_check",
     "panic=10",
@@ -36,7 +36,7 @@ class Nic:
 
 @dataclass(frozen=True, kw_only=True)
 class Vm:
-    """What one QEMU process is made of."""
+    """One QEMU process."""
 
     name: str
     memory_mib: int
@@ -52,11 +52,11 @@ class Vm:
     ssh_port: int
     nics: tuple[Nic, ...] = ()
     reboots: bool = True
-    """Whether a reset starts the guest again; else it ends the process."""
+    """Whether a reset starts the guest again; otherwise it ends the process."""
 
 
 def accelerator(cpuinfo: str) -> str:
-    """KVM where the CPU has it. A device node alone is no proof that it works."""
+    """KVM if the CPU has it. A device node alone does not prove that it works."""
     flags = {
         flag for line in cpuinfo.splitlines() if line.startswith("flags") for flag in line.split()
     }
@@ -105,7 +105,7 @@ def devices(vm: Vm) -> list[str]:
         # a full disk is the guest's error, not a silent pause.
         *drive("root", vm.disk, "format=qcow2,cache=unsafe,werror=report,discard=unmap"),
         *drive("seed", vm.seed, "format=raw,readonly=on"),
-        # Nothing but ssh gets in and nothing gets out.
+        # Only ssh gets in, and nothing gets out.
         *("-netdev", f"user,id=mgmt,restrict=yes,ipv6=off,hostfwd=tcp:127.0.0.1:{vm.ssh_port}-:22"),
         *("-device", f"virtio-net-pci,netdev=mgmt,mac={vm.mac}"),
     ]
@@ -128,7 +128,7 @@ def drive(name: str, path: Path, options: str) -> list[str]:
 
 
 def dgram(name: str, nic: Nic) -> str:
-    """One end of a link. Datagrams, so that either end may come and go alone."""
+    """One end of a link. It uses datagrams, so that either end may come and go alone."""
     return (
         f"dgram,id={name},local.type=unix,local.path={escape(nic.local)},"
         f"remote.type=unix,remote.path={escape(nic.remote)}"

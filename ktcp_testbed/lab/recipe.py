@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What a guest image is made of, and the mmdebstrap command that makes it.
 
-Pure: nothing here touches the machine but the files of this package.
-``image`` follows the recipe.
+Pure: of the machine, it only reads files of this package. ``image`` builds what
+the recipe says.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ RELEASES: tuple[Release, ...] = get_args(Release)
 
 DEFAULT_MIRROR = "http://deb.debian.org/debian"
 
-# Laid over the root file system before the packages are configured.
+# Copied over the root file system before the packages are configured.
 ROOTFS = Path(__file__).parent / "rootfs"
 
 PACKAGES = (
@@ -54,7 +54,7 @@ PACKAGES = (
     "wireguard-tools",
 )
 
-# What the benchmark runs beside the rest: rival relays, and the client that counts
+# What the benchmark needs in addition: rival relays, and the client that counts
 # connections.
 BENCH_PACKAGES = (
     "haproxy",
@@ -71,8 +71,8 @@ LEFT_OUT = (
 )
 
 # Timers that would wake an idle guest in the middle of a measurement, consoles
-# that nobody types on, and what a guest with known devices can do without: each
-# unit costs an emulated boot its part of a second.
+# that nobody types on, and units that a guest with known devices does not need:
+# each of them takes a part of a second of an emulated boot.
 MASKED_UNITS = (
     "apt-daily-upgrade.timer",
     "apt-daily.timer",
@@ -115,7 +115,7 @@ MASKED_UNITS = (
     "tmp.mount",
 )
 
-# Generators that look for disks, consoles and sockets which no guest has; one of
+# Generators that look for disks, consoles and sockets that no guest has; one of
 # them loads the drivers of three other hypervisors.
 MASKED_GENERATORS = (
     "systemd-bless-boot-generator",
@@ -153,7 +153,7 @@ CUSTOMIZE = (
     f'chroot "$1" systemctl mask {" ".join(MASKED_UNITS)}',
     'mkdir -p "$1/etc/systemd/system-generators"',
     *(f'ln -s /dev/null "$1/etc/systemd/system-generators/{name}"' for name in MASKED_GENERATORS),
-    # What is wrong in it should be found now, and not by every guest.
+    # A mistake in sshd's configuration should be found now, and not by every guest.
     'mkdir -p "$1/run/sshd" && chroot "$1" sshd -t && rmdir "$1/run/sshd"',
     'chroot "$1" systemctl set-default multi-user.target',
     'rm -f "$1/etc/nginx/sites-enabled/default"',
@@ -164,14 +164,14 @@ CUSTOMIZE = (
         for name, size in DOWNLOADS.items()
     ),
     'rm -f "$1/etc/apt/apt.conf.d/99mmdebstrap"',
-    # Says that what systemd does after an update of /usr has been done.
+    # They tell systemd that its work after an update of /usr has been done.
     'touch "$1/etc/.updated" "$1/var/.updated"',
 )
 
-# Runs as root, or as root of a user namespace, where the cache may be out of
-# reach by its path: hence the open files instead of names. Standard input is
-# the tar archive; $1 is the number under which the disk is open. Without the
-# device nodes, which a namespace may not make: the initramfs hands over devtmpfs.
+# Runs as root, or as root of a user namespace, which may not reach the cache by
+# its path: so it gets open files instead of names. Standard input is the tar
+# archive; $1 is the file descriptor of the disk. Device nodes are left out, since
+# a namespace may not make them: the initramfs mounts devtmpfs.
 MAKE_DISK = """
 set -eu
 root=$(mktemp -d "${TMPDIR:-/var/tmp}/ktcp-image.XXXXXXXX")
@@ -214,8 +214,8 @@ class Recipe:
     def files(self) -> list[File]:
         """The project's own files in the image, sorted by path.
 
-        Only the executable bit is taken from the checkout: its other modes are
-        the umask of whoever cloned it.
+        Only the executable bit is taken from the checkout: the other bits depend
+        on the umask of the user who cloned it.
         """
         return [
             File(
@@ -239,10 +239,10 @@ class Recipe:
 
 
 def keyring(release: Release, directory: Path = Path("/usr/share/keyrings")) -> Path | None:
-    """The host's keyring that verifies ``release``, or None where it is too old.
+    """The host's keyring that verifies ``release``, or None if it is too old.
 
-    The combined keyring is of use only when the package that ships it is new
-    enough, which the presence of the release's own keyring proves.
+    The combined keyring is new enough if its package also has the release's own
+    keyring.
     """
     for suffix in (".gpg", ".pgp"):
         combined = directory / f"debian-archive-keyring{suffix}"

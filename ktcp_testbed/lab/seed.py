@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The seed disk of a guest: a tar archive as a raw disk, read at every boot.
 
-It stays a file of the host, so that what is written to it (a corrected delay)
-holds after the guest's next reboot. A guest needs only a virtio disk driver
-for it, whatever kernel it runs.
+It stays a file of the host, so that changes (a corrected delay) are still in force
+after the guest's next reboot. To read it, a guest needs only a virtio disk driver,
+whatever kernel it runs.
 """
 
 from pathlib import Path

@@ -5,8 +5,8 @@ import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-# The guests' host keys come with the image and are known to whoever has it, so
-# checking them would prove nothing; the ports are on the loopback interface.
+# The guests' host keys come with the image, and everybody who has the image knows
+# them, so checking them would prove nothing. The ports are on the loopback interface.
 HOST = """\
 Host {name}
     HostName 127.0.0.1
@@ -45,7 +45,7 @@ def command(config_file: Path, host: str, remote: Sequence[str] | str) -> list[s
 
 
 def shell_command(config_file: Path, host: str, words: Sequence[str]) -> list[str]:
-    """The ssh command a user would type: a shell, or ``words`` for the remote shell."""
+    """The ssh command that a user would type: for a shell, or with ``words`` for it."""
     return ["ssh", "-F", str(config_file), host, *(["--", *words] if words else [])]
 
 

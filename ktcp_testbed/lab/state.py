@@ -34,7 +34,7 @@ class GuestState(Model):
 
 
 class LinkState(Model):
-    """A link's delay, and what came of it."""
+    """A link's delay, and the round-trip times that it gave."""
 
     delay_us: int
     """Of one direction."""
@@ -50,18 +50,18 @@ class State(Model):
     topology: Topology
     release: Release
     sockets: Path
-    """Directory of the unix sockets; short, for their names must fit in 108 bytes."""
+    """Directory of the unix sockets; it is short, since their names must fit in 108 bytes."""
     complete: bool = False
-    """Whether ``up`` came to its end."""
+    """Whether ``up`` has finished."""
     guests: dict[str, GuestState] = {}
     links: dict[str, LinkState] = {}
 
     def with_guest(self, name: str, guest: GuestState) -> "State":
-        """The same with another state of one guest."""
+        """The same lab with another state of one guest."""
         return self.model_copy(update={"guests": {**self.guests, name: guest}})
 
     def with_link(self, name: str, link: LinkState) -> "State":
-        """The same with another state of one link."""
+        """The same lab with another state of one link."""
         return self.model_copy(update={"links": {**self.links, name: link}})
 
     @property

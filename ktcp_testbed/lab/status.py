@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""How a lab is, as data."""
+"""The state of a lab, as data."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -46,7 +46,7 @@ class LabStatus:
 
 
 def absent(directory: Path) -> LabStatus:
-    """No lab."""
+    """The status where there is no lab."""
     return LabStatus(
         directory=str(directory),
         state="down",
@@ -59,7 +59,7 @@ def absent(directory: Path) -> LabStatus:
 
 
 def present(directory: Path, of: State, answers: Mapping[str, bool]) -> LabStatus:
-    """The lab ``of``, given which of its guests answer."""
+    """The status of the lab ``of``; ``answers`` says which guests answer."""
     guests = tuple(guest_status(directory, of, name, answers[name]) for name in of.guests)
     whole = of.complete and all(guest.state == "up" for guest in guests)
     return LabStatus(
@@ -82,7 +82,7 @@ def present(directory: Path, of: State, answers: Mapping[str, bool]) -> LabStatu
 
 
 def guest_status(directory: Path, of: State, name: str, answers: bool) -> GuestStatus:
-    """One guest of the lab."""
+    """The status of one guest."""
     links = of.topology.links_of(name)
     guest = of.guests[name]
     silent: Literal["silent", "dead"] = "silent" if guest.process.alive() else "dead"

@@ -101,7 +101,7 @@ class Topology(Model):
         return self
 
     def contradictions(self) -> Iterator[str]:
-        """Everything that a model alone cannot see to be wrong."""
+        """Everything that is wrong between the parts; each part by itself is valid."""
         names = [guest.name for guest in self.guests]
         for name in sorted({name for name in names if names.count(name) > 1}):
             yield f"guest {name} is there twice"
@@ -146,8 +146,8 @@ def paper_link(number: int, ends: tuple[str, str], rtt_ms: float) -> Link:
     )
 
 
-# The measured round-trip times of the published experiment, where the two
-# relays stand in different clouds and client and server are close to theirs.
+# The round-trip times of the published experiment: the two relays are in different
+# clouds, and client and server are each close to their relay.
 PAPER = Topology(
     name="paper",
     guests=(
@@ -175,7 +175,7 @@ def find(name: str) -> Topology:
     """The built-in topology called ``name``, or the one in the YAML file of that name.
 
     Raises:
-        UsageError: there is neither, or the file is wrong; every error of it is said.
+        UsageError: there is neither, or the file is wrong; the message has all its errors.
     """
     if name in BUILT_IN:
         return BUILT_IN[name]

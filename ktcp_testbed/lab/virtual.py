@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""One QEMU guest in virtual time: booted with a job, listened to until it has done it.
+"""One QEMU guest in virtual time: it is booted with a job, and its output is read until it ends.
 
-An instruction takes a nanosecond of the guest's time and idle time is skipped, so that
-the guest's clock does not know how fast or how busy the host is. There is no network to
-the host, no ssh and no systemd in it: a job goes in as a disk, and what the guest tells
-comes out of its second serial port, a line each.
+An instruction takes a nanosecond of the guest's time and idle time is skipped, so the guest's
+clock does not depend on how fast or how busy the host is. The guest has no network to the host,
+no ssh and no systemd: a job goes in as a disk, and what the guest tells comes out of its second
+serial port, line by line.
 
-A line that is a JSON object with the key ``event`` is an event; two of them mean the same
-to everybody: ``done``, without which the guest has died, and ``failed`` with a ``message``.
+A line that is a JSON object with the key ``event`` is an event. Two events have a fixed meaning:
+``done``, without which the guest has died, and ``failed``, with a ``message``.
 """
 
 import json
@@ -30,13 +30,13 @@ from ktcp_testbed.lab.qemu import drive
 
 Event = dict[str, Any]
 
-# What each guest gets: the same date, and none of what a host would bring in.
+# Every guest gets the same date and the same time, whatever the host.
 VIRTUAL_TIME = (
     *("-accel", "tcg,thread=single"),
     *("-icount", "shift=0,sleep=off"),
     *("-rtc", "base=2026-01-01,clock=vm"),
 )
-# /run is where the job is unpacked; commas and blanks would end an argument.
+# The job is unpacked in /run; commas and blanks would end an argument.
 BOOT = "mount -t tmpfs tmpfs /run; tar -xf /dev/vdb -C /run; exec /run/{}"
 SECTOR = 512
 # A guest that says nothing for so long (in real seconds) hangs.
@@ -55,20 +55,20 @@ class Vm:
 
     name: str
     disk: Path
-    """The root file system, which the guest may write to; nothing of that stays."""
+    """The root file system. What the guest writes to it is lost at its end."""
     kernel: Path
     initrd: Path | None
     """None for a kernel that has the drivers of the disk built in."""
     cpu: str
     memory_mib: int
     cpus: int = 1
-    """Processors, which take turns on one of the host's."""
+    """Processors, which take turns on one processor of the host."""
     seed: int = 1
-    """Of the random numbers that the guest starts with."""
+    """The seed of the random numbers that the guest starts with."""
     command_line: str = ""
-    """Appended to the kernel's."""
+    """Appended to the kernel's command line."""
     job: tuple[File, ...]
-    """What is unpacked below /run."""
+    """The files that are unpacked below /run."""
     init: str
     """The first process: a program of the job with its arguments, divided by blanks."""
     directory: Path
@@ -76,22 +76,22 @@ class Vm:
 
     @property
     def console(self) -> Path:
-        """What the guest's kernel says."""
+        """The messages of the guest's kernel."""
         return self.directory / "console.log"
 
     @property
     def errors(self) -> Path:
-        """What QEMU itself says."""
+        """QEMU's own messages."""
         return self.directory / "qemu.log"
 
     @property
     def said(self) -> Path:
-        """What the guest's programs told; after a failed run it is all that is left of it."""
+        """What the guest's programs told, kept also after a failed run."""
         return self.directory / "events.log"
 
     @property
     def job_disk(self) -> Path:
-        """The job, for as long as the guest runs."""
+        """The job's disk, which exists while the guest runs."""
         return self.directory / "job.tar"
 
 
@@ -120,7 +120,7 @@ def arguments(vm: Vm) -> list[str]:
 
 
 def command_line(vm: Vm) -> str:
-    """The kernel's; its shell gets one word, with blanks that only it sees."""
+    """The kernel's command line; the shell's script is one word, with IFS instead of blanks."""
     script = BOOT.format(vm.init).replace(" ", "${IFS}")
     words = ["root=/dev/vda", "rootfstype=ext4", "rw", "console=ttyS0", "quiet", "panic=-1"]
     # Nobody attacks this guest, and the mitigations' instructions would be counted.
@@ -163,11 +163,11 @@ def run(
 
 
 def how_it_ended(child: subprocess.Popen[bytes]) -> str:
-    """What became of a QEMU that says nothing any more."""
+    """Say how QEMU ended, after its output has ended."""
     try:
         code = child.wait(END_S)
     except subprocess.TimeoutExpired:
-        return "it has closed its line"
+        return "it has closed its serial port"
     return f"QEMU was killed by signal {-code}" if code < 0 else f"QEMU ended with {code}"
 
 
@@ -181,7 +181,7 @@ def qemu(vm: Vm) -> Iterator[subprocess.Popen[bytes]]:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=errors,
-                # Ctrl-C is for us; we end the guest.
+                # Ctrl-C must reach only us; we end the guest.
                 start_new_session=True,
             )
         except FileNotFoundError as error:
@@ -254,7 +254,7 @@ def lines(vm: Vm, child: subprocess.Popen[bytes]) -> Iterator[str]:
 
 
 def describe(vm: Vm, what: str) -> str:
-    """``what`` happened, and the last that the guest's kernel and QEMU said."""
+    """Say ``what`` happened, with the last lines of the guest's kernel and of QEMU."""
     said = [what]
     for path in (vm.errors, vm.console):
         last = tail(path)

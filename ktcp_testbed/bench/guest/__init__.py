@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What runs inside the guest; needs nothing but Python and the packages of its image.
+"""What runs inside the guest; it needs only Python and the packages of the guest's image.
 
-Only the standard library, and nothing of the rest of ktcp_testbed, which is not there.
+It uses the standard library only: the rest of ktcp_testbed is not in the guest.
 """

@@ -27,7 +27,7 @@ VERSIONS = {
 
 
 def versions(net: Network) -> dict[str, str]:
-    """What the figures are taken with."""
+    """The versions of what is measured, and of what measures."""
     found = {name: run(command).strip() for name, command in VERSIONS.items()}
     for line in ktcp.read(net.relays[0], "version"):
         name, _, value = line.partition(" ")
@@ -36,7 +36,7 @@ def versions(net: Network) -> dict[str, str]:
 
 
 def work(job: Job, channel: Channel) -> None:
-    """Do the job; every figure is told as soon as it is there."""
+    """Do the job; every figure is sent as soon as it is known."""
     net = Network(job)
     net.build()
     run(["modprobe", "sch_netem"])
@@ -60,15 +60,15 @@ def work(job: Job, channel: Channel) -> None:
 
 
 def main() -> None:
-    """Do the job of this boot; what fails is told in a sentence."""
-    # Programs that we start inherit it, and hold many connections.
+    """Do the job of this boot; a failure is sent as a message."""
+    # Programs that we start inherit the limit, and hold many connections.
     resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES, OPEN_FILES))
     channel = Channel()
     try:
         work(Job.load(JOB.read_text(encoding="utf-8")), channel)
     except CommandError as error:
         channel.tell("failed", message=str(error))
-    except Exception as error:  # noqa: BLE001 - the host is the only one who can show it
+    except Exception as error:  # noqa: BLE001 - only the host can show it
         channel.tell("failed", message=f"{error}\n{traceback.format_exc()}")
     else:
         channel.tell("done")

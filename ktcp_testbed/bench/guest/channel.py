@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What the guest tells the host: a JSON object a line, over the second serial port."""
+"""What the guest tells the host, over the second serial port: a JSON object on each line."""
 
 import json
 import os
@@ -18,7 +18,7 @@ class Channel:
         tty.setraw(self.descriptor)
 
     def tell(self, event: str, **facts: object) -> None:
-        """Send one event, and wait until it has left: nothing is sent while we measure."""
+        """Send one event, and wait until it is sent: nothing may be sent while we measure."""
         line = json.dumps({"event": event, **facts}, separators=(",", ":")) + "\n"
         data = line.encode()
         while data:

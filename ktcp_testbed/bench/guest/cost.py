@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What the ways cost: CPU time, connections a second, memory, and how steady set-up is.
 
-One CPU does everything, both ends included; so the routed row is the floor of each figure.
-Only set-up is measured with the delays in place.
+One CPU does everything, both ends included, so no figure can be better than that of the routed
+row. Only set-up is measured with the delays in place.
 """
 
 import os
@@ -27,23 +27,23 @@ WARM = 10 * 1024**2
 ROUNDS = 3
 FILES = {"1b": 1, "warm": WARM, "bulk": BULK}
 AT_A_TIME = 8
-# Connections whose set-up is timed run alone, and so many at a time.
+# The set-up of connections is timed one at a time, and so many at a time.
 CROWD = 32
 # Connections that asked for the bulk and do not read it.
 SLOW_READERS = 4
 SETTLE_S = 3.0
-# As long as what an earlier measurement left goes on: 60 s TCP's TIME_WAIT, 120 s conntrack's.
-# What it still holds would be freed during the next measurement, which would then find too little.
+# As long as connections of an earlier measurement are remembered: 60 s in TCP's TIME_WAIT, 120 s in
+# conntrack's. Their memory would be freed during the next measurement, which would find too little.
 # Waiting is free in virtual time.
 FORGET_S = 130.0
-# Of the bulk, what is measured where it takes the host minutes.
+# Ways that take the host minutes: only one n-th of the bulk is measured.
 SHARES = {"ssh-warm": 3, "ssh-fresh": 3}
-# Each of them with its share of the delays, one after the other.
+# The ways whose set-up is timed, one after the other.
 SET_UP_WAYS = ("routed", "haproxy", "ktcp-basic", "ktcp-tp", "ktcp")
 
 
 def measure(net: Network, job: Job, channel: Channel) -> None:
-    """Measure what the job asks for; every figure is told as soon as it is there."""
+    """Measure what the job asks for; every figure is sent as soon as it is known."""
     net.undelay()
     for way in job.costs:
         channel.tell("begin", part="cost", way=way, size=0)
@@ -138,13 +138,13 @@ def memory(net: Network, place: Place, count: int, *, busy: bool) -> float:
 
 
 def expect(said: str, wanted: str) -> None:
-    """Go on only when the holder is where it should be."""
+    """Check that the holder said what it should say next."""
     if said.strip() != wanted:
-        raise CommandError(f"connections could not be held open: {said.strip() or 'no word'}")
+        raise CommandError(f"connections could not be held open: {said.strip() or 'no message'}")
 
 
 def used_kib() -> int:
-    """Memory in use when it has settled; caches of files, and of freed objects, not counted."""
+    """Memory in use when it has settled, without caches of files and of freed objects."""
     time.sleep(SETTLE_S)
     Path("/proc/sys/vm/drop_caches").write_text("3\n", encoding="ascii")
     for cache in Path("/sys/kernel/slab").glob("*/shrink"):
@@ -158,7 +158,7 @@ def used_kib() -> int:
 
 
 def spare_kib() -> int:
-    """What lies in the processors' lists of free pages, megabytes that MemFree leaves out."""
+    """Memory in the processors' lists of free pages: megabytes that MemFree does not count."""
     zones = Path("/proc/zoneinfo").read_text(encoding="ascii")
     pages = sum(int(count) for count in re.findall(r"^\s+count: (\d+)$", zones, re.MULTILINE))
     return pages * os.sysconf("SC_PAGE_SIZE") // 1024

@@ -10,11 +10,11 @@ from ktcp_testbed.bench.guest.namespace import CommandError
 from ktcp_testbed.bench.guest.network import Network, endpoint
 from ktcp_testbed.bench.guest.ways import FRESH, WAYS, Place
 
-# Of one download, in seconds of the guest.
+# The longest that one download may take, in seconds of the guest.
 BOUND_S = 120
 FEW_RUNS = 5
 LARGE_BYTES = 16 * 1024**2
-# Of what each relay encrypts and decrypts.
+# The same for ways whose relays encrypt and decrypt.
 LARGE_TUNNELLED_BYTES = 4 * 1024**2
 COPY = Path("/run/copy")
 Times = tuple[float, float]
@@ -42,17 +42,17 @@ def measure(net: Network, way: str, name: str, size: int, digest: str, runs: int
 
 
 def runs_of(job: Job, way: str, size: int) -> int:
-    """How many downloads are counted: few of those that take the host long."""
+    """How many downloads are counted: few if they take the host long."""
     large = LARGE_TUNNELLED_BYTES if way.startswith("ssh-") else LARGE_BYTES
     return min(job.runs, FEW_RUNS) if way in FRESH or size > large else job.runs
 
 
 def fetch(net: Network, place: Place, name: str, size: int, count: int) -> list[Times]:
     """Let one curl make ``count`` downloads, and read their times."""
-    # The query makes them different ones to curl; the server ignores it.
+    # With the query, curl takes them for different URLs; the server ignores it.
     url = f"http://{endpoint(*place)}/{name}?[1-{count}]"
     wanted = "%{time_starttransfer} %{time_total} %{size_download} %{http_code}\\n"
-    # Brackets of an IPv6 address are no range when curl's own come after them.
+    # curl does not take the brackets of an IPv6 address for a range.
     command = ["curl", "-sS", "-m", str(BOUND_S), "-o", "/dev/null", "-w", wanted, url]
     said = net.client.run(command, timeout=(BOUND_S + 5) * count)
     rows = [line.split() for line in said.splitlines()]

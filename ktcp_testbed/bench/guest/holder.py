@@ -18,14 +18,14 @@ def hold(address: str, port: int, count: int, path: str | None) -> list[socket.s
         connection = socket.create_connection((address, port), timeout=60)
         held.append(connection)
         if path:
-            # Tells what relays keep, not what this end does.
+            # The memory of the relays is to be measured, not that of this end.
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL_BUFFER)
             connection.sendall(f"GET {path} HTTP/1.0\r\n\r\n".encode())
     return held
 
 
 def say(word: str) -> None:
-    """Tell whoever started us."""
+    """Tell the process that started us."""
     sys.stdout.write(word + "\n")
     sys.stdout.flush()
 

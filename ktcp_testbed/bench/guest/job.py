@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What the guest is asked to measure: written by the host as JSON, read in the guest.
+"""What the guest is to measure: the host writes it as JSON, the guest reads it.
 
-Times are milliseconds here, since that is what netem is told; sizes are bytes.
+Times are milliseconds here, the unit that netem gets; sizes are bytes.
 """
 
 import json
@@ -22,20 +22,20 @@ class Job:
     loss_percent: float
     """Packets lost on the client's leg, each way."""
     bandwidth_mbit: float
-    """Of every leg; 0 is without a limit."""
+    """The bandwidth of every leg; 0 means without a limit."""
     family: Family
     sizes: dict[str, int]
     """The files: name and bytes."""
     runs: int
     ways: tuple[str, ...]
     costs: tuple[str, ...]
-    """Which ways the cost is measured of."""
+    """The ways whose cost is measured."""
     settings: dict[str, str]
     """More settings of the module, in all rows that use it."""
     bulk_bytes: int
-    """What the CPU time is measured over."""
+    """Bytes whose CPU time is measured."""
     idle_connections: int
-    """What the memory is measured over."""
+    """Connections whose memory is measured."""
     set_ups: int
     """Connections whose set-up is timed."""
     load_s: float

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The module on the relays: loaded while it is used, configured as a rollout would do it."""
+"""The module on the relays: loaded while it is used, and configured as by a rollout."""
 
 import time
 from collections.abc import Iterator
@@ -35,7 +35,7 @@ def prepare() -> None:
 def loaded() -> Iterator[None]:
     """Load the module for a while.
 
-    Its hooks stay for as long as it does, and the next way would pay for them.
+    Its hooks stay as long as it is loaded, and would slow the next way down.
     """
     run(["insmod", str(MODULE)])
     try:
@@ -71,9 +71,9 @@ def stat(relay: Namespace, name: str) -> int:
 
 @contextmanager
 def split(net: Network, step: int, more: dict[str, str] | None = None) -> Iterator[tuple[str, int]]:
-    """Steer the client's flows into the module, with ``step`` improvements on.
+    """Steer the client's flows into the module, with the first ``step`` improvements on.
 
-    ``more`` are settings in place of the job's.
+    ``more`` are settings to use in place of the job's.
     """
     settings = {name: "on" if number < step else "off" for number, name in enumerate(IMPROVEMENTS)}
     settings |= net.job.settings if more is None else more
@@ -88,7 +88,7 @@ def split(net: Network, step: int, more: dict[str, str] | None = None) -> Iterat
 
 @contextmanager
 def configured(net: Network, settings: dict[str, str]) -> Iterator[None]:
-    """Have the relays split the client's flows, for a while."""
+    """Configure the relays to split the client's flows while the body runs."""
     configure(net, settings)
     try:
         yield
@@ -118,7 +118,7 @@ def configure(net: Network, settings: dict[str, str]) -> None:
 
 
 def ordered(settings: dict[str, str]) -> list[str]:
-    """The settings as lines; early SYN needs the thread pool, so it is first and last."""
+    """The settings as lines; early SYN needs the thread pool, so it is switched on last."""
     lines = [f"{name} {value}" for name, value in settings.items()]
     return sorted(lines, key=lambda line: line.startswith("early_syn on"))
 
@@ -153,7 +153,7 @@ def ready(relay: Namespace) -> int:
 
 
 def clear(net: Network) -> None:
-    """Take the configuration back, so that the next way finds plain routers."""
+    """Remove the configuration, so that the next way finds plain routers."""
     steer(net, add=False)
     for relay in net.relays:
         for file in ("listeners", "routes", "exits", "peers"):
@@ -164,7 +164,7 @@ def clear(net: Network) -> None:
 
 
 def removal(file: str, line: str) -> str:
-    """The command that takes back what ``line`` shows."""
+    """The command that removes what ``line`` shows."""
     words = line.removeprefix("add ").split()
     if file == "exits":
         return "del " + " ".join(words)

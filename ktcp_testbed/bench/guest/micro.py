@@ -13,7 +13,7 @@ PROGRAM = Path("/run/bench/micro")
 MODULE = Path("/run/bench/ktcp_micro.ko")
 LOG = "ktcp_micro: "
 BUFFERS = (4096, 16384, 65536)
-# The one that has such a buffer.
+# Only this engine and datapath have such a buffer.
 PAPERS = {"engine": "threads", "datapath": "copy"}
 NAMES = (
     "create_kthread",
@@ -32,7 +32,7 @@ def threads() -> dict[str, float]:
         CommandError: A figure is missing.
     """
     said = run([str(PROGRAM)])
-    # It says what it found and refuses to stay.
+    # It writes its figures to the log, and then its load fails on purpose.
     with contextlib.suppress(CommandError):
         run(["insmod", str(MODULE)])
     marks = [line.partition(LOG)[2] for line in run(["dmesg"]).splitlines() if LOG in line]

@@ -5,9 +5,9 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-# No command of a set-up takes longer, in seconds of the guest. Its clock leaps from timer to
-# timer while a program waits for its file from a disk that a busy host is slow to read, so a
-# moment can be many minutes. What hangs for good, the host ends.
+# The longest that a command of a set-up may take, in seconds of the guest. While a program waits
+# for its file from a disk that a busy host reads slowly, the guest's clock leaps from timer to
+# timer, so that a moment can be many minutes. The host ends a guest that hangs for good.
 PATIENCE_S = 86_400.0
 
 
@@ -22,7 +22,7 @@ class Namespace:
         self.name = name
 
     def run(self, command: Sequence[str], *, stdin: str = "", timeout: float = PATIENCE_S) -> str:
-        """Run a program to its end; what it printed.
+        """Run a program to its end; return what it printed.
 
         Raises:
             CommandError: It failed, or took longer than ``timeout`` seconds.
@@ -51,7 +51,7 @@ class Namespace:
 
 
 def run(command: Sequence[str], *, stdin: str = "", timeout: float = PATIENCE_S) -> str:
-    """Run a program of the guest to its end; what it printed.
+    """Run a program of the guest to its end; return what it printed.
 
     Raises:
         CommandError: It failed, or took longer than ``timeout`` seconds.

@@ -6,7 +6,7 @@ r"""The chain of namespaces, client -- relay -- ... -- relay -- server, and its 
     c ---- rc ==== (m1 ==== m2 ==== ...) rs ---- s
     \_____________________ direct ____________/
 
-Each leg is a veth pair. netem stands on both ends with half the round-trip time each.
+Each leg is a veth pair. netem on both ends adds half of the round-trip time each.
 """
 
 from collections.abc import Iterator
@@ -16,13 +16,13 @@ from itertools import pairwise
 from ktcp_testbed.bench.guest.job import Family, Job
 from ktcp_testbed.bench.guest.namespace import Namespace, run
 
-# What netem holds; its default of 1,000 packets would drop a fast sender's.
+# The packets that netem holds; with its default of 1,000 it would drop those of a fast sender.
 QUEUE_PACKETS = 100_000
 DIRECT = 99
 
-# Else a download begins with the threshold that an earlier one ended with, and is slower
-# or faster by a round trip for what happened before it. Cookies of TCP Fast Open are kept.
-# Ports as ktcp_tunables has them, for more connections than the default leaves room for.
+# TCP saves no metrics: otherwise a download begins with the slow-start threshold of an earlier one,
+# and is slower or faster by a round trip because of it. Cookies of TCP Fast Open are kept.
+# Ports are those of ktcp_tunables, for more connections than the default range has room for.
 HOST_SYSCTLS = {
     "net.ipv4.tcp_no_metrics_save": "1",
     "net.ipv4.ip_local_port_range": "10240 65535",
@@ -49,7 +49,7 @@ class Link:
     loss_percent: float = 0.0
 
     def devices(self) -> tuple[str, str]:
-        """The interfaces' names, which say where they lead to."""
+        """The interfaces' names, which say where they lead."""
         suffix = "-x" if self.number == DIRECT else ""
         return f"to-{self.far.name}{suffix}", f"to-{self.near.name}{suffix}"
 
@@ -131,7 +131,7 @@ class Network:
             run(["ip", "-n", host.name, "link", "set", device, "up"])
 
     def route(self, position: int, host: Namespace) -> None:
-        """Tell a host of the links that it does not touch."""
+        """Give a host routes to the links that it is not on."""
         for link in self.links:
             if host in (link.near, link.far):
                 continue
@@ -154,13 +154,13 @@ class Network:
                 run([*tc, "netem", *words])
 
     def undelay(self) -> None:
-        """Take delay, loss and limits away, to measure work instead of distance."""
+        """Remove delay, loss and limits, to measure work instead of distance."""
         for link in [*self.links, self.direct]:
             for host, device in link.ends():
                 run(["tc", "-n", host.name, "qdisc", "del", "dev", device, "root"])
 
     def forget(self) -> None:
-        """Drop what hosts have learnt of each other: neighbours, and metrics of TCP."""
+        """Remove what hosts have learnt about each other: neighbours, and metrics of TCP."""
         for host in self.hosts:
             run(["ip", "-n", host.name, "neigh", "flush", "all"])
             run(["ip", "-n", host.name, "tcp_metrics", "flush", "all"])
@@ -177,7 +177,7 @@ def network(family: Family, link: int) -> str:
 
 
 def prefix_length(family: Family) -> int:
-    """How long that prefix is."""
+    """The length of that prefix."""
     return 24 if family == "ipv4" else 64
 
 
@@ -187,6 +187,6 @@ def endpoint(host: str, port: int) -> str:
 
 
 def parted(place: str) -> tuple[str, int]:
-    """The address and the port that ``endpoint`` made one."""
+    """Split what ``endpoint`` made into address and port."""
     host, _, port = place.rpartition(":")
     return host.strip("[]"), int(port)

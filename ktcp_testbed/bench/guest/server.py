@@ -13,10 +13,10 @@ CONFIGURATION = Path("/run/server-nginx.conf")
 PORT = 80
 # Blocks of it repeat in large files: making random bytes takes long in a slow guest.
 BLOCK_BYTES = 1_048_576
-# So long for the same reason as PATIENCE_S.
+# As long for the same reason as PATIENCE_S.
 START_S = 3600.0
 
-# A new connection for each download, as the paper's: keep-alive is off.
+# As in the paper, each download has a new connection: keep-alive is off.
 TEXT = f"""
 worker_processes 1;
 pid /run/server-nginx.pid;
@@ -39,7 +39,7 @@ http {{
 
 
 def make_files(sizes: dict[str, int]) -> dict[str, str]:
-    """Write the files; the SHA-256 of each."""
+    """Write the files; return the SHA-256 of each."""
     WWW.mkdir(exist_ok=True)
     block = os.urandom(BLOCK_BYTES)
     sums = {}

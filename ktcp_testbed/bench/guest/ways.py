@@ -19,7 +19,7 @@ from ktcp_testbed.bench.guest import ktcp, server
 from ktcp_testbed.bench.guest.namespace import Namespace, run
 from ktcp_testbed.bench.guest.network import Network, endpoint, parted
 
-# Where relays in user space, and the translated path, take connections.
+# The port where relays in user space, and the translated path, accept connections.
 PORT = 9000
 SOCKMAP = Path("/run/bench/sockmap")
 ENVOY = Path("/run/bench/envoy")
@@ -43,7 +43,7 @@ def routed(net: Network) -> Iterator[Place]:
 
 @contextmanager
 def translated(net: Network) -> Iterator[Place]:
-    """Each relay passes the flow on by DNAT, and hides where it came from."""
+    """Each relay passes the flow on with DNAT, and MASQUERADE hides its source."""
     iptables = "iptables" if net.job.family == "ipv4" else "ip6tables"
     masquerade = ["POSTROUTING", "-p", "tcp", "-j", "MASQUERADE"]
     with ExitStack() as stack:
@@ -65,7 +65,7 @@ def hops(net: Network) -> list[tuple[Namespace, str]]:
 
 @contextmanager
 def programs(net: Network, command: Callable[[Namespace, str], Sequence[str]]) -> Iterator[Place]:
-    """A program on each relay that takes connections at PORT."""
+    """A program on each relay that accepts connections at PORT."""
     started = []
     try:
         for relay, target in hops(net):
@@ -243,13 +243,13 @@ def prepare_ssh() -> None:
 def ssh_forward(net: Network) -> Iterator[Place]:
     """``ssh -L`` from each relay to the next one; the last one's sshd connects to the server.
 
-    The tunnels are up when this yields: what it takes to set them up is not counted.
+    The tunnels are up when this yields: the time to set them up is not counted.
     """
     prepare_ssh()
     started = []
     try:
         for relay in net.relays[1:]:
-            # ssh's default configuration, but for where its keys are.
+            # ssh's default configuration, except for the place of its keys.
             started.append(
                 relay.start(["/usr/sbin/sshd", "-D", "-e", "-f", "/run/ssh/sshd_config"])
             )
@@ -269,7 +269,7 @@ def ssh_forward(net: Network) -> Iterator[Place]:
 
 
 def configuration(relay: Namespace, name: str, text: str) -> str:
-    """Write a program's configuration; its path."""
+    """Write a program's configuration; return its path."""
     path = Path(f"/run/{relay.name}-{name}")
     path.write_text(text, encoding="utf-8")
     return str(path)
@@ -303,5 +303,5 @@ WAYS: dict[str, Way] = {
     "sockmap": sockmap,
 }
 
-# A new set-up for each download. ssh's key exchange takes seconds of the host's time.
+# Ways that are set up again for each download. ssh's key exchange takes seconds of the host's time.
 FRESH = frozenset({"ssh-fresh"})

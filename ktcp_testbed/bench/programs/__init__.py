@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Programs that are compiled for the guest's release: micro-measurements, and a rival."""
+"""Programs that are compiled for the guest's release: micro-measurements and a rival."""
 
 import shutil
 import subprocess

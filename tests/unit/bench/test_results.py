@@ -50,7 +50,7 @@ def test_what_is_no_result_is_a_sentence(results: Results, tmp_path: Path) -> No
     half = json.loads(results.model_dump_json())
     del half["downloads"]
     (tmp_path / FILE).write_text(json.dumps(half))
-    with pytest.raises(UsageError, match=r"is no results\.json of this version"):
+    with pytest.raises(UsageError, match=r"is not a results\.json of this version"):
         read(tmp_path)
 
 

@@ -35,7 +35,7 @@ def test_each_has_a_key_of_its_own_that_only_its_owner_reads(tmp_path: Path) -> 
 def test_it_writes_over_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "hosts.yml").write_text("mine\n")
     assert main.run(["mesh", "init", str(tmp_path), "-o", "json"]) == 2
-    assert "is there already" in json.loads(capsys.readouterr().out)["error"]
+    assert "exists already" in json.loads(capsys.readouterr().out)["error"]
     assert [path.name for path in tmp_path.iterdir()] == ["hosts.yml"]
     (tmp_path / "file").touch()
     assert main.run(["mesh", "init", str(tmp_path / "file/below")]) == 2

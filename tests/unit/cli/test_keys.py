@@ -203,8 +203,8 @@ def overruled(directory: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "code", "said"),
     [
-        (in_two_files, 2, "ktcp_keys can't be edited: 2 files have it at their top. Add the next"),
-        (overruled, 1, "something in it overrules what was written, or has changed"),
+        (in_two_files, 2, "ktcp_keys can't be edited: 2 files have it at their top level. Add"),
+        (overruled, 1, "something in it overrides what was written, or has changed"),
     ],
 )
 def test_what_cannot_be_edited_is_for_the_operator(

@@ -81,7 +81,7 @@ def test_a_stop_is_told_as_data_too(fleet: Fleet, capsys: pytest.CaptureFixture[
     assert (told["exit_code"], told["outcome"], told["command"]) == (5, "stopped", "rollout")
     assert [wave["state"] for wave in told["waves"]] == ["rolled back", "pending"]
     assert told["hosts"]["rc"]["failed_task"] == "Build"
-    assert "error: wave 1: bad relays: rc; 0 are allowed; rolled back" in captured.err
+    assert "error: wave 1: bad relays: rc; allowed: 0; rolled back" in captured.err
 
 
 def test_options_become_rules(fleet: Fleet) -> None:

@@ -106,14 +106,16 @@ def test_a_lab_of_dead_guests_is_replaced(new_lab: NewLab, fakes: Path, said: li
         os.kill(pid, signal.SIGKILL)
     assert wait_until(lambda: fake_qemus(fakes) == [])
     assert new_lab().up().state == "up"
-    assert "lab: removing what an earlier lab has left" in said
+    assert "lab: removing what an earlier lab left behind" in said
 
 
 def test_a_silent_guest_is_reported(new_lab: NewLab, fakes: Path) -> None:
     new_lab().up()
     (fakes / "left.silent").touch()
     assert new_lab().status().guests[0].state == "silent"
-    with pytest.raises(UnreachableError, match="guest left runs, but does not let anybody in"):
+    with pytest.raises(
+        UnreachableError, match="guest left runs, but its ssh server does not answer"
+    ):
         new_lab().up()
 
 
@@ -212,7 +214,7 @@ def test_what_a_killed_up_has_left_is_removed_by_the_next(
     path.write_text(json.dumps(json.loads(path.read_text()) | {"complete": False}))
     before = fake_qemus(fakes)
     assert new_lab().up().state == "up"
-    assert "lab: removing what an earlier lab has left" in said
+    assert "lab: removing what an earlier lab left behind" in said
     assert set(before).isdisjoint(fake_qemus(fakes))
 
 

@@ -103,7 +103,7 @@ def test_what_goes_wrong_is_told(vm: Vm, qemu: Speak, lines: list[object], said:
     [
         ("kill -9 $$", "QEMU was killed by signal 9"),
         ("exit 3", "QEMU ended with 3"),
-        ("exec >&-; exec sleep 600", "it has closed its line"),
+        ("exec >&-; exec sleep 600", "it has closed its serial port"),
     ],
 )
 def test_how_it_ended_is_told(

@@ -187,7 +187,7 @@ def test_the_status_tells_of_peers_that_are_not_up() -> None:
     [
         ("10.77.2.3:5565", "up", "", ""),
         ("10.77.2.4:5565", "up", "a", "has other backups"),
-        ("10.77.2.3:5565", "recovering", "b", "it is recovering as a sees it"),
+        ("10.77.2.3:5565", "recovering", "b", "a sees it as recovering"),
     ],
 )
 def test_verify_knows_backups_and_states(

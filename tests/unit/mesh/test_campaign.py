@@ -117,7 +117,7 @@ def test_a_canary_that_fails_is_rolled_back_and_nothing_else_is_touched(
     run = begin(fleet).carry_out()
     assert fleet.played == [("status", "a,b,c,d"), ("site", "a"), ("undo", "a")]
     assert (run.outcome, run.exit_code) == (Outcome.STOPPED, ExitCode.GATE)
-    assert run.reason == "wave 1: bad relays: a; 0 are allowed; rolled back"
+    assert run.reason == "wave 1: bad relays: a; allowed: 0; rolled back"
     assert [wave.state for wave in run.waves] == [
         WaveState.UNDONE,
         WaveState.PENDING,
@@ -161,7 +161,7 @@ def test_failed_and_unreachable_share_one_budget(begin: Start) -> None:
     fleet = Fleet(dict(fates))
     run = begin(fleet, budget=1).carry_out()
     assert run.outcome is Outcome.STOPPED
-    assert run.reason == "wave 2: bad relays: a, b; 1 are allowed; rolled back"
+    assert run.reason == "wave 2: bad relays: a, b; allowed: 1; rolled back"
     assert fleet.played[-1] == ("undo", "b")
 
 
@@ -190,7 +190,7 @@ def test_a_wave_that_cannot_be_rolled_back_is_told(begin: Start) -> None:
     fleet = Fleet({("site", "c"): "failed", ("undo", "c"): "unreachable"})
     run = begin(fleet).carry_out()
     assert run.waves[2].state is WaveState.FAILED
-    assert run.reason == "wave 3: bad relays: c; 0 are allowed; not rolled back: c: undo of c"
+    assert run.reason == "wave 3: bad relays: c; allowed: 0; not rolled back: c: undo of c"
 
 
 def test_ansible_that_ends_early_is_a_failure_of_all_its_relays(begin: Start) -> None:

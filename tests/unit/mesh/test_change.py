@@ -82,12 +82,12 @@ def test_the_order_of_exits_matters(mesh: Mesh) -> None:
 def test_another_module_resets_live_splits(node: Node) -> None:
     found = changes(node, {"version": "module 0.0.1\n"})
     assert found.module == ("0.0.1", __version__)
-    assert found.effect == "the module is loaded anew, which resets the 7 live splits"
+    assert found.effect == "the module is reloaded, which resets the 7 live splits"
 
 
 @pytest.mark.parametrize("task", sorted(RELOADING))
 def test_tasks_that_may_load_another_module_exist(node: Node, task: str) -> None:
-    assert "may be loaded anew" in changes(node, tasks=(task,)).effect
+    assert "may be reloaded" in changes(node, tasks=(task,)).effect
     role, _, name = task.partition(": ")
     files = (ROOT / "roles" / role / "tasks").glob("*.yml")
     assert name in {each.get("name") for path in files for each in yaml.safe_load(path.read_text())}
@@ -99,7 +99,7 @@ def test_a_relay_without_the_module_gets_all(node: Node) -> None:
     assert [change.line for change in found.lines] == [
         line for some in node["conf"].values() for line in some
     ]
-    assert next(text(found)) == "rc: the module is loaded anew; there is no live split"
+    assert next(text(found)) == "rc: the module is reloaded; there is no live split"
 
 
 def test_of_a_relay_that_was_not_asked_nothing_is_known(node: Node) -> None:
@@ -134,5 +134,5 @@ def test_without_the_whole_dry_run_no_split_is_called_safe(
     other = compare(
         node, RelayStatus(relay="rc", state=procfs.parse({**texts, "version": "module 0\n"})), host
     )
-    assert other.effect == "the module is loaded anew, which resets the 7 live splits"
+    assert other.effect == "the module is reloaded, which resets the 7 live splits"
     assert said in next(text(other))

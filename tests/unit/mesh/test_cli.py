@@ -219,7 +219,7 @@ def test_a_groups_name_is_no_host(
     use(monkeypatch, engine)
     monkeypatch.setattr(hosts, "hosts_of", lambda _job: ["rc", "rs"])
     assert main.run(["mesh", "remove", "-i", "inv", "--host", "relays", "--yes"]) == 2
-    assert "relays: stands for rc, rs to Ansible" in capsys.readouterr().err
+    assert "relays: Ansible takes it for rc, rs" in capsys.readouterr().err
     assert engine.jobs == []
 
 

@@ -219,7 +219,7 @@ def test_an_inventory_that_is_no_yaml(tmp_path: Path) -> None:
     with pytest.raises(InvalidMeshError) as caught:
         load([inventory])
     [problem] = caught.value.problems
-    assert problem.startswith(f"{inventory}/hosts.yml:2: is no YAML: ")
+    assert problem.startswith(f"{inventory}/hosts.yml:2: is not YAML: ")
 
 
 def test_a_key_that_is_there_twice(tmp_path: Path) -> None:
@@ -258,7 +258,7 @@ def test_every_file_that_is_no_yaml_is_named_with_its_line(tmp_path: Path) -> No
     (variables / "other.yml").write_bytes(b"a: \xff\n")
     broken = list(broken_files(Path(inventory) / "hosts.yml"))
     assert broken == list(broken_files(Path(inventory)))
-    assert broken[0].startswith(f"{variables}/one.yml:3: is no YAML: ")
+    assert broken[0].startswith(f"{variables}/one.yml:3: is not YAML: ")
     assert broken[1].startswith(f"{variables}/other.yml: cannot be read: ")
 
 

@@ -86,11 +86,11 @@ def test_who_changes_a_mesh_is_named_with_the_age(run: Run, journal: Journal) ->
     with journal.alone():
         journal.write(run)
         assert journal.holder(began + timedelta(minutes=95)) == (
-            "ada@ops1 is changing this mesh by `mesh rollout` since 2026-05-04 10:00:00 UTC (1 h); "
-            f"wait for it, or see `ktcp-ops mesh history --run {run.id}`"
+            "ada@ops1 has been changing this mesh by `mesh rollout` since 2026-05-04 10:00:00 UTC "
+            f"(1 h); wait for it, or see `ktcp-ops mesh history --run {run.id}`"
         )
         other = Journal(journal.directory)
-        with pytest.raises(KtcpError, match="ada@ops1 is changing"), other.alone():
+        with pytest.raises(KtcpError, match="ada@ops1 has been changing"), other.alone():
             pass
     # Its file still says "running", but nobody holds the lock: the next command may start.
     with other.alone():

@@ -90,7 +90,7 @@ CASES: list[tuple[str, Spoil, str, str, str]] = [
         setting("settings", to={"early_syn": True, "thread_pool": "off"}),
         MESH_FILE,
         "settings.early_syn",
-        "switch that on",
+        "switch thread_pool on",
     ),
     ("port", setting("ports", "relay", to=70000), MESH_FILE, "ports.relay", "1 to 65535"),
     ("port true", setting("ports", "client", to=True), MESH_FILE, "ports.client", "1 to 65535"),
@@ -273,7 +273,7 @@ CASES: list[tuple[str, Spoil, str, str, str]] = [
         setting("exits", "rs", 0, to={"ports": 80}),
         MESH_FILE,
         "exits.rs[0]",
-        "allow and deny",
+        "allow or deny",
     ),
     (
         "exit word",
@@ -338,7 +338,7 @@ CASES: list[tuple[str, Spoil, str, str, str]] = [
         another_service(target="127.0.0.1:80"),
         PATHS_FILE,
         "paths[1].service.target",
-        "of its own",
+        "own address",
     ),
     (
         "target is exit",
@@ -409,7 +409,7 @@ CASES: list[tuple[str, Spoil, str, str, str]] = [
         setting("paths", 0, "destinations", 0, to="::ffff:10.0.0.0/104"),
         PATHS_FILE,
         "paths[0].destinations[0]",
-        "IPv4 in the form of IPv6, to which no relay connects",
+        "IPv4 written as IPv6, and relays never connect there",
     ),
     (
         "compatible",
@@ -430,28 +430,28 @@ CASES: list[tuple[str, Spoil, str, str, str]] = [
         setting("paths", 0, "destinations", 0, to="0.1.0.0/16"),
         PATHS_FILE,
         "paths[0].destinations[0]",
-        "of no network",
+        "is reserved",
     ),
     (
         "target mapped",
         another_service(target="[::ffff:10.77.3.2]:80"),
         PATHS_FILE,
         "paths[1].service.target",
-        "of its own",
+        "own address",
     ),
     (
         "exit of loopback",
         lambda mesh: mesh["exits"]["rs"].append({"allow": "127.0.0.0/8"}),
         MESH_FILE,
         "exits.rs[2]",
-        "loopback, to which no relay connects; remove the rule",
+        "loopback, and relays never connect there; remove the rule",
     ),
     (
         "exit mapped",
         lambda mesh: mesh["exits"]["rs"].append({"allow": "::ffff:10.0.0.0/104"}),
         MESH_FILE,
         "exits.rs[2]",
-        "IPv4 in the form of IPv6",
+        "IPv4 written as IPv6",
     ),
     (
         "exit twice",
@@ -465,7 +465,7 @@ CASES: list[tuple[str, Spoil, str, str, str]] = [
         setting("exits", "rs", 0, to={"allow": "10.77.0.0/16"}),
         MESH_FILE,
         "exits.rs[0]",
-        "with it 10.77.2.1 of rc, where relays are managed; put {deny: 10.77.2.1} before it",
+        "so 10.77.2.1 of rc, where relays are managed; put {deny: 10.77.2.1} before it",
     ),
     (
         "path to a relay",
@@ -546,7 +546,7 @@ CASES: list[tuple[str, Spoil, str, str, str]] = [
         another_service(target="10.77.2.1:8080"),
         PATHS_FILE,
         "paths[1].service.target",
-        "no relay's service",
+        "not a service of a relay",
     ),
 ]
 
@@ -602,7 +602,7 @@ HOSTS: list[tuple[str, dict[str, dict[str, Any]], str, str]] = [
             "rs": {"ktcp_address": "10.0.0.2", "ktcp_memory_mib": 15},
         },
         f"{INVENTORY}: hostvars.rs.ktcp_memory_mib",
-        "1 others to speak to, alone take 8 MiB",
+        "(peers: 1) take 8 MiB",
     ),
     (
         "no memory",
@@ -739,7 +739,7 @@ def test_a_service_that_is_open_to_everyone_is_named(describe: Describe) -> None
     assert said == [
         (
             "path svc: port 8080 of rc is open to everyone and leads to 10.77.3.2:80; "
-            "sources of the path say who may use it"
+            "set sources of the path to limit who may use it"
         )
     ]
     known = another_service(path={"sources": ["192.0.2.0/24"]})
@@ -761,9 +761,9 @@ def test_an_empty_group_of_relays(describe: Describe) -> None:
         ({"1": KEY[:-1]}, "has 63 characters"),
         ({"1": KEY[:-1] + "g"}, "not hex"),
         ({"1": 12345678}, "in quotes"),
-        ({"1": "0" * 64}, "one byte again and again"),
+        ({"1": "0" * 64}, "repeats a single byte"),
         ({"1": "Ab" * 32}, "anybody can guess"),
-        ({"1": KEY, "2": KEY.upper()}, "is the same as number 1"),
+        ({"1": KEY, "2": KEY.upper()}, "is the same key as number 1"),
         ({"one": KEY}, "whole number"),
         ([], "name: value"),
         ({}, "is missing"),

@@ -266,7 +266,7 @@ ANYTHING = {"rs": [{"allow": "0.0.0.0/0"}]}
             {"edges": {"client": {**CALLER, "networks": ["::/0"]}}},
             None,
             "ktcp_mesh.edges.client.networks[0]",
-            "list its own prefixes",
+            "list the edge's own prefixes",
         ),
         (
             {"edges": {"client": {**ROUTED, "networks": ["10.5.0.0/24"]}}},

@@ -115,7 +115,7 @@ def test_an_archive_is_not_overwritten(
     file.write_text("mine")
     engine = use(result({}))
     assert bundle(file) == 2
-    assert "is there already" in capsys.readouterr().err
+    assert "exists already" in capsys.readouterr().err
     assert file.read_text() == "mine"
     assert engine.jobs == []
 

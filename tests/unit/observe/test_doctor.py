@@ -158,7 +158,7 @@ FAULTS: list[tuple[Spoil, list[tuple[str, str, str]]]] = [
     ),
     (
         lambda facts: facts["kernels"].append({**OTHER, "release": "5.10.0-1-amd64"}),
-        [("warning", "kernel", "5.10.0-1-amd64 is none that KTCP supports")],
+        [("warning", "kernel", "5.10.0-1-amd64 is not supported by KTCP")],
     ),
     (
         setting("kernels", 0, "srcversion", value=None),
@@ -221,7 +221,7 @@ FAULTS: list[tuple[Spoil, list[tuple[str, str, str]]]] = [
     ),
     (clock_off(-3600), [("warning", "clock", "differ by 3")]),
     (clock_off(3600), [("warning", "clock", "differ by 3")]),
-    (setting("synchronized", value="no"), [("hint", "clock", "nothing keeps it so")]),
+    (setting("synchronized", value="no"), [("hint", "clock", "nothing keeps it right")]),
     (
         setting("default6", value="default via fe80::1 dev eth0 proto ra metric 1024"),
         [("warning", "ipv6", "accept_ra of eth0 is 1")],
