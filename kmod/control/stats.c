@@ -66,8 +66,8 @@ void ktcp_stats_exit(struct ktcp_net *ktcp)
 	free_percpu(ktcp->stats);
 }
 
-/*
- * * ktcp_stats_add() - Add to a counter
+/**
+ * ktcp_stats_add() - Add to a counter
  * @ktcp: the namespace
  * @counter: which counter
  * @n: how many

@@ -459,7 +459,8 @@ void ktcp_listener_close_all(struct ktcp_net *ktcp)
 	ktcp_table_publish(&ktcp->listeners, NULL);
 }
 
-/** ktcp_listener_init() - Make the queue for the accepting work items
+/**
+ * ktcp_listener_init() - Make the queue for the accepting work items
  *
  * Context: may sleep.
  * Return: 0 or -ENOMEM.
