@@ -76,9 +76,9 @@ static u32 *setting_value(const struct setting *setting,
 }
 
 /* Length of a value in 32-bit words: an IPv6 address has four. */
-static unsigned int setting_words(const struct setting *setting)
+static unsigned int words_of(sa_family_t family)
 {
-	return setting->family == AF_INET6 ? 4 : 1;
+	return family == AF_INET6 ? 4 : 1;
 }
 
 /**
@@ -109,12 +109,12 @@ void ktcp_settings_init(struct ktcp_settings *values)
 bool ktcp_settings_source(const struct ktcp_settings *settings,
 			  sa_family_t family, union ktcp_addr *source)
 {
-	bool v6 = family == AF_INET6;
-	const u32 *value = v6 ? settings->source6 : settings->source4;
-	unsigned int i, words = v6 ? 4 : 1;
+	const u32 *value = family == AF_INET6 ? settings->source6 :
+						settings->source4;
+	unsigned int i;
 	u32 ip[4], set = 0;
 
-	for (i = 0; i < words; i++) {
+	for (i = 0; i < words_of(family); i++) {
 		ip[i] = READ_ONCE(value[i]);
 		set |= ip[i];
 	}
@@ -143,7 +143,7 @@ static void setting_print(struct seq_file *seq, const struct setting *setting,
 			   setting->words[*value]);
 	else if (!setting->family)
 		seq_printf(seq, "%s %u\n", setting->name, *value);
-	else if (!memcmp(value, any, setting_words(setting) * sizeof(*value)))
+	else if (!memcmp(value, any, words_of(setting->family) * sizeof(*value)))
 		seq_printf(seq, "%s any\n", setting->name);
 	else if (setting->family == AF_INET6)
 		seq_printf(seq, "%s %pI6c\n", setting->name, value);
@@ -190,7 +190,7 @@ static int take_address(struct ktcp_command *cmd, const struct setting *setting,
 			u32 *value)
 {
 	bool v6 = setting->family == AF_INET6;
-	size_t size = setting_words(setting) * sizeof(*value);
+	size_t size = words_of(setting->family) * sizeof(*value);
 	struct ktcp_prefix host;
 	const char *word;
 	int err;
@@ -253,7 +253,7 @@ static void setting_publish(const struct setting *setting,
 	const u32 *from = setting_value(setting, draft);
 	unsigned int i;
 
-	for (i = 0; i < setting_words(setting); i++)
+	for (i = 0; i < words_of(setting->family); i++)
 		WRITE_ONCE(to[i], from[i]);
 }
 

@@ -16,12 +16,12 @@
 #include "control/stats.h"
 #include "datapath/split.h"
 #include "lib/recall.h"
+#include "lib/socket.h"
 #include "relay/peer.h"
 #include "relay/peer_pool.h"
 #include "relay/wire.h"
 
 #include <linux/net.h>
-#include <linux/tcp.h>
 #include <net/sock.h>
 
 /* The client's prefix and the target's port, in one number. */
@@ -73,8 +73,7 @@ void ktcp_refusal_note(struct ktcp_split *split, int err)
 /* Has no byte of the stream come? The other relay's proof does not count. */
 static bool brought_nothing(const struct ktcp_split *split)
 {
-	const struct tcp_sock *tp = tcp_sk(split->sock[KTCP_FAR]->sk);
-	u32 unread = READ_ONCE(tp->rcv_nxt) - READ_ONCE(tp->copied_seq);
+	u32 unread = ktcp_socket_unread(split->sock[KTCP_FAR]);
 	u32 proof = READ_ONCE(split->ticket.owed) ?
 			    sizeof(struct ktcp_wire_confirm) : 0;
 

@@ -12,19 +12,16 @@
  * other port, and only with every second port. The kernel makes the same
  * distinction: connect() gives the other half first.
  *
- * Context of all, unless stated otherwise: any.
+ * Context of all: any.
  */
 
 #include "lib/port.h"
-#include "lib/compat/sock.h"
 
 #include <linux/jhash.h>
 #include <linux/jiffies.h>
-#include <linux/net.h>
 #include <linux/random.h>
 #include <net/ip.h>
 #include <net/netns/hash.h>
-#include <net/sock.h>
 
 /* Searching all ports in vain takes milliseconds: not again for so long. */
 #define SHORT_FOR HZ
@@ -74,61 +71,23 @@ void ktcp_port_note_short(const struct net *net, const union ktcp_addr *to)
 	WRITE_ONCE(*place_of(net, to), jiffies + SHORT_FOR);
 }
 
-/* Any one of every second port in the host's range; 0 if it is too small. */
-static u16 pick(struct net *net)
+/**
+ * ktcp_port_pick() - A port to bind to, which may be in TIME_WAIT
+ * @net: the namespace
+ *
+ * Return: any one of every second port in the host's range; 0 if that port is
+ * reserved or the range is too small.
+ */
+u16 ktcp_port_pick(struct net *net)
 {
 	int low, high;
 	u32 count;
+	u16 port;
 
 	inet_get_local_port_range(net, &low, &high);
 	count = (high - low + 1) / 2;
-	return count ? low + 1 + 2 * (get_random_u32() % count) : 0;
-}
-
-static int bind_to(struct socket *sock, union ktcp_addr *addr)
-{
-	return kernel_bind(sock, ktcp_compat_sockaddr(&addr->sa),
-			   ktcp_addr_length(addr));
-}
-
-static bool is_any(const union ktcp_addr *addr)
-{
-	return addr->sa.sa_family == AF_INET6 ?
-		       ipv6_addr_any(&addr->in6.sin6_addr) :
-		       !addr->in.sin_addr.s_addr;
-}
-
-/**
- * ktcp_port_bind() - Bind to a port that may be in TIME_WAIT
- * @sock: the socket, with SO_REUSEADDR; has to connect at once
- * @from: the address that it connects from, or any; port 0
- *
- * A connect that fails because the port is in use towards its target gives the
- * port back, as it does with a port that it chose itself.
- *
- * Context: may sleep.
- * Return: 0, -EADDRINUSE, -EADDRNOTAVAIL, or another error of bind(2).
- */
-int ktcp_port_bind(struct socket *sock, const union ktcp_addr *from)
-{
-	struct net *net = sock_net(sock->sk);
-	union ktcp_addr addr = *from;
-	u16 port = pick(net);
-	int err;
-
-	if (!port)
-		return -EADDRNOTAVAIL;
-	if (inet_is_local_reserved_port(net, port))
-		return -EADDRINUSE;
-	addr.in.sin_port = htons(port);
-	err = bind_to(sock, &addr);
-	if (err) {
-		/* A failed bind forgets the address: set it again. */
-		addr.in.sin_port = 0;
-		return is_any(from) ? err : bind_to(sock, &addr) ?: err;
-	}
-	lock_sock(sock->sk);
-	sock->sk->sk_userlocks &= ~SOCK_BINDPORT_LOCK;
-	release_sock(sock->sk);
-	return 0;
+	if (!count)
+		return 0;
+	port = low + 1 + 2 * (get_random_u32() % count);
+	return inet_is_local_reserved_port(net, port) ? 0 : port;
 }

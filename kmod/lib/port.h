@@ -6,13 +6,12 @@
 #include "lib/address.h"
 
 struct net;
-struct socket;
 
 /* How many ports are tried: finds one even if nine of ten are in use. */
 #define KTCP_PORT_TRIES 64
 
 bool ktcp_port_is_short(const struct net *net, const union ktcp_addr *to);
 void ktcp_port_note_short(const struct net *net, const union ktcp_addr *to);
-int ktcp_port_bind(struct socket *sock, const union ktcp_addr *from);
+u16 ktcp_port_pick(struct net *net);
 
 #endif /* KTCP_PORT_H */

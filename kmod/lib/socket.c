@@ -63,27 +63,68 @@ static void address_of(const struct socket *sock, union ktcp_addr *addr)
 		ktcp_addr_set(addr, AF_INET, &sk->sk_rcv_saddr, 0);
 }
 
+static bool is_any(const union ktcp_addr *addr)
+{
+	return addr->sa.sa_family == AF_INET6 ?
+		       ipv6_addr_any(&addr->in6.sin6_addr) :
+		       !addr->in.sin_addr.s_addr;
+}
+
+/*
+ * A connect that fails because the port is in use towards its target gives the
+ * port back, as it does with a port that it chose itself.
+ */
+static int bind_port(struct socket *sock, const union ktcp_addr *from, u16 port)
+{
+	union ktcp_addr addr = *from;
+	int err;
+
+	addr.in.sin_port = htons(port);
+	err = bind_to(sock, &addr);
+	if (err) {
+		/* A failed bind forgets the address: set it again. */
+		addr.in.sin_port = 0;
+		return is_any(from) ? err : bind_to(sock, &addr) ?: err;
+	}
+	lock_sock(sock->sk);
+	sock->sk->sk_userlocks &= ~SOCK_BINDPORT_LOCK;
+	release_sock(sock->sk);
+	return 0;
+}
+
+/* Connect from a port that may be in TIME_WAIT, see port.c. */
+static int dial_again(struct socket *sock, union ktcp_addr *addr,
+		      const struct kvec *first, int flags)
+{
+	int err = -EADDRNOTAVAIL;
+	union ktcp_addr from;
+	unsigned int tries;
+	u16 port;
+
+	address_of(sock, &from);
+	for (tries = 0; err == -EADDRNOTAVAIL && tries < KTCP_PORT_TRIES; tries++) {
+		port = ktcp_port_pick(sock_net(sock->sk));
+		if (port && !bind_port(sock, &from, port))
+			err = dial(sock, addr, first, flags);
+	}
+	return err;
+}
+
 /* Connect from a port that the kernel chooses; if there is none, see port.c. */
 static int connect_to(struct socket *sock, union ktcp_addr *addr,
 		      const struct kvec *first, int flags)
 {
 	const struct net *net = sock_net(sock->sk);
 	bool bound = inet_sk(sock->sk)->inet_num;
-	int err = -EADDRNOTAVAIL;
-	union ktcp_addr from;
-	unsigned int tries;
+	int err;
 
-	address_of(sock, &from);
 	if (bound || !ktcp_port_is_short(net, addr)) {
 		err = dial(sock, addr, first, flags);
 		if (err != -EADDRNOTAVAIL || bound)
 			return err;
 		ktcp_port_note_short(net, addr);
 	}
-	for (tries = 0; err == -EADDRNOTAVAIL && tries < KTCP_PORT_TRIES; tries++)
-		if (!ktcp_port_bind(sock, &from))
-			err = dial(sock, addr, first, flags);
-	return err;
+	return dial_again(sock, addr, first, flags);
 }
 
 /* Without Nagle's algorithm: a relay adds no delay of its own, on any leg. */

@@ -30,7 +30,7 @@ class Program(TyperGroup):
         except KeyboardInterrupt as interrupt:
             raise InterruptedByUserError("interrupted") from interrupt
 
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401 - as of invoke()
         """Find a sub-command.
 
         Raises:

@@ -26,6 +26,7 @@ def from_fields(asked: type[Asked], command: Callable[[Asked], None]) -> Callabl
     def run(**values: Any) -> None:  # noqa: ANN401 - each field has its own
         command(asked(**values))
 
+    # inspect.signature() takes it from any function, but no function is declared to have one.
     run.__signature__ = Signature(  # type: ignore[attr-defined]
         [
             Parameter(

@@ -21,6 +21,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -226,6 +227,7 @@ def answered(raw: socket.socket, kind: int, mark: bytes) -> bool:
     return False
 
 
+@cache
 def addresses() -> list[str]:
     """All addresses of this host."""
     return re.findall(r"inet6? ([0-9a-f.:]+)", "\n".join(run("ip", "-o", "addr")[1]))
