@@ -69,8 +69,7 @@ def show_plan(
 
     With --live the relays are asked, and only what a rollout would change is shown: the lines
     that /proc/net/ktcp would gain (+) and lose (-), the module's version, the tasks that would
-    change something, and what becomes of live splits. Nothing is changed. Exit code 4 if a
-    relay is unreachable, 1 if the dry run failed on one.
+    act, and what becomes of live splits. Exit code 4: a relay is unreachable; 1: a dry run failed.
     """
     if drift and not live:
         raise UsageError("--drift needs --live, which asks the relays")
