@@ -13,8 +13,8 @@ from ktcp_ops.cli.answer import Output, OutputOption
 from ktcp_ops.cli.options import Check, Inventories, Limit
 from ktcp_ops.cli.show import give_run
 from ktcp_ops.errors import UsageError
-from ktcp_ops.mesh import rollout
-from ktcp_ops.mesh.model import Mesh
+from ktcp_ops.mesh.model.mesh import Mesh
+from ktcp_ops.mesh.rollout import actions
 
 Host = Annotated[
     str | None,
@@ -52,7 +52,7 @@ def remove(
     if host is None:
         run_action("remove", inventory_names, limit=limit, check=check, output=output)
         return
-    result = rollout.remove_host(
+    result = actions.remove_host(
         host,
         engine=workers.make_engine(),
         reporter=console.Progress(),
@@ -98,7 +98,7 @@ def drain(
         limit=limit,
         check=check,
         output=output,
-        options=rollout.draining(on=True, deadline_s=deadline),
+        options=actions.draining(on=True, deadline_s=deadline),
     )
 
 
@@ -119,7 +119,7 @@ def undrain(
         limit=limit,
         check=check,
         output=output,
-        options=rollout.draining(on=False),
+        options=actions.draining(on=False),
     )
 
 
@@ -133,7 +133,7 @@ def run_action(
     options: dict[str, Any] | None = None,
 ) -> None:
     """Run an action's playbook, print its report and end with its exit code."""
-    result = rollout.run(
+    result = actions.run(
         action,
         engine=workers.make_engine(),
         reporter=console.Progress(),

@@ -15,9 +15,9 @@ import typer
 
 from ktcp_ops import console
 from ktcp_ops.errors import UsageError
-from ktcp_ops.mesh import inventory
-from ktcp_ops.mesh.log import Log
-from ktcp_ops.mesh.model import Mesh
+from ktcp_ops.mesh.inventory import inventory
+from ktcp_ops.mesh.journal.log import Log
+from ktcp_ops.mesh.model.mesh import Mesh
 from ktcp_ops.run.options import Options
 
 USUAL = Options()

@@ -14,7 +14,7 @@ from ktcp_ops.cli.ansible import load
 from ktcp_ops.cli.answer import Output, OutputOption, give
 from ktcp_ops.cli.options import Inventories, Limit
 from ktcp_ops.errors import UsageError
-from ktcp_ops.mesh import bundle
+from ktcp_ops.mesh.diagnosis import bundle
 
 File = Annotated[
     Path | None,

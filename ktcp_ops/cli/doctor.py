@@ -9,9 +9,9 @@ from ktcp_ops.cli import workers
 from ktcp_ops.cli.ansible import load
 from ktcp_ops.cli.answer import Output, OutputOption, give
 from ktcp_ops.cli.options import Inventories, Limit
-from ktcp_ops.mesh import doctor
-from ktcp_ops.mesh.doctor import Diagnosis
-from ktcp_ops.mesh.finding import Severity
+from ktcp_ops.mesh.diagnosis import doctor
+from ktcp_ops.mesh.diagnosis.doctor import Diagnosis
+from ktcp_ops.mesh.diagnosis.finding import Severity
 
 STYLES = {
     Severity.ERROR: "failed",

@@ -10,7 +10,7 @@ import typer
 from ktcp_ops import console
 from ktcp_ops.cli.answer import Output, OutputOption, give
 from ktcp_ops.errors import ExitCode
-from ktcp_ops.mesh import starter
+from ktcp_ops.mesh.inventory import starter
 
 
 def make_inventory(

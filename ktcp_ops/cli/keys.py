@@ -16,12 +16,13 @@ from ktcp_ops.cli.options import Inventories, from_fields
 from ktcp_ops.cli.show import print_result
 from ktcp_ops.cli.waves import Canary, Deadline, Pause, Undo, Waves
 from ktcp_ops.errors import ExitCode, UsageError
-from ktcp_ops.mesh import history, key_change
-from ktcp_ops.mesh.campaign import Rules
-from ktcp_ops.mesh.journal import Outcome, Run
-from ktcp_ops.mesh.key_change import KeyChange, Step
-from ktcp_ops.mesh.request import STEPS, Request
-from ktcp_ops.mesh.rotation import ACTION, Phase
+from ktcp_ops.mesh.journal import history
+from ktcp_ops.mesh.journal.journal import Outcome, Run
+from ktcp_ops.mesh.keys import key_change
+from ktcp_ops.mesh.keys.key_change import KeyChange, Step
+from ktcp_ops.mesh.keys.rotation import ACTION, Phase
+from ktcp_ops.mesh.rollout.campaign import Rules
+from ktcp_ops.mesh.rollout.request import STEPS, Request
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -2,7 +2,7 @@
 """``ktcp-ops mesh dashboard`` and ``alerts``: what Grafana and Prometheus take."""
 
 from ktcp_ops import console
-from ktcp_ops.mesh import dashboard
+from ktcp_ops.mesh.observation import dashboard
 from ktcp_ops.run.environment import collection_root
 
 ALERTS = "roles/ktcp_observe/files/alerts.yml"

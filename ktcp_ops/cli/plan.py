@@ -13,8 +13,11 @@ from ktcp_ops.cli.ansible import load
 from ktcp_ops.cli.answer import Output, OutputOption, give
 from ktcp_ops.cli.options import Inventories, Limit, Relays
 from ktcp_ops.errors import ExitCode, UsageError
-from ktcp_ops.mesh import change, gains, preview, relay_check, schema
-from ktcp_ops.mesh.preview import LivePreview, Preview
+from ktcp_ops.mesh.checks import relay_check
+from ktcp_ops.mesh.inventory import schema
+from ktcp_ops.mesh.observation import gains
+from ktcp_ops.mesh.rollout import change, preview
+from ktcp_ops.mesh.rollout.preview import LivePreview, Preview
 
 
 def validate(inventory_names: Inventories, output: OutputOption = Output.TEXT) -> None:

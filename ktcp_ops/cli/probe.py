@@ -11,7 +11,7 @@ from ktcp_ops.cli import workers
 from ktcp_ops.cli.ansible import load
 from ktcp_ops.cli.answer import Output, OutputOption, give
 from ktcp_ops.cli.options import Check, Inventories, Limit
-from ktcp_ops.mesh import probe
+from ktcp_ops.mesh.observation import probe
 
 
 def measure(

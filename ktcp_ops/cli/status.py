@@ -15,7 +15,8 @@ from ktcp_ops.cli.options import Inventories, Limit
 from ktcp_ops.cli.show import print_result
 from ktcp_ops.cli.watch import watch
 from ktcp_ops.errors import UsageError
-from ktcp_ops.mesh import status, verify
+from ktcp_ops.mesh.diagnosis import verify
+from ktcp_ops.mesh.observation import status
 
 Peers = Annotated[bool, typer.Option("--peers", help="Show a line for each peer of each relay.")]
 Again = Annotated[

@@ -8,9 +8,9 @@ from typing import NoReturn
 from ktcp_ops import console
 from ktcp_ops.cli.answer import end
 from ktcp_ops.errors import ExitCode
-from ktcp_ops.mesh import rates, status
-from ktcp_ops.mesh.model import Mesh
-from ktcp_ops.mesh.status import RelayStatus
+from ktcp_ops.mesh.model.mesh import Mesh
+from ktcp_ops.mesh.observation import rates, status
+from ktcp_ops.mesh.observation.status import RelayStatus
 from ktcp_ops.run.engine import Engine
 from ktcp_ops.run.reporter import Silent
 

@@ -16,10 +16,11 @@ from ktcp_ops.cli.answer import Output, OutputOption, give
 from ktcp_ops.cli.options import Check, Inventories, Limit, from_fields
 from ktcp_ops.cli.show import print_result
 from ktcp_ops.errors import ExitCode, UsageError
-from ktcp_ops.mesh import history, request
-from ktcp_ops.mesh.campaign import Rules
-from ktcp_ops.mesh.journal import Journal, Run
-from ktcp_ops.mesh.request import STEPS, Request
+from ktcp_ops.mesh.journal import history
+from ktcp_ops.mesh.journal.journal import Journal, Run
+from ktcp_ops.mesh.rollout import request
+from ktcp_ops.mesh.rollout.campaign import Rules
+from ktcp_ops.mesh.rollout.request import STEPS, Request
 
 Waves = Annotated[
     str,

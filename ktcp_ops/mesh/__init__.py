@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The mesh as data: its description, its checked model, its plan and its state."""
+"""A mesh: as data, what is done to it, and what is seen of it."""

@@ -3,7 +3,7 @@
 
 Stands alone: it runs on a host of the inventory with nothing but Python's own library. Files
 that hold keys are never opened, but keys may stand anywhere else; whoever reads this removes
-them (``ktcp_ops.mesh.redact``).
+them (``ktcp_ops.mesh.journal.redact``).
 """
 
 import base64

@@ -3,7 +3,7 @@
 
 Usage: doctor.py QUESTIONS, a JSON object: ``peers`` and ``targets`` (lists of addresses).
 Stands alone: it runs on a host of the inventory with nothing but Python's own library. It
-tells facts only; what is wrong with them is for ``ktcp_ops.mesh.doctor`` to say.
+tells facts only; what is wrong with them is for ``ktcp_ops.mesh.diagnosis.doctor`` to say.
 """
 
 import ipaddress

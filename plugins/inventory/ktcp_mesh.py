@@ -24,10 +24,10 @@ except ImportError:  # a checkout that is not installed: the package is beside t
 
 try:
     from ktcp_ops.errors import InvalidMeshError
-    from ktcp_ops.mesh.description import RELAY_VARIABLES, Description, key_path
-    from ktcp_ops.mesh.edge import host_variables
-    from ktcp_ops.mesh.plan import plan
-    from ktcp_ops.mesh.reader import read
+    from ktcp_ops.mesh.inventory.reader import read
+    from ktcp_ops.mesh.model.description import RELAY_VARIABLES, Description, key_path
+    from ktcp_ops.mesh.relay.edge import host_variables
+    from ktcp_ops.mesh.relay.plan import plan
 except ImportError as error:
     MISSING: ImportError | None = error
 else:

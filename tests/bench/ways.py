@@ -19,11 +19,11 @@ from math import hypot
 from pathlib import Path
 
 from ktcp_ops import console
-from ktcp_ops.mesh.description import Description
-from ktcp_ops.mesh.gains import predict
-from ktcp_ops.mesh.latency import Latency
-from ktcp_ops.mesh.plan import plan
-from ktcp_ops.mesh.reader import read
+from ktcp_ops.mesh.inventory.reader import read
+from ktcp_ops.mesh.model.description import Description
+from ktcp_ops.mesh.model.latency import Latency
+from ktcp_ops.mesh.observation.gains import predict
+from ktcp_ops.mesh.relay.plan import plan
 
 
 def describe(names: list[str], exits: int, hops: int, path: str) -> Description:

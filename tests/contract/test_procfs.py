@@ -14,8 +14,9 @@ from typing import get_args
 import pytest
 from pydantic import BaseModel
 
-from ktcp_ops.mesh import bundle, doctor, procfs, status
-from ktcp_ops.mesh.model import (
+from ktcp_ops.mesh.diagnosis import bundle, doctor
+from ktcp_ops.mesh.inventory.reader import read
+from ktcp_ops.mesh.model.mesh import (
     MAX_BACKUPS,
     MAX_HOPS,
     ConnectionPool,
@@ -24,9 +25,10 @@ from ktcp_ops.mesh.model import (
     Settings,
     ThreadPool,
 )
-from ktcp_ops.mesh.plan import plan
-from ktcp_ops.mesh.reader import read
-from ktcp_ops.mesh.values import Integer
+from ktcp_ops.mesh.model.values import Integer
+from ktcp_ops.mesh.observation import status
+from ktcp_ops.mesh.relay import procfs
+from ktcp_ops.mesh.relay.plan import plan
 from tests.contract.conftest import ROOT, kmod_sources, sections, text
 from tests.unit.mesh.conftest import make_description
 
@@ -207,7 +209,7 @@ def test_the_tracepoints_are_the_documented_ones() -> None:
 def test_ops_asks_for_counters_that_there_are() -> None:
     documented = set(re.findall(r"`(\w+)`", ABI["stats"]))
     asked: set[str] = set()
-    for name in ("rates", "status", "verify"):
+    for name in ("observation/rates", "observation/status", "diagnosis/verify"):
         source = text(f"ktcp_ops/mesh/{name}.py")
         asked |= set(re.findall(r"[\"'](\w+_total|splits_active)[\"']", source))
     assert asked

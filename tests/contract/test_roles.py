@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ktcp_ops.mesh.plan import Node
+from ktcp_ops.mesh.relay.plan import Node
 from tests.contract.conftest import ROOT
 
 # This role has no tasks; it brings a module to the others.

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from ktcp_ops.mesh.schema import schema
+from ktcp_ops.mesh.inventory.schema import schema
 from tests.contract.conftest import ROOT
 from tests.unit.mesh.conftest import MESH
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
-from ktcp_ops.mesh.plan import Node, plan
-from ktcp_ops.mesh.reader import read
+from ktcp_ops.mesh.inventory.reader import read
+from ktcp_ops.mesh.relay.plan import Node, plan
 from ktcp_ops.run.engine import LocalEngine
 from ktcp_ops.run.job import Job
 from ktcp_ops.run.reporter import Silent

@@ -12,11 +12,12 @@ import yaml
 
 from ktcp_ops import console
 from ktcp_ops.cli import main, workers
-from ktcp_ops.mesh import inventory, rotation
-from ktcp_ops.mesh.journal import Journal
-from ktcp_ops.mesh.key_files import with_keys
-from ktcp_ops.mesh.rotation import Phase
-from ktcp_ops.mesh.variable import CannotEditError
+from ktcp_ops.mesh.inventory import inventory
+from ktcp_ops.mesh.journal.journal import Journal
+from ktcp_ops.mesh.keys import rotation
+from ktcp_ops.mesh.keys.key_files import with_keys
+from ktcp_ops.mesh.keys.rotation import Phase
+from ktcp_ops.mesh.keys.variable import CannotEditError
 from ktcp_ops.run import vault
 from ktcp_ops.run.job import Job
 from ktcp_ops.run.result import RunResult

@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 
 from ktcp_ops.cli import main, workers
-from ktcp_ops.mesh import inventory, rollout, status
-from ktcp_ops.mesh.journal import Journal
-from ktcp_ops.mesh.model import Mesh
-from ktcp_ops.mesh.reader import read
+from ktcp_ops.mesh.inventory import inventory
+from ktcp_ops.mesh.inventory.reader import read
+from ktcp_ops.mesh.journal.journal import Journal
+from ktcp_ops.mesh.model.mesh import Mesh
+from ktcp_ops.mesh.observation import status
+from ktcp_ops.mesh.rollout import actions
 from ktcp_ops.run import hosts
 from ktcp_ops.run.job import Job
 from ktcp_ops.run.result import RunResult
@@ -29,7 +31,7 @@ def a_valid_mesh(monkeypatch: pytest.MonkeyPatch) -> None:
         return read(make_description())
 
     monkeypatch.setattr(inventory, "load", load)
-    for module in (rollout, status):
+    for module in (actions, status):
         monkeypatch.setattr(module, "resolve", tuple)
 
 
@@ -182,8 +184,8 @@ def test_history_has_all_that_changed_a_relay(
     capsys.readouterr()
     assert main.run(["mesh", "history", "-i", "inv"]) == 0
     _, *lines = capsys.readouterr().out.splitlines()
-    actions = [line.split()[4] for line in lines]
-    assert actions == ["remove", "rollout", "drain"]
+    done = [line.split()[4] for line in lines]
+    assert done == ["remove", "rollout", "drain"]
     assert ["failed" in line for line in lines] == [True, False, False]
 
 

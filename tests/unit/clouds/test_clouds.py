@@ -16,8 +16,8 @@ import pytest
 import yaml
 from moto.server import ThreadedMotoServer
 
-from ktcp_ops.mesh.inventory import load
-from ktcp_ops.mesh.plan import Node, plan
+from ktcp_ops.mesh.inventory.inventory import load
+from ktcp_ops.mesh.relay.plan import Node, plan
 from ktcp_ops.run.environment import ansible_environment
 from ktcp_ops.run.hosts import survey
 from ktcp_ops.run.inventory import unwrap

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from ktcp_ops.mesh.description import Description
-from ktcp_ops.mesh.model import Mesh
-from ktcp_ops.mesh.reader import read
+from ktcp_ops.mesh.inventory.reader import read
+from ktcp_ops.mesh.model.description import Description
+from ktcp_ops.mesh.model.mesh import Mesh
 
 KEY = "0123456789abcdef" * 4
 

@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 
 from ktcp_ops.errors import InvalidMeshError
-from ktcp_ops.mesh import procfs, status, verify
-from ktcp_ops.mesh.model import Mesh
-from ktcp_ops.mesh.plan import plan
-from ktcp_ops.mesh.procfs import Route
-from ktcp_ops.mesh.reader import read
+from ktcp_ops.mesh.diagnosis import verify
+from ktcp_ops.mesh.inventory.reader import read
+from ktcp_ops.mesh.model.mesh import Mesh
+from ktcp_ops.mesh.observation import status
+from ktcp_ops.mesh.relay import procfs
+from ktcp_ops.mesh.relay.plan import plan
+from ktcp_ops.mesh.relay.procfs import Route
 from tests.unit.mesh.conftest import Describe
 
 RELAYS = {name: {"ktcp_address": f"10.77.2.{n}"} for n, name in enumerate("abcde", start=1)}

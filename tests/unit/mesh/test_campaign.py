@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from ktcp_ops.errors import ExitCode, KtcpError, UsageError
-from ktcp_ops.mesh import rollout, status
-from ktcp_ops.mesh.campaign import Campaign, Rules, resumable
-from ktcp_ops.mesh.journal import Journal, Outcome, Run, WaveState
-from ktcp_ops.mesh.model import Mesh
+from ktcp_ops.mesh.journal.journal import Journal, Outcome, Run, WaveState
+from ktcp_ops.mesh.model.mesh import Mesh
+from ktcp_ops.mesh.observation import status
+from ktcp_ops.mesh.rollout import actions
+from ktcp_ops.mesh.rollout.campaign import Campaign, Rules, resumable
 from ktcp_ops.run.job import Job
 from ktcp_ops.run.reporter import Silent
 from ktcp_ops.run.result import HostState, RunResult
@@ -38,7 +39,7 @@ Start = Callable[..., Campaign]
 @pytest.fixture(autouse=True)
 def an_inventory(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every inventory exists."""
-    for module in (rollout, status):
+    for module in (actions, status):
         monkeypatch.setattr(module, "resolve", tuple)
 
 

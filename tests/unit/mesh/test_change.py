@@ -5,11 +5,11 @@ import pytest
 import yaml
 
 from ktcp_ops import __version__
-from ktcp_ops.mesh import procfs
-from ktcp_ops.mesh.change import RELOADING, RelayChanges, compare, text
-from ktcp_ops.mesh.model import Mesh
-from ktcp_ops.mesh.plan import Node, plan
-from ktcp_ops.mesh.status import RelayStatus
+from ktcp_ops.mesh.model.mesh import Mesh
+from ktcp_ops.mesh.observation.status import RelayStatus
+from ktcp_ops.mesh.relay import procfs
+from ktcp_ops.mesh.relay.plan import Node, plan
+from ktcp_ops.mesh.rollout.change import RELOADING, RelayChanges, compare, text
 from ktcp_ops.run.result import HostResult, HostState
 from tests.unit.roles.programs import ROOT
 

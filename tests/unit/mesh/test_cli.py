@@ -12,11 +12,15 @@ import pytest
 from ktcp_ops import __version__
 from ktcp_ops.cli import main, workers
 from ktcp_ops.errors import InvalidMeshError, KtcpError
-from ktcp_ops.mesh import inventory, probe, procfs, rollout, status, verify
-from ktcp_ops.mesh.journal import Journal
-from ktcp_ops.mesh.model import Mesh
-from ktcp_ops.mesh.reader import read
-from ktcp_ops.mesh.tunnel import over
+from ktcp_ops.mesh.diagnosis import verify
+from ktcp_ops.mesh.inventory import inventory
+from ktcp_ops.mesh.inventory.reader import read
+from ktcp_ops.mesh.journal.journal import Journal
+from ktcp_ops.mesh.model.mesh import Mesh
+from ktcp_ops.mesh.observation import probe, status
+from ktcp_ops.mesh.relay import procfs
+from ktcp_ops.mesh.relay.tunnel import over
+from ktcp_ops.mesh.rollout import actions
 from ktcp_ops.run import hosts
 from ktcp_ops.run.job import Job
 from ktcp_ops.run.reporter import Reporter
@@ -62,7 +66,7 @@ def a_valid_mesh(monkeypatch: pytest.MonkeyPatch) -> None:
         return read(make_description())
 
     monkeypatch.setattr(inventory, "load", load)
-    for module in (rollout, status, verify):
+    for module in (actions, status, verify):
         monkeypatch.setattr(module, "resolve", tuple)
 
 

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from ktcp_ops.cli import main
-from ktcp_ops.mesh import inventory
-from ktcp_ops.mesh.gains import COLUMNS, SIZE, Gain, predict, row, to_data
-from ktcp_ops.mesh.latency import Latency
-from ktcp_ops.mesh.model import Mesh
-from ktcp_ops.mesh.reader import read
+from ktcp_ops.mesh.inventory import inventory
+from ktcp_ops.mesh.inventory.reader import read
+from ktcp_ops.mesh.model.latency import Latency
+from ktcp_ops.mesh.model.mesh import Mesh
+from ktcp_ops.mesh.observation.gains import COLUMNS, SIZE, Gain, predict, row, to_data
 from ktcp_ops.model import Improvements, Legs, routed, split
 from tests.unit.mesh.conftest import make_description
 

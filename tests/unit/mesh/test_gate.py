@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Which relays the health gate checks, and which of their peers."""
 
-from ktcp_ops.mesh.gate import Question, links, question
-from ktcp_ops.mesh.model import Mesh
-from ktcp_ops.mesh.procfs import Peer, State
-from ktcp_ops.mesh.status import RelayStatus
+from ktcp_ops.mesh.model.mesh import Mesh
+from ktcp_ops.mesh.observation.status import RelayStatus
+from ktcp_ops.mesh.relay.procfs import Peer, State
+from ktcp_ops.mesh.rollout.gate import Question, links, question
 
 RELAYS = ("a", "b", "c")
 NONE: frozenset[str] = frozenset()

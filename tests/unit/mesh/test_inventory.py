@@ -12,9 +12,9 @@ import pytest
 import yaml
 
 from ktcp_ops.errors import InvalidMeshError, UsageError
-from ktcp_ops.mesh.inventory import load
-from ktcp_ops.mesh.plan import plan
-from ktcp_ops.mesh.selection import about_one
+from ktcp_ops.mesh.inventory.inventory import load
+from ktcp_ops.mesh.inventory.selection import about_one
+from ktcp_ops.mesh.relay.plan import plan
 from ktcp_ops.run.environment import ansible_environment, playbook
 from ktcp_ops.run.inventory import broken_files, complaints, doubled_keys
 from ktcp_ops.run.job import Job

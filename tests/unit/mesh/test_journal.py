@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from ktcp_ops.errors import KtcpError
-from ktcp_ops.mesh import history
-from ktcp_ops.mesh.journal import Journal, Outcome, Run, WaveState, age, fingerprint, who
-from ktcp_ops.mesh.model import Mesh
-from ktcp_ops.mesh.reader import read
+from ktcp_ops.mesh.inventory.reader import read
+from ktcp_ops.mesh.journal import history
+from ktcp_ops.mesh.journal.journal import Journal, Outcome, Run, WaveState, age, fingerprint, who
+from ktcp_ops.mesh.model.mesh import Mesh
 from ktcp_ops.run.result import HostResult, HostState
 from tests.unit.mesh.conftest import KEY, make_description
 
@@ -57,7 +57,7 @@ def test_a_killed_command_leaves_its_run_behind(run: Run, journal: Journal) -> N
     journal.directory.mkdir()
     text = (
         "import os, pathlib, sys\n"
-        "from ktcp_ops.mesh.journal import Journal, Run\n"
+        "from ktcp_ops.mesh.journal.journal import Journal, Run\n"
         "journal = Journal(pathlib.Path(sys.argv[1]))\n"
         "with journal.alone():\n"
         "    journal.write(Run.model_validate_json(sys.argv[2]))\n"

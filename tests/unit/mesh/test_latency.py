@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ktcp_ops.errors import ExitCode, InvalidMeshError, KtcpError
-from ktcp_ops.mesh.latency import FORMAT, Latency, load, parse
+from ktcp_ops.mesh.model.latency import FORMAT, Latency, load, parse
 
 TEXT = f"""{FORMAT}
 measured 2026-01-31T12:00:00+00:00

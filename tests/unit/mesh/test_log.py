@@ -9,7 +9,7 @@ import pytest
 
 from ktcp_ops import console
 from ktcp_ops.cli import ansible, main
-from ktcp_ops.mesh.log import KEPT, Log
+from ktcp_ops.mesh.journal.log import KEPT, Log
 from ktcp_ops.run.engine import LocalEngine
 from ktcp_ops.run.options import Options
 from ktcp_ops.run.transcript import pass_on

@@ -11,17 +11,17 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ktcp_ops.mesh.model import RETURN_MARK, Mesh, Way
-from ktcp_ops.mesh.plan import FIRST_MARK, assign_marks, plan
-from ktcp_ops.mesh.reader import read
-from ktcp_ops.mesh.steering import (
+from ktcp_ops.mesh.inventory.reader import read
+from ktcp_ops.mesh.model.mesh import RETURN_MARK, Mesh, Way
+from ktcp_ops.mesh.model.values import PortRange, ports
+from ktcp_ops.mesh.relay.plan import FIRST_MARK, assign_marks, plan
+from ktcp_ops.mesh.relay.steering import (
     CHAIN_LENGTH,
     MULTIPORT_SLOTS,
     chain_name,
     chain_names,
     multiports,
 )
-from ktcp_ops.mesh.values import PortRange, ports
 from tests.unit.mesh.conftest import KEY, RELAYS, Describe
 from tests.unit.roles.programs import ROOT
 
@@ -333,7 +333,7 @@ def test_the_exit_of_a_transparent_path_keeps_answers_of_its_families(describe: 
 
 
 def test_no_path_is_given_the_mark_of_answers(mesh: Mesh, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ktcp_ops.mesh.plan.RETURN_MARK", FIRST_MARK)
+    monkeypatch.setattr("ktcp_ops.mesh.relay.plan.RETURN_MARK", FIRST_MARK)
     assert list(assign_marks(mesh.paths).values()) == [FIRST_MARK + 1]
 
 

@@ -13,12 +13,13 @@ import yaml
 
 from ktcp_ops.cli import main, workers
 from ktcp_ops.errors import ExitCode
-from ktcp_ops.mesh import inventory, probe
-from ktcp_ops.mesh.latency import Latency, load
-from ktcp_ops.mesh.model import Mesh
-from ktcp_ops.mesh.probe import MEASURE_TASK, RoundTrip, update, wanted
-from ktcp_ops.mesh.reader import read
-from ktcp_ops.mesh.tunnel import tunnel_address
+from ktcp_ops.mesh.inventory import inventory
+from ktcp_ops.mesh.inventory.reader import read
+from ktcp_ops.mesh.model.latency import Latency, load
+from ktcp_ops.mesh.model.mesh import Mesh
+from ktcp_ops.mesh.observation import probe
+from ktcp_ops.mesh.observation.probe import MEASURE_TASK, RoundTrip, update, wanted
+from ktcp_ops.mesh.relay.tunnel import tunnel_address
 from ktcp_ops.run import hosts
 from ktcp_ops.run.engine import LocalEngine
 from ktcp_ops.run.environment import playbook

@@ -3,8 +3,8 @@
 
 import pytest
 
-from ktcp_ops.mesh import procfs
-from ktcp_ops.mesh.procfs import Exit, Peer, ProcfsError, Route, Split
+from ktcp_ops.mesh.relay import procfs
+from ktcp_ops.mesh.relay.procfs import Exit, Peer, ProcfsError, Route, Split
 
 TEXTS = {
     "version": "module 0.1.0\nwire 1\nsrcversion 5C9B\n",

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from ktcp_ops.errors import ExitCode, InvalidMeshError
-from ktcp_ops.mesh import acl
-from ktcp_ops.mesh.description import Description
-from ktcp_ops.mesh.reader import read
-from ktcp_ops.mesh.relay_check import open_services
+from ktcp_ops.mesh.checks import acl
+from ktcp_ops.mesh.checks.relay_check import open_services
+from ktcp_ops.mesh.inventory.reader import read
+from ktcp_ops.mesh.model.description import Description
 from tests.unit.mesh.conftest import KEY, Describe, Spoil
 
 MESH_FILE = "group_vars/all/mesh.yml:1"

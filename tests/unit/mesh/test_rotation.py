@@ -6,11 +6,11 @@ from itertools import pairwise, product
 import pytest
 
 from ktcp_ops.errors import UsageError
-from ktcp_ops.mesh.journal import Outcome, Run
-from ktcp_ops.mesh.model import Mesh
-from ktcp_ops.mesh.plan import plan
-from ktcp_ops.mesh.reader import read
-from ktcp_ops.mesh.rotation import ACTION, Phase, Rotation, after, begun, standing
+from ktcp_ops.mesh.inventory.reader import read
+from ktcp_ops.mesh.journal.journal import Outcome, Run
+from ktcp_ops.mesh.keys.rotation import ACTION, Phase, Rotation, after, begun, standing
+from ktcp_ops.mesh.model.mesh import Mesh
+from ktcp_ops.mesh.relay.plan import plan
 from tests.unit.mesh.conftest import KEY, make_description
 
 KEYS = {1: KEY, 2: KEY[::-1], 3: "5a" + KEY[2:]}

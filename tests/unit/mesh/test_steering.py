@@ -7,10 +7,10 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ktcp_ops.mesh.model import Path
-from ktcp_ops.mesh.plan import plan
-from ktcp_ops.mesh.reader import read
-from ktcp_ops.mesh.steering import (
+from ktcp_ops.mesh.inventory.reader import read
+from ktcp_ops.mesh.model.mesh import Path
+from ktcp_ops.mesh.relay.plan import plan
+from ktcp_ops.mesh.relay.steering import (
     SET_LENGTH,
     AddressSet,
     Chain,

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from ktcp_ops.errors import InvalidMeshError
-from ktcp_ops.mesh.edge import host_variables
-from ktcp_ops.mesh.model import Mesh
-from ktcp_ops.mesh.plan import plan
-from ktcp_ops.mesh.reader import read
-from ktcp_ops.mesh.tunnel import interfaces, over, tunnel_address
+from ktcp_ops.mesh.inventory.reader import read
+from ktcp_ops.mesh.model.mesh import Mesh
+from ktcp_ops.mesh.relay.edge import host_variables
+from ktcp_ops.mesh.relay.plan import plan
+from ktcp_ops.mesh.relay.tunnel import interfaces, over, tunnel_address
 from tests.unit.mesh.conftest import KEY, MESH, RELAYS, Describe, Spoil
 from tests.unit.mesh.test_inventory import HOSTS, hostvars, write
 

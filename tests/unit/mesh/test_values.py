@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ktcp_ops.mesh import acl
-from ktcp_ops.mesh.model import ExitRule
-from ktcp_ops.mesh.values import Network, PortRange, port_range, ports, prefix
+from ktcp_ops.mesh.checks import acl
+from ktcp_ops.mesh.model.mesh import ExitRule
+from ktcp_ops.mesh.model.values import Network, PortRange, port_range, ports, prefix
 
 RANGES = st.tuples(st.integers(1, 40), st.integers(0, 6)).map(lambda r: PortRange(r[0], sum(r)))
 

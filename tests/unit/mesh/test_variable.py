@@ -4,7 +4,7 @@
 import pytest
 import yaml
 
-from ktcp_ops.mesh.variable import CannotEditError, drop, put
+from ktcp_ops.mesh.keys.variable import CannotEditError, drop, put
 
 BLOCK = """\
 ---

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from ktcp_ops.mesh import status, verify
-from ktcp_ops.mesh.model import Mesh
-from ktcp_ops.mesh.plan import plan
+from ktcp_ops.mesh.diagnosis import verify
+from ktcp_ops.mesh.model.mesh import Mesh
+from ktcp_ops.mesh.observation import status
+from ktcp_ops.mesh.relay.plan import plan
 from ktcp_ops.run.job import Job
 from ktcp_ops.run.reporter import Reporter, Silent
 from ktcp_ops.run.result import HostResult, HostState, RunResult

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from ktcp_ops.errors import UsageError
-from ktcp_ops.mesh.model import Mesh
-from ktcp_ops.mesh.waves import Step, build, parse_steps, partners_of
+from ktcp_ops.mesh.model.mesh import Mesh
+from ktcp_ops.mesh.rollout.waves import Step, build, parse_steps, partners_of
 
 STANDARD = parse_steps("1,10%,100%")
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ktcp_ops.mesh.latency import Latency, ends
-from ktcp_ops.mesh.model import Mesh
-from ktcp_ops.mesh.ways import RELAY_COST_US, choose, resolve
+from ktcp_ops.mesh.model.latency import Latency, ends
+from ktcp_ops.mesh.model.mesh import Mesh
+from ktcp_ops.mesh.model.ways import RELAY_COST_US, choose, resolve
 
 NAMES = ("a", "b", "c", "d", "e")
 

@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 
 from ktcp_ops.cli import workers
-from ktcp_ops.mesh import bundle, doctor, inventory, status
-from ktcp_ops.mesh.model import Mesh
-from ktcp_ops.mesh.reader import read
+from ktcp_ops.mesh.diagnosis import bundle, doctor
+from ktcp_ops.mesh.inventory import inventory
+from ktcp_ops.mesh.inventory.reader import read
+from ktcp_ops.mesh.model.mesh import Mesh
+from ktcp_ops.mesh.observation import status
 from ktcp_ops.run import hosts
 from ktcp_ops.run.job import Job
 from ktcp_ops.run.reporter import Reporter

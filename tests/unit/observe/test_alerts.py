@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ktcp_ops.mesh import dashboard
+from ktcp_ops.mesh.observation import dashboard
 from tests.unit.observe import promtool
 from tests.unit.observe.test_ktcp_metrics import exposed
 from tests.unit.roles.programs import ROOT

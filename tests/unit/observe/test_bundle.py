@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ktcp_ops.cli import main
-from ktcp_ops.mesh.bundle import COLLECT_TASK, safe, unpack
+from ktcp_ops.mesh.diagnosis.bundle import COLLECT_TASK, safe, unpack
 from ktcp_ops.run.result import HostResult, HostState
 from tests.unit.mesh.conftest import KEY
 from tests.unit.observe.conftest import Answers, result

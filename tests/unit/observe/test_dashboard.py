@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ktcp_ops.cli import main
-from ktcp_ops.mesh import dashboard
+from ktcp_ops.mesh.observation import dashboard
 from tests.unit.roles.programs import ROOT
 
 FILES = ROOT / "roles/ktcp_observe/files"

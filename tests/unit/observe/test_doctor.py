@@ -11,12 +11,12 @@ import pytest
 
 from ktcp_ops import __version__
 from ktcp_ops.cli import main
-from ktcp_ops.mesh import doctor
-from ktcp_ops.mesh.finding import Finding
-from ktcp_ops.mesh.model import Mesh
-from ktcp_ops.mesh.plan import plan
-from ktcp_ops.mesh.reader import read
-from ktcp_ops.mesh.status import READ_TASK
+from ktcp_ops.mesh.diagnosis import doctor
+from ktcp_ops.mesh.diagnosis.finding import Finding
+from ktcp_ops.mesh.inventory.reader import read
+from ktcp_ops.mesh.model.mesh import Mesh
+from ktcp_ops.mesh.observation.status import READ_TASK
+from ktcp_ops.mesh.relay.plan import plan
 from ktcp_ops.run.reporter import Silent
 from ktcp_ops.run.result import HostResult, HostState
 from tests.unit.mesh.conftest import RELAYS, make_description

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ktcp_ops.mesh.facts import Facts
+from ktcp_ops.mesh.diagnosis.facts import Facts
 from tests.unit.observe.programs import playbook_file
 
 program = playbook_file("doctor.py")

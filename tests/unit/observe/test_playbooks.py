@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ktcp_ops.mesh import bundle, doctor, inventory
+from ktcp_ops.mesh.diagnosis import bundle, doctor
+from ktcp_ops.mesh.inventory import inventory
 from ktcp_ops.run.engine import LocalEngine
 from ktcp_ops.run.reporter import Silent
 from tests.unit.mesh.conftest import KEY

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ktcp_ops.mesh.redact import Redactor
+from ktcp_ops.mesh.journal.redact import Redactor
 
 KEYS = (
     "3f9c1d77a2be4860c5d8e1f00b6a94725ec3d10987afb4c26d5e38f1a07b92cd",

@@ -11,8 +11,9 @@ from rich.console import Console
 
 from ktcp_ops import console
 from ktcp_ops.cli import main
-from ktcp_ops.mesh import procfs, rates
-from ktcp_ops.mesh.status import READ_TASK, RelayStatus
+from ktcp_ops.mesh.observation import rates
+from ktcp_ops.mesh.observation.status import READ_TASK, RelayStatus
+from ktcp_ops.mesh.relay import procfs
 from ktcp_ops.run.result import RunResult
 from tests.unit.observe.conftest import Answers, result
 

@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Which hosts of a mesh a job is about."""
+
+from dataclasses import replace
+
+from ktcp_ops.errors import UsageError
+from ktcp_ops.mesh.model.mesh import Mesh
+from ktcp_ops.run import hosts
+from ktcp_ops.run.job import Job
+
+
+def about(mesh: Mesh, job: Job) -> Job:
+    """Give a job with the hosts that it is about: those of its limit, else all relays.
+
+    Raises:
+        UsageError: when the limit selects none.
+        KtcpError: with Ansible's words, when it cannot read inventory or playbook.
+    """
+    if job.limit is None:
+        return replace(job, hosts=tuple(sorted(mesh.relays)))
+    return hosts.selected(job)
+
+
+def about_one(job: Job, host: str) -> Job:
+    """Give a job that is about one host, which its limit names.
+
+    Raises:
+        UsageError: when Ansible takes the name for something else, such as a group.
+        KtcpError: with Ansible's words, when it cannot read inventory or playbook.
+    """
+    found = hosts.hosts_of(job)
+    if found != [host]:
+        said = ", ".join(found) or "no host"
+        raise UsageError(f"{host}: Ansible takes it for {said}; give the host's own name")
+    return replace(job, hosts=(host,))

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What relays have to hold and paths gain, and what a rollout would change on the relays."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ktcp_ops.errors import ExitCode, UsageError
+from ktcp_ops.mesh.journal.redact import without_keys
+from ktcp_ops.mesh.model.mesh import Mesh
+from ktcp_ops.mesh.observation import gains
+from ktcp_ops.mesh.observation.gains import Gain
+from ktcp_ops.mesh.relay.plan import plan
+from ktcp_ops.mesh.rollout import actions, change
+from ktcp_ops.mesh.rollout.change import Survey
+from ktcp_ops.run.engine import Engine
+from ktcp_ops.run.reporter import Reporter
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preview:
+    """Relays that were chosen, what they have to hold, and the paths that begin at them."""
+
+    nodes: Mapping[str, dict[str, Any]]
+    gained: tuple[Gain, ...]
+
+    def to_data(self) -> dict[str, Any]:
+        """Give it as JSON data."""
+        return {"relays": self.nodes, "paths": gains.to_data(self.gained)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class LivePreview:
+    """What a rollout would change on relays; with ``drift``, a change is a failure."""
+
+    survey: Survey
+    gained: tuple[Gain, ...]
+    drift: bool
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """The exit code of the command that shows it."""
+        code = self.survey.exit_code
+        drifted = code is ExitCode.OK and change.any_drifted(self.survey.relays)
+        return ExitCode.DRIFT if self.drift and drifted else code
+
+    def to_data(self) -> dict[str, Any]:
+        """Give it as JSON data."""
+        relays = {relay.relay: change.to_data(relay) for relay in self.survey.relays}
+        return {"relays": relays, "paths": gains.to_data(self.gained)}
+
+
+def preview(
+    mesh: Mesh, inventories: Sequence[str], relays: Sequence[str], limit: str | None
+) -> Preview:
+    """Compute what relays have to hold: those named, or all, within a limit.
+
+    Raises:
+        UsageError: for a relay that is not in the mesh, or a limit that selects none.
+        KtcpError: when Ansible cannot tell what the limit selects.
+    """
+    nodes = plan(mesh)
+    strangers = sorted(set(relays) - set(nodes))
+    if strangers:
+        raise UsageError(f"{', '.join(strangers)}: not in the mesh; `mesh plan` lists its relays")
+    within = actions.hosts_of("rollout", mesh, inventories, limit) if limit else nodes
+    wanted = [name for name in nodes if (not relays or name in relays) and name in within]
+    return Preview(
+        nodes={name: without_keys(nodes[name]) for name in wanted},
+        gained=tuple(gain for gain in gains.predict(mesh) if gain.relays[0] in wanted),
+    )
+
+
+def ask(
+    chosen: Preview,
+    *,
+    engine: Engine,
+    reporter: Reporter,
+    mesh: Mesh,
+    inventories: Sequence[str],
+    drift: bool,
+) -> LivePreview:
+    """Ask the relays of a preview what a rollout would change on them."""
+    survey = change.ask(
+        engine=engine,
+        reporter=reporter,
+        mesh=mesh,
+        inventories=inventories,
+        relays=list(chosen.nodes),
+    )
+    return LivePreview(survey=survey, gained=chosen.gained, drift=drift)
