@@ -13,7 +13,7 @@ from ktcp_ops.cli.ansible import load
 from ktcp_ops.cli.answer import Output, OutputOption, give
 from ktcp_ops.cli.options import Inventories, Limit, Relays
 from ktcp_ops.errors import ExitCode, UsageError
-from ktcp_ops.mesh.checks import relay_check
+from ktcp_ops.mesh.checks import services
 from ktcp_ops.mesh.inventory import schema
 from ktcp_ops.mesh.observation import gains
 from ktcp_ops.mesh.rollout import change, preview
@@ -28,7 +28,7 @@ def validate(inventory_names: Inventories, output: OutputOption = Output.TEXT) -
     """
     mesh = load(inventory_names)
     counts = {"relays": len(mesh.relays), "pairs": mesh.pair_count, "paths": len(mesh.paths)}
-    notes = list(relay_check.open_services(mesh))
+    notes = list(services.open_services(mesh))
     said = ", ".join(
         f"{number} {word.removesuffix('s') if number == 1 else word}"
         for word, number in counts.items()

@@ -11,6 +11,8 @@ from pathlib import Path
 from tests.contract.conftest import ROOT, sections, text
 
 PRODUCT, TESTBED = "ktcp_ops", "ktcp_testbed"
+DIVIDED = f"{PRODUCT}/mesh"
+"""The room that has rooms of its own."""
 # Folders of the checkout that hold no part of the control plane.
 BESIDE = {"build", "dist", "docs", "inventories", "meta", "molecule", "tests"}
 
@@ -48,8 +50,9 @@ def arrows() -> set[tuple[str, str]]:
 
 
 def room(module: str) -> str:
-    """The room that a module is in, as ``ktcp_ops/mesh``; a package's own file is its package."""
-    return "/".join(module.split(".")[:2])
+    """The room that a module is in, as ``ktcp_ops/run`` or ``ktcp_ops/mesh/model``."""
+    parts = module.split(".")
+    return "/".join(parts[: 3 if "/".join(parts[:2]) == DIVIDED else 2])
 
 
 @cache
@@ -57,15 +60,17 @@ def drawn() -> dict[str, int]:
     """The rooms in the drawing of docs/design.md, and how far down each one is."""
     drawing = sections(text("docs/design.md"))["The rooms of the control plane"].split("```")[1]
     found: dict[str, int] = {}
-    package = ""
+    package = outer = ""
     for floor, line in enumerate(re.findall(r"^ \| (.*)\|$", drawing, re.MULTILINE)):
         head = re.match(r" *(\w+)/ ", line)
-        names = re.match(r"  (\w+(?:, \w+)*): ", line)
+        names = re.match(r"  (  )?(\w+(?:, \w+)*): ", line)
         if head:
             package = head[1]
             found[package] = floor
         elif names:
-            found |= {f"{package}/{name}": floor for name in names[1].split(", ")}
+            above = outer if names[1] else package
+            found |= {f"{above}/{name}": floor for name in names[2].split(", ")}
+            outer = outer if names[1] else f"{package}/{names[2]}"
     return found
 
 
@@ -73,7 +78,7 @@ def test_the_drawing_has_each_room() -> None:
     folders = {path.name for path in ROOT.glob("[a-z]*") if path.is_dir()}
     rooms = {
         f"{package}/{path.stem}"
-        for package in (PRODUCT, TESTBED)
+        for package in (PRODUCT, TESTBED, DIVIDED)
         for path in (ROOT / package).iterdir()
         if not path.name.startswith("__")
     }

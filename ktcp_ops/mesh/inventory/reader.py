@@ -13,8 +13,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from ktcp_ops.errors import InvalidMeshError
-from ktcp_ops.mesh.checks import check, relay_check, tunnel_check
-from ktcp_ops.mesh.checks.check import Problem, Subject, Unreadable
+from ktcp_ops.mesh.checks import catalogue
+from ktcp_ops.mesh.checks.subject import Problem, Subject, Unreadable
 from ktcp_ops.mesh.model import ways
 from ktcp_ops.mesh.model.description import Description, key_path
 from ktcp_ops.mesh.model.latency import Latency, load
@@ -58,7 +58,7 @@ def read(description: Description) -> Mesh:
         paths=tuple(zip(left, mesh.paths, strict=True)),
     )
     if description.mesh is not None:
-        found += check.problems(subject, (*check.CHECKS, *relay_check.CHECKS, *tunnel_check.CHECKS))
+        found += catalogue.problems(subject)
     sentences += [f"{description.where(p.key)}: {p.key}: {p.text}." for p in found]
     if sentences:
         raise InvalidMeshError(list(dict.fromkeys(sentences)))

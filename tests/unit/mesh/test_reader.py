@@ -9,7 +9,7 @@ import pytest
 
 from ktcp_ops.errors import ExitCode, InvalidMeshError
 from ktcp_ops.mesh.checks import acl
-from ktcp_ops.mesh.checks.relay_check import open_services
+from ktcp_ops.mesh.checks.services import open_services
 from ktcp_ops.mesh.inventory.reader import read
 from ktcp_ops.mesh.model.description import Description
 from tests.unit.mesh.conftest import KEY, Describe, Spoil
