@@ -28,7 +28,6 @@ Completed = subprocess.CompletedProcess[str]
 
 # An emulated guest on a busy host; a debug kernel may be given more.
 BOOT_TIMEOUT = 300.0
-CONSOLE_LINES = 25
 
 
 class GuestDiedError(UnreachableError):
@@ -67,12 +66,7 @@ class Guest:
 
     def describe(self, what: str) -> str:
         """Say ``what`` happened, with the last lines of the guest and of QEMU."""
-        lines = [f"guest {self.name} {what}"]
-        for path in (self.files.errors, self.files.console):
-            last = tail(path)
-            if last:
-                lines += [f"the last lines of {path}:", *(f"  {line}" for line in last)]
-        return "\n".join(lines)
+        return self.files.describe(f"guest {self.name} {what}")
 
     def wait(
         self, *, timeout: float = BOOT_TIMEOUT, stopped: Callable[[], bool] = lambda: False
@@ -224,18 +218,6 @@ class Guest:
         process.stop([self.process])
         if self.child is not None:
             self.child.wait()
-
-
-def tail(path: Path) -> list[str]:
-    """The last lines of a log, without escape sequences of a terminal."""
-    try:
-        text = path.read_bytes()[-16_384:].decode(errors="replace")
-    except FileNotFoundError:
-        return []
-    lines = (
-        "".join(char for char in line if char.isprintable()).rstrip() for line in text.splitlines()
-    )
-    return [line for line in lines if line][-CONSOLE_LINES:]
 
 
 def greets(port: int) -> bool:

@@ -10,14 +10,13 @@ import os
 import shutil
 import subprocess
 import tarfile
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ktcp_ops import console
 from ktcp_ops.errors import KtcpError
-from ktcp_testbed.lab import archive, cache
+from ktcp_testbed.lab import archive, cache, program
 from ktcp_testbed.lab.recipe import (
     DEFAULT_MIRROR,
     MAKE_DISK,
@@ -179,30 +178,14 @@ def make_rootfs(recipe: Recipe, keys: Path, partial: Path, progress: Progress) -
         options=apt_options(apt_configuration()),
     )
     log = partial.parent / f"{recipe.name}.log"
-    last: deque[str] = deque(maxlen=12)
-    with (
-        log.open("w") as file,
-        subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-        ) as process,
-    ):
-        assert process.stdout is not None
-        try:
-            for line in process.stdout:
-                file.write(line)
-                last.append(line.rstrip())
-                if line.startswith("I: ") and "hook" not in line:
-                    progress(f"image {recipe.release}: {line[3:].strip()}")
-        except BaseException:
-            process.terminate()
-            raise
-    if process.returncode != 0:
-        raise KtcpError(explain(recipe.release, process.returncode, list(last), log))
+
+    def heard(line: str) -> None:
+        if line.startswith("I: ") and "hook" not in line:
+            progress(f"image {recipe.release}: {line[3:].strip()}")
+
+    ended = program.run(command, log=log, heard=heard)
+    if ended.code != 0:
+        raise KtcpError(explain(recipe.release, ended.code, ended.last, log))
     files.unlink()
 
 
@@ -214,7 +197,7 @@ def apt_configuration() -> str:
     return subprocess.run([tool, "dump"], capture_output=True, text=True, check=True).stdout
 
 
-def explain(release: Release, code: int, last: list[str], log: Path) -> str:
+def explain(release: Release, code: int, last: Sequence[str], log: Path) -> str:
     """Why mmdebstrap failed, in a sentence, with its last lines and the log's name."""
     text = "\n".join(last)
     if "No space left on device" in text:

@@ -10,15 +10,14 @@ from pathlib import Path
 from ktcp_ops.errors import KtcpError
 from ktcp_testbed.lab import network, seed
 from ktcp_testbed.lab.image import Image
+from ktcp_testbed.lab.logs import Logs
 from ktcp_testbed.lab.qemu import Nic, Vm
 from ktcp_testbed.lab.topology import Topology
 
 
 @dataclass(frozen=True, kw_only=True)
-class Files:
-    """The files of a guest on the host."""
-
-    directory: Path
+class Files(Logs):
+    """The files of a guest on the host: its logs and its disks."""
 
     @property
     def disk(self) -> Path:
@@ -29,16 +28,6 @@ class Files:
     def seed(self) -> Path:
         """The seed disk."""
         return self.directory / "seed.img"
-
-    @property
-    def console(self) -> Path:
-        """What the guest wrote to its serial console."""
-        return self.directory / "console.log"
-
-    @property
-    def errors(self) -> Path:
-        """QEMU's own messages."""
-        return self.directory / "qemu.log"
 
 
 @dataclass(frozen=True, kw_only=True)

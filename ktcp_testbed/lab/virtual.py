@@ -24,7 +24,7 @@ from typing import Any
 from ktcp_ops.errors import KtcpError
 from ktcp_testbed.lab import process
 from ktcp_testbed.lab.archive import File, pack
-from ktcp_testbed.lab.guest import tail
+from ktcp_testbed.lab.logs import Logs
 from ktcp_testbed.lab.process import Process
 from ktcp_testbed.lab.qemu import drive
 
@@ -75,14 +75,9 @@ class Vm:
     """Where the logs go."""
 
     @property
-    def console(self) -> Path:
-        """The messages of the guest's kernel."""
-        return self.directory / "console.log"
-
-    @property
-    def errors(self) -> Path:
-        """QEMU's own messages."""
-        return self.directory / "qemu.log"
+    def logs(self) -> Logs:
+        """The messages of the guest's kernel and of QEMU."""
+        return Logs(directory=self.directory)
 
     @property
     def said(self) -> Path:
@@ -112,7 +107,7 @@ def arguments(vm: Vm) -> list[str]:
         *("-kernel", str(vm.kernel)),
         *(("-initrd", str(vm.initrd)) if vm.initrd else ()),
         *("-append", command_line(vm)),
-        *("-serial", f"file:{vm.console}"),
+        *("-serial", f"file:{vm.logs.console}"),
         *("-serial", "stdio"),
         *drive("root", vm.disk, "format=raw,snapshot=on"),
         *drive("job", vm.job_disk, "format=raw,readonly=on"),
@@ -150,7 +145,7 @@ def run(
     """
     try:
         vm.directory.mkdir(parents=True, exist_ok=True)
-        vm.console.write_bytes(b"")
+        vm.logs.console.write_bytes(b"")
         vm.job_disk.write_bytes(packed(vm.job))
         with qemu(vm) as child:
             death = "" if listen(vm, child, told, heard) else how_it_ended(child)
@@ -159,7 +154,7 @@ def run(
     finally:
         vm.job_disk.unlink(missing_ok=True)
     if death:
-        raise GuestFailedError(describe(vm, f"the guest has died: {death}"))
+        raise GuestFailedError(vm.logs.describe(f"the guest has died: {death}"))
 
 
 def how_it_ended(child: subprocess.Popen[bytes]) -> str:
@@ -174,7 +169,7 @@ def how_it_ended(child: subprocess.Popen[bytes]) -> str:
 @contextmanager
 def qemu(vm: Vm) -> Iterator[subprocess.Popen[bytes]]:
     """The running guest; ended when the context is left."""
-    with vm.errors.open("wb") as errors:
+    with vm.logs.errors.open("wb") as errors:
         try:
             child = subprocess.Popen(
                 arguments(vm),
@@ -211,9 +206,9 @@ def listen(
             if event is None and heard:
                 heard(line)
             elif event is None:
-                raise GuestFailedError(describe(vm, f"the guest said {line!r}"))
+                raise GuestFailedError(vm.logs.describe(f"the guest said {line!r}"))
             elif event["event"] == "failed":
-                raise GuestFailedError(describe(vm, f"in the guest: {event['message']}"))
+                raise GuestFailedError(vm.logs.describe(f"in the guest: {event['message']}"))
             else:
                 done = done or event["event"] == "done"
                 told(event)
@@ -242,7 +237,7 @@ def lines(vm: Vm, child: subprocess.Popen[bytes]) -> Iterator[str]:
             if not ready.select(1.0):
                 if time.monotonic() - heard > SILENCE_S:
                     raise GuestFailedError(
-                        describe(vm, f"the guest has said nothing for {SILENCE_S:.0f} s")
+                        vm.logs.describe(f"the guest has said nothing for {SILENCE_S:.0f} s")
                     )
                 continue
             data = os.read(child.stdout.fileno(), LINE_BYTES)
@@ -251,13 +246,3 @@ def lines(vm: Vm, child: subprocess.Popen[bytes]) -> Iterator[str]:
             heard = time.monotonic()
             *complete, pending = (pending + data).split(b"\n")
             yield from (line.decode(errors="replace") for line in complete if line.strip())
-
-
-def describe(vm: Vm, what: str) -> str:
-    """Say ``what`` happened, with the last lines of the guest's kernel and of QEMU."""
-    said = [what]
-    for path in (vm.errors, vm.console):
-        last = tail(path)
-        if last:
-            said += [f"the last lines of {path}:", *(f"  {line}" for line in last)]
-    return "\n".join(said)

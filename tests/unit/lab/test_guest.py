@@ -97,13 +97,6 @@ def here(_config: Path, _host: str, remote: list[str] | str) -> list[str]:
     return ["sh", "-c", remote] if isinstance(remote, str) else list(remote)
 
 
-def test_the_console_is_shown_without_control_characters(tmp_path: Path) -> None:
-    log = tmp_path / "console.log"
-    log.write_bytes(b"first\r\n\r\n\x1b[1mlast\xff\x00\r\n")
-    assert guest.tail(log) == ["first", "[1mlast\ufffd"]
-    assert guest.tail(tmp_path / "none") == []
-
-
 def test_a_port_is_only_ours_if_our_process_listens(place: Path) -> None:
     with guest.running(release="trixie", directory=place, name="solo") as vm:
         assert launch.listens(vm.port, vm.process.pid)
