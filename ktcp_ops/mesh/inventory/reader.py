@@ -196,7 +196,7 @@ def sentence(location: Location, detail: ErrorDetails) -> str:
         "dict_type": "is not a mapping; write `name: value` lines below it",
         "model_type": "is not a mapping; write `name: value` lines below it",
         "too_short": "is empty; write at least one",
-    }.get(kind, f"cannot be read ({detail['msg']}); see `ktcp-ops mesh validate --help`")
+    }.get(kind, f"cannot be read ({detail['msg']}); `ktcp-ops mesh schema` lists all keys")
 
 
 def unknown(name: str, model: type[BaseModel]) -> str:

@@ -94,6 +94,13 @@ CASES: list[tuple[str, Spoil, str, str, str]] = [
     ),
     ("port", setting("ports", "relay", to=70000), MESH_FILE, "ports.relay", "1 to 65535"),
     ("port true", setting("ports", "client", to=True), MESH_FILE, "ports.client", "1 to 65535"),
+    (
+        "number as key",
+        setting("ports", to={5557: 1}),
+        MESH_FILE,
+        "ports[5557]",
+        "`ktcp-ops mesh schema`",
+    ),
     ("same port", setting("ports", "relay", to=5557), MESH_FILE, "ports", "change one"),
     ("no mapping", setting("ports", to=[1]), MESH_FILE, "ports", "name: value"),
     ("pairs word", setting("pairs", to="all"), MESH_FILE, "pairs", "full_mesh"),
