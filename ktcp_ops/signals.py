@@ -1,16 +1,22 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Replaces signal handlers for a while."""
+"""What a signal does: it interrupts us like Ctrl-C, or for a while something else."""
 
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
+from typing import NoReturn
 
 INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Signals by which users end a command."""
 
 Handler = Callable[[int, FrameType | None], object] | signal.Handlers
+
+
+def interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+    """Handle a signal like Ctrl-C, so that both run the same clean-up."""
+    raise KeyboardInterrupt
 
 
 @contextmanager

@@ -4,7 +4,6 @@
 import signal
 import sys
 from collections.abc import Mapping
-from types import FrameType
 from typing import Annotated, Any
 
 import typer
@@ -14,6 +13,7 @@ from ktcp_ops import __version__
 from ktcp_ops.cli import answer, doctor, mesh
 from ktcp_ops.cli.ansible import with_options
 from ktcp_ops.errors import ExitCode, InterruptedByUserError, KtcpError, UsageError
+from ktcp_ops.signals import interrupt
 
 TESTBED = ("lab", "bench")
 """Commands that the test bed of a checkout adds."""
@@ -95,15 +95,10 @@ def run(arguments: list[str], chosen: typer.Typer = app) -> int:
     return int(ExitCode.OK)
 
 
-def terminate(_number: int, _frame: FrameType | None) -> None:
-    """Treat a signal like Ctrl-C, so that both run the same clean-up."""
-    raise KeyboardInterrupt
-
-
 def main(chosen: typer.Typer = app) -> None:
     """Entry point of the console script, and of other programs made by ``program``."""
-    signal.signal(signal.SIGTERM, terminate)
+    signal.signal(signal.SIGTERM, interrupt)
     # Sent when the terminal goes away; nohup wants that to be ignored.
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        signal.signal(signal.SIGHUP, terminate)
+        signal.signal(signal.SIGHUP, interrupt)
     sys.exit(run(sys.argv[1:], chosen))

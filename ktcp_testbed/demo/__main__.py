@@ -7,10 +7,10 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 
 from ktcp_ops import console
 from ktcp_ops.errors import ExitCode, KtcpError
+from ktcp_ops.signals import interrupt
 from ktcp_testbed.demo import picture
 from ktcp_testbed.demo.results import Results, busy
 from ktcp_testbed.demo.session import Session
@@ -125,12 +125,8 @@ The lab is still up. Look around:
 Take it down with: ./dev lab down"""
 
 
-def interrupt(_number: int, _frame: FrameType | None) -> None:
-    """Treat SIGTERM and SIGHUP like Ctrl-C, so that the lab is never left behind."""
-    raise KeyboardInterrupt
-
-
 if __name__ == "__main__":
+    # Whatever ends us, the lab is not left behind.
     signal.signal(signal.SIGTERM, interrupt)
     signal.signal(signal.SIGHUP, interrupt)
     # A shell starts background programs with SIGINT ignored, but we are ended by SIGINT, too.

@@ -6,10 +6,10 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 
 from ktcp_ops import console
 from ktcp_ops.errors import KtcpError
+from ktcp_ops.signals import interrupt
 from ktcp_testbed.kbuild import buildroot
 from ktcp_testbed.lab.recipe import RELEASES
 from tests.harness import debug_kernel, lint, suite, without
@@ -67,15 +67,10 @@ def share(words: str) -> str:
     return words
 
 
-def interrupt(signum: int, frame: FrameType | None) -> None:
-    """Let SIGTERM end the program like Ctrl-C, so that no guest is left behind."""
-    del signum, frame
-    raise KeyboardInterrupt
-
-
 def main(argv: Sequence[str]) -> int:
     """Run a command. Returns the exit code."""
     words = parser().parse_args(argv)
+    # No guest is left behind.
     signal.signal(signal.SIGTERM, interrupt)
     try:
         return carry_out(words)
