@@ -70,18 +70,6 @@ class UnreachableError(KtcpError):
     exit_code = ExitCode.UNREACHABLE
 
 
-class GateError(KtcpError):
-    """A health gate stopped the run before it could do harm."""
-
-    exit_code = ExitCode.GATE
-
-
-class DriftError(KtcpError):
-    """A host's state differs from what its configuration says."""
-
-    exit_code = ExitCode.DRIFT
-
-
 class InterruptedByUserError(KtcpError):
     """The user stopped the command (Ctrl-C or SIGTERM)."""
 

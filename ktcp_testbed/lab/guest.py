@@ -176,27 +176,6 @@ class Guest:
         writer = ssh.command(self.config, self.name, pack)
         pipe(writer, unpack, timeout, f"copying {source} from {self.name}")
 
-    def reboot(self, *, timeout: float = BOOT_TIMEOUT) -> None:
-        """Restart the guest from inside and wait until it is back."""
-        before = self.boot_id()
-        self.run("systemctl reboot --no-block", check=True)
-        deadline = time.monotonic() + timeout
-        while True:
-            self.check_alive()
-            self.disconnect()
-            left = deadline - time.monotonic()
-            if left < 0:
-                raise UnreachableError(self.describe(f"was not back within {timeout:.0f} s"))
-            with contextlib.suppress(KtcpError):
-                self.wait(timeout=left)
-                if self.boot_id() != before:
-                    return
-            time.sleep(0.5)
-
-    def boot_id(self) -> str:
-        """A name for the present boot of the guest."""
-        return self.run(["cat", "/proc/sys/kernel/random/boot_id"], check=True).stdout.strip()
-
     def disconnect(self) -> None:
         """End the shared ssh connection, if there is one."""
         if self.config.exists():
