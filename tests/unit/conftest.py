@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from ktcp_testbed.lab.image import Image
+
 # A busy host may take any time for an example; speed is measured by benchmarks.
 settings.register_profile("no deadline", deadline=None)
 settings.load_profile("no deadline")
@@ -43,3 +45,16 @@ def qemu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Speak:
 
     monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
     return speak
+
+
+def make_image(place: Path) -> Image:
+    """Describe an image whose files are in ``place``, whether they exist or not."""
+    return Image(
+        release="trixie",
+        disk=place / "disk.raw",
+        kernel=place / "vmlinuz",
+        initrd=place / "initrd.img",
+        kernel_release="6.12.0-test",
+        rootfs=place / "rootfs.tar",
+        identity=place / "identity",
+    )

@@ -13,28 +13,17 @@ from ktcp_testbed.cli.main import run
 from ktcp_testbed.kbuild import buildroot, kmodule
 from ktcp_testbed.kbuild.buildroot import Buildroot
 from ktcp_testbed.lab import image
-from ktcp_testbed.lab.image import Image
 from ktcp_testbed.lab.virtual import Event, GuestFailedError
 from tests.unit.bench.conftest import Events
-from tests.unit.conftest import Speak
+from tests.unit.conftest import Speak, make_image
 
 
 @pytest.fixture
 def guest_boot(tmp_path: Path, plan: Plan) -> Boot:
     module = tmp_path / "ktcp.ko"
     module.write_bytes(b"module")
-    place = tmp_path / "image"
-    built = Image(
-        release="trixie",
-        disk=place / "disk.raw",
-        kernel=place / "vmlinuz",
-        initrd=place / "initrd.img",
-        kernel_release="6.12.1",
-        rootfs=place / "rootfs.tar",
-        identity=place / "identity",
-    )
     return Boot(
-        image=built,
+        image=make_image(tmp_path / "image"),
         files=(module,),
         job=plan.job.dump(),
         directory=tmp_path / "work",

@@ -10,13 +10,12 @@ import pytest
 
 from ktcp_ops.errors import KtcpError
 from ktcp_testbed.lab import image
-from ktcp_testbed.lab.image import Image
 from ktcp_testbed.lab.virtual import GuestFailedError
 from tests.harness import suite, without
 from tests.harness.debug_kernel import DebugKernel
 from tests.harness.defences import DEFENCES
 from tests.harness.suite import Outcome, Plan
-from tests.unit.conftest import Speak
+from tests.unit.conftest import Speak, make_image
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -27,15 +26,7 @@ def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
     checkout = tmp_path / "checkout"
     (checkout / "tests" / "kernel").mkdir(parents=True)
     (checkout / "tests" / "kernel" / "test_x.py").write_text("# nothing\n")
-    built = Image(
-        release="trixie",
-        disk=tmp_path / "disk.raw",
-        kernel=tmp_path / "vmlinuz",
-        initrd=tmp_path / "initrd.img",
-        kernel_release="6.12.1",
-        rootfs=tmp_path / "rootfs.tar",
-        identity=tmp_path / "identity",
-    )
+    built = make_image(tmp_path)
     monkeypatch.setattr(image, "ensure", lambda _: built)
     return Plan(checkout=checkout, release="trixie", only="test_x")
 

@@ -12,6 +12,7 @@ from ktcp_testbed.lab.image import Image, Progress
 from ktcp_testbed.lab.lab import Lab
 from ktcp_testbed.lab.recipe import Release
 from ktcp_testbed.lab.topology import Guest, Link, Topology
+from tests.unit.conftest import make_image
 
 BIN = Path(__file__).parent / "bin"
 
@@ -49,15 +50,7 @@ def empty_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Image:
     place.mkdir()
     (place / "identity").write_text("private")
     (place / "identity.pub").write_text("ssh-ed25519 AAAA ktcp-lab\n")
-    found = Image(
-        release="trixie",
-        disk=place / "disk.raw",
-        kernel=place / "vmlinuz",
-        initrd=place / "initrd.img",
-        kernel_release="6.12.0-test",
-        rootfs=place / "rootfs.tar",
-        identity=place / "identity",
-    )
+    found = make_image(place)
 
     def ensure(release: Release, *, progress: Progress) -> Image:
         assert release == "trixie"

@@ -14,11 +14,10 @@ import pytest
 
 from ktcp_ops.errors import ExitCode
 from ktcp_ops.run.inventory import portion
-from ktcp_ops.run.job import Job
 from ktcp_ops.run.parcel import MEMORY, memory_directory
 from ktcp_ops.run.result import HostState
 from ktcp_ops.run.workers import Worker, WorkersEngine, split
-from tests.unit.mesh.test_engine import PLAYBOOK, SLOW, processes_with, wait_until
+from tests.unit.mesh.test_engine import SLOW, job, processes_with, wait_until
 from tests.unit.mesh.test_events import Recorder
 
 BIN = Path(sys.executable).parent
@@ -39,13 +38,6 @@ def inventory(tmp_path: Path) -> str:
     groups = {"left": {"hosts": {"a": {}}, "children": {"inner": {"hosts": {"c": {}}}}}}
     path.write_text(json.dumps({"all": {"hosts": hosts, "children": groups}}))
     return str(path)
-
-
-def job(tmp_path: Path, inventory: str, text: str = PLAYBOOK, **more: object) -> Job:
-    path = tmp_path / "play.yml"
-    path.write_text(text)
-    fields = {"title": "try", "playbook": path, "inventories": (inventory,), **more}
-    return Job(**fields)  # type: ignore[arg-type]  # the fields are those of each test
 
 
 def test_two_workers_share_a_job_as_if_it_were_one_run(tmp_path: Path, inventory: str) -> None:
