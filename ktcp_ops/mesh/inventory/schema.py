@@ -2,7 +2,7 @@
 """The JSON Schema of a mesh's variables, generated from the model, for editors.
 
 It says what each value may be by itself. Whether the values fit together is checked by
-``check``, which no schema can replace.
+``checks``, which no schema can replace.
 """
 
 from typing import Any

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The checked model of a mesh: frozen, typed, complete.
 
-It says what each part may contain by itself. ``check`` says how the parts must fit together,
+It says what each part may contain by itself. ``checks`` say how the parts must fit together,
 and ``reader.read`` reports errors of both kinds at once.
 """
 
