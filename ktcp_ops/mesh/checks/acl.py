@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Self
 
 from ktcp_ops.mesh.model.mesh import ExitRule
+from ktcp_ops.mesh.model.prefix import place
 from ktcp_ops.mesh.model.values import ALL_PORTS, Network, PortRange
-from ktcp_ops.mesh.relay.steering import place
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from itertools import combinations
 
 from ktcp_ops.mesh.checks.subject import Problem, Subject, at, not_a_relay
 from ktcp_ops.mesh.model.mesh import Edge
-from ktcp_ops.mesh.relay.steering import encloses
+from ktcp_ops.mesh.model.prefix import encloses
 from ktcp_ops.mesh.relay.tunnel import destinations, dialling, reached
 
 

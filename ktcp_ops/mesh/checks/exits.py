@@ -11,9 +11,9 @@ from ktcp_ops.mesh.checks.subject import Problem, Subject, at, not_a_relay
 from ktcp_ops.mesh.checks.target import never_a_target
 from ktcp_ops.mesh.model.description import key_path
 from ktcp_ops.mesh.model.mesh import ExitRule, Path
+from ktcp_ops.mesh.model.prefix import nest
+from ktcp_ops.mesh.model.prefix import place as place_of
 from ktcp_ops.mesh.model.values import ALL_PORTS, Network, PortRange
-from ktcp_ops.mesh.relay.steering import nest
-from ktcp_ops.mesh.relay.steering import place as place_of
 from ktcp_ops.mesh.relay.tunnel import Address
 
 NAMED = 3

@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 from ktcp_ops.mesh.checks.destinations import ports_overlap
 from ktcp_ops.mesh.checks.subject import Problem, Subject, at
 from ktcp_ops.mesh.model.mesh import Path
+from ktcp_ops.mesh.model.prefix import encloses
 from ktcp_ops.mesh.model.values import PortRange
-from ktcp_ops.mesh.relay.steering import encloses
 
 
 def probes_fit(subject: Subject) -> Iterator[Problem]:

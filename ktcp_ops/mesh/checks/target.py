@@ -3,8 +3,8 @@
 
 from ipaddress import ip_network
 
+from ktcp_ops.mesh.model.prefix import encloses
 from ktcp_ops.mesh.model.values import Network
-from ktcp_ops.mesh.relay.steering import encloses
 
 NEVER_A_TARGET = {
     ip_network(text): what

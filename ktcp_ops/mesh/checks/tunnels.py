@@ -7,8 +7,8 @@ from ipaddress import ip_network
 from ktcp_ops.mesh.checks.subject import Problem, Subject, at
 from ktcp_ops.mesh.model.description import key_path
 from ktcp_ops.mesh.model.mesh import Mesh, Path
+from ktcp_ops.mesh.model.prefix import encloses
 from ktcp_ops.mesh.model.values import Network
-from ktcp_ops.mesh.relay.steering import encloses
 from ktcp_ops.mesh.relay.tunnel import Address, chosen, members, room, tunnel_address
 
 

@@ -13,8 +13,9 @@ from typing import TypedDict
 
 from ktcp_ops.mesh.model.mesh import RETURN_MARK, Mesh, Path, Relay, Settings, Way
 from ktcp_ops.mesh.model.values import Endpoint, Network
+from ktcp_ops.mesh.relay.address_set import AddressSet, Sets, address_set, collapsed
 from ktcp_ops.mesh.relay.procfs import Route, listener_line
-from ktcp_ops.mesh.relay.steering import AddressSet, Chain, Sets, address_set, chains, collapsed
+from ktcp_ops.mesh.relay.steering import Chain, chains
 from ktcp_ops.mesh.relay.tunnel import over
 
 FIRST_MARK = 0x101

@@ -1,42 +1,30 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Which flows of an ingress take which way, as iptables chains and the sets they look up.
 
-The longest prefix wins. Each rule looks a set up (ipset ``hash:net``), so that a packet costs
-the same however many prefixes there are. A set holds its own prefixes, and as exceptions those
-inside them that go another way. So no address is in two sets, and the order of rules does not
-matter. A set's name ends in a digest of its contents: a new list of prefixes is a new set, and
-the rules switch to it in one commit.
+The longest prefix wins. Each rule looks a set up, so that a packet costs the same however many
+prefixes there are. A set holds its own prefixes, and as exceptions those inside them that go
+another way. So no address is in two sets, and the order of rules does not matter.
 """
 
 import hashlib
 import re
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
-from typing import TypedDict, TypeVar
+from typing import TypedDict
 
 from ktcp_ops.mesh.model.mesh import Path, Way
+from ktcp_ops.mesh.model.prefix import encloses, nest, place
 from ktcp_ops.mesh.model.values import ALL_PORTS, Network, PortRange
-
-T = TypeVar("T")
+from ktcp_ops.mesh.relay.address_set import DIGEST_LENGTH, Sets, entries_of
 
 CHAIN_LENGTH = 28
 """The longest name of a chain that iptables takes."""
-SET_LENGTH = 31
-"""The longest name of a set that ipset takes."""
-DIGEST_LENGTH = 8
 MULTIPORT_SLOTS = 15
 """How many ports one multiport match takes; a range counts as two."""
-
-
-class AddressSet(TypedDict):
-    """Named prefixes, as ipset writes them; one followed by ``nomatch`` is an exception."""
-
-    name: str
-    entries: list[str]
 
 
 class Rule(TypedDict):
@@ -93,88 +81,6 @@ class Share:
     owner: Owner
     ports: tuple[PortRange, ...]
     entries: tuple[str, ...]
-
-
-class Sets:
-    """The sets of a relay, by family; equal sets are stored once."""
-
-    def __init__(self) -> None:
-        self.found: dict[int, dict[str, AddressSet]] = {4: {}, 6: {}}
-
-    def put(self, found: AddressSet, version: int) -> str:
-        """Store a set and give its name."""
-        self.found[version][found["name"]] = found
-        return found["name"]
-
-    def add(self, label: str, version: int, entries: Iterable[str]) -> str:
-        """Store a set with these entries and give its name."""
-        return self.put(address_set(label, version, entries), version)
-
-    def sources(self, label: str, version: int, sources: Iterable[Network]) -> str | None:
-        """Store the set of some sources and give its name; empty: all, None: none of the family."""
-        listed = list(sources)
-        if not listed:
-            return ""
-        own = collapsed(net for net in listed if net.version == version)
-        return self.add(label, version, own) if own else None
-
-    def listed(self, version: int) -> list[AddressSet]:
-        """Give the sets of a family by name."""
-        return [self.found[version][name] for name in sorted(self.found[version])]
-
-
-def address_set(label: str, version: int, entries: Iterable[str]) -> AddressSet:
-    """Make a set, whose name ends in a digest of its entries."""
-    held = list(entries)
-    digest = hashlib.sha256("\n".join(held).encode()).hexdigest()[:DIGEST_LENGTH]
-    ending = f".v{version}.{digest}"
-    return {"name": label[: SET_LENGTH - len(ending)] + ending, "entries": held}
-
-
-def collapsed(networks: Iterable[Network]) -> list[str]:
-    """Write networks as entries, without those that lie in others."""
-    kept: list[Network] = []
-    for net in sorted(set(networks), key=place):
-        if not kept or not encloses(kept[-1], net):
-            kept.append(net)
-    return [entry for net in kept for entry in entries_of(net)]
-
-
-def place(network: Network) -> tuple[int, int, int]:
-    """Give a key that sorts each network behind those that enclose it."""
-    return network.version, int(network.network_address), network.prefixlen
-
-
-def encloses(outer: Network, inner: Network) -> bool:
-    """Tell whether all of ``inner`` lies in ``outer``."""
-    return (
-        outer.version == inner.version
-        and outer.prefixlen <= inner.prefixlen
-        and int(inner.network_address) >> (inner.max_prefixlen - outer.prefixlen)
-        == int(outer.network_address) >> (outer.max_prefixlen - outer.prefixlen)
-    )
-
-
-def nest(entries: Iterable[T], network: Callable[[T], Network]) -> Iterator[tuple[T, Sequence[T]]]:
-    """Give each of sorted entries with those that enclose it, the widest first.
-
-    The latter are one list, which changes when the next entry is asked for.
-    """
-    enclosing: list[T] = []
-    for entry in entries:
-        while enclosing and not encloses(network(enclosing[-1]), network(entry)):
-            enclosing.pop()
-        yield entry, enclosing
-        enclosing.append(entry)
-
-
-def entries_of(network: Network) -> list[str]:
-    """Write a network as ipset does, which takes no prefix of length 0, but its two halves."""
-    halves = network.subnets() if network.prefixlen == 0 else (network,)
-    return [
-        str(net.network_address) if net.prefixlen == net.max_prefixlen else str(net)
-        for net in halves
-    ]
 
 
 def chains(

@@ -9,16 +9,9 @@ from hypothesis import strategies as st
 
 from ktcp_ops.mesh.inventory.reader import read
 from ktcp_ops.mesh.model.mesh import Path
+from ktcp_ops.mesh.relay.address_set import SET_LENGTH, AddressSet, Sets, collapsed, entries_of
 from ktcp_ops.mesh.relay.plan import plan
-from ktcp_ops.mesh.relay.steering import (
-    SET_LENGTH,
-    AddressSet,
-    Chain,
-    Sets,
-    chains,
-    collapsed,
-    entries_of,
-)
+from ktcp_ops.mesh.relay.steering import Chain, chains
 from tests.unit.mesh.conftest import Describe
 
 PREFIXES = st.builds(
