@@ -7,6 +7,7 @@
 #include "datapath/split.h"
 #include "datapath/trace.h"
 #include "datapath/watch.h"
+#include "lib/keepalive.h"
 #include "lib/socket.h"
 
 #include <linux/sched.h>

@@ -20,6 +20,7 @@
 #include "lib/callbacks.h"
 #include "lib/compat/timer.h"
 #include "lib/socket.h"
+#include "lib/socket_state.h"
 
 #include <linux/net.h>
 #include <linux/slab.h>

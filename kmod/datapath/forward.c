@@ -22,6 +22,8 @@
 #include "control/stats.h"
 #include "datapath/trace.h"
 #include "lib/socket.h"
+#include "lib/socket_state.h"
+#include "lib/turbo.h"
 #include "relay/peer.h"
 #include "relay/peer_pool.h"
 

@@ -5,6 +5,7 @@
 
 #include "datapath/split.h"
 #include "datapath/transfer.h"
+#include "lib/socket_state.h"
 
 /* Time between two looks at what no callback reports. */
 #define KTCP_LOOK_AGAIN (HZ / 50 + 1)

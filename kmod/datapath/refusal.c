@@ -16,7 +16,7 @@
 #include "control/stats.h"
 #include "datapath/split.h"
 #include "lib/recall.h"
-#include "lib/socket.h"
+#include "lib/socket_state.h"
 #include "relay/peer.h"
 #include "relay/peer_pool.h"
 #include "relay/wire.h"

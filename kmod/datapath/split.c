@@ -14,6 +14,7 @@
 #include "datapath/trace.h"
 #include "lib/share.h"
 #include "lib/socket.h"
+#include "lib/socket_state.h"
 #include "relay/peer.h"
 
 #include <linux/slab.h>

@@ -15,7 +15,9 @@
 #include "datapath/trace.h"
 #include "lib/dscp.h"
 #include "lib/socket.h"
+#include "lib/socket_state.h"
 #include "lib/thread_pool.h"
+#include "lib/turbo.h"
 
 #include <linux/delay.h>
 #include <linux/net.h>

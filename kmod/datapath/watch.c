@@ -26,6 +26,7 @@
 #include "datapath/threads.h"
 #include "lib/compat/timer.h"
 #include "lib/socket.h"
+#include "lib/socket_state.h"
 
 #include <linux/net.h>
 #include <net/sock.h>

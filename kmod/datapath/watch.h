@@ -4,7 +4,7 @@
 #define KTCP_WATCH_H
 
 #include "lib/callbacks.h"
-#include "lib/socket.h"
+#include "lib/socket_state.h"
 
 #include <linux/timer.h>
 #include <linux/types.h>

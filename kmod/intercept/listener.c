@@ -15,6 +15,7 @@
 #include "intercept/gate.h"
 #include "lib/callbacks.h"
 #include "lib/socket.h"
+#include "lib/turbo.h"
 #include "relay/route.h"
 #include "session/session.h"
 

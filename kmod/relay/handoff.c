@@ -12,6 +12,7 @@
 #include "control/net.h"
 #include "control/stats.h"
 #include "lib/socket.h"
+#include "lib/socket_state.h"
 #include "relay/key.h"
 #include "relay/ticket_issuer.h"
 #include "relay/wire.h"

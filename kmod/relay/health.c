@@ -14,6 +14,8 @@
 #include "control/net.h"
 #include "control/stats.h"
 #include "lib/callbacks.h"
+#include "lib/connect.h"
+#include "lib/keepalive.h"
 #include "lib/socket.h"
 #include "relay/handoff.h"
 #include "relay/leg.h"

@@ -4,6 +4,7 @@
 #include "relay/leg.h"
 #include "control/net.h"
 #include "control/settings.h"
+#include "lib/connect.h"
 #include "lib/socket.h"
 
 /**

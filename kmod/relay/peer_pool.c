@@ -10,8 +10,12 @@
 #include "control/net.h"
 #include "control/stats.h"
 #include "lib/callbacks.h"
+#include "lib/connect.h"
+#include "lib/keepalive.h"
 #include "lib/socket.h"
+#include "lib/socket_state.h"
 #include "lib/thread_pool.h"
+#include "lib/turbo.h"
 #include "relay/leg.h"
 #include "relay/trace.h"
 
