@@ -9,6 +9,7 @@
 #include "datapath/watch.h"
 #include "lib/keepalive.h"
 #include "lib/socket.h"
+#include "lib/socket_state.h"
 
 #include <linux/sched.h>
 
@@ -29,6 +30,7 @@ bool ktcp_engine_begin(struct ktcp_split *split)
 	for (side = 0; side < KTCP_SIDES; side++) {
 		ktcp_socket_set_timeout(split->sock[side],
 					MAX_SCHEDULE_TIMEOUT);
+		split->offered[side] = ktcp_socket_offered(split->sock[side]);
 		if (!split->relay[side])
 			ktcp_socket_keepalive(split->sock[side], keepalive_s);
 	}

@@ -177,6 +177,25 @@ int ktcp_forward_confirm(struct ktcp_split *split, long wait)
 	return err;
 }
 
+/**
+ * ktcp_forward_read() - How much has the program at an end read, if it reads?
+ * @split: the split
+ * @side: the end
+ *
+ * Context: any.
+ * Return: bytes since the split began to forward; 0 if it does not seem to read
+ * now.
+ */
+u64 ktcp_forward_read(const struct ktcp_split *split, enum ktcp_side side)
+{
+	const struct socket *sock = split->sock[side];
+	u64 offered = ktcp_socket_offered(sock);
+
+	if (offered <= split->offered[side] || ktcp_socket_is_filling(sock))
+		return 0;
+	return offered - split->offered[side];
+}
+
 /* Both socks are locked, in the way that @atomic calls for. */
 static enum ktcp_transfer_end move(struct ktcp_split *split,
 				   enum ktcp_side from, bool atomic)
@@ -193,6 +212,11 @@ static enum ktcp_transfer_end move(struct ktcp_split *split,
 
 	if (split->relay[to] && READ_ONCE(settings->turbo))
 		ktcp_sock_turbo_refresh(transfer.sink);
+	/* Before bytes are taken, which tells the peer of the window. */
+	if (split->relay[from] && READ_ONCE(settings->turbo))
+		ktcp_sock_turbo_follow(transfer.source,
+				       ktcp_forward_read(split, to),
+				       ktcp_socket_min_rtt_us(split->sock[to]));
 	end = atomic ? ktcp_transfer_atomic(&transfer) :
 		       ktcp_transfer(&transfer);
 	if (transfer.bytes)

@@ -64,6 +64,7 @@ enum ktcp_role {
  * the other one may go on, and how that ends decides about the split
  * @event: with the engine "event", its state; else NULL
  * @bytes: forwarded from each side; written by that direction only
+ * @offered: what each side had room for when the split began to forward
  * @begun: jiffies when it was made; later, when it was counted as a split
  * @active: jiffies when an end was last seen to acknowledge bytes
  * @watch: notices when the connections end
@@ -96,6 +97,7 @@ struct ktcp_split {
 	bool ended[KTCP_SIDES];
 	struct ktcp_event *event;
 	u64 bytes[KTCP_SIDES];
+	u64 offered[KTCP_SIDES];
 	unsigned long begun;
 	unsigned long active;
 	struct ktcp_watch watch;

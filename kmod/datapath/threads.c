@@ -82,16 +82,19 @@ static enum ending copy_some(struct ktcp_split *split, enum ktcp_side from,
 			     void *buffer, size_t size)
 {
 	struct socket *source = split->sock[from];
+	enum ktcp_side to = ktcp_side_other(from);
 	int n;
 
 	if (!ktcp_socket_has_data(source))
 		wait_bytes(split, from);
 	if (ktcp_socket_has_data(source))
-		ktcp_dscp_set(split->sock[ktcp_side_other(from)],
-			      ktcp_dscp_of(source));
+		ktcp_dscp_set(split->sock[to], ktcp_dscp_of(source));
+	if (split->relay[from] && READ_ONCE(split->ktcp->settings.turbo))
+		ktcp_socket_turbo_follow(source, ktcp_forward_read(split, to),
+					 ktcp_socket_min_rtt_us(split->sock[to]));
 	n = ktcp_socket_recv(source, buffer, size);
 	if (n > 0)
-		return send(split, ktcp_side_other(from), buffer, n);
+		return send(split, to, buffer, n);
 	if (!n)
 		return ENDED_BY_FIN;
 	return n == -EAGAIN ? GOES_ON : ENDED_BY_READ_ERROR;

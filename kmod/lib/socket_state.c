@@ -22,6 +22,17 @@ u32 ktcp_socket_rtt_us(const struct socket *sock)
 }
 
 /**
+ * ktcp_socket_min_rtt_us() - The shortest round-trip time of late
+ * @sock: connected socket
+ *
+ * Unlike the smoothed one it has no delayed acknowledgements in it.
+ */
+u32 ktcp_socket_min_rtt_us(const struct socket *sock)
+{
+	return tcp_min_rtt(tcp_sk(sock->sk));
+}
+
+/**
  * ktcp_socket_has_data() - Is there something to receive now?
  * @sock: the socket
  */
@@ -53,6 +64,33 @@ bool ktcp_socket_has_bytes(const struct socket *sock, u32 count)
 	return ktcp_socket_unread(sock) >= count || READ_ONCE(sk->sk_err) ||
 	       READ_ONCE(sk->sk_shutdown) ||
 	       READ_ONCE(sk->sk_state) == TCP_CLOSE;
+}
+
+/**
+ * ktcp_socket_offered() - How much has the other end ever had room for?
+ * @sock: connected socket
+ *
+ * This grows when the program there reads. If it does not, this hardly does,
+ * even though its TCP goes on to acknowledge what still fits.
+ *
+ * Return: bytes since the connection began.
+ */
+u64 ktcp_socket_offered(const struct socket *sock)
+{
+	const struct tcp_sock *tp = tcp_sk(sock->sk);
+
+	return READ_ONCE(tp->bytes_acked) + READ_ONCE(tp->snd_wnd);
+}
+
+/**
+ * ktcp_socket_is_filling() - Does the other end have less and less room?
+ * @sock: connected socket
+ */
+bool ktcp_socket_is_filling(const struct socket *sock)
+{
+	const struct tcp_sock *tp = tcp_sk(sock->sk);
+
+	return READ_ONCE(tp->snd_wnd) < READ_ONCE(tp->max_window) / 2;
 }
 
 /**

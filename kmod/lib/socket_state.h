@@ -18,9 +18,12 @@ struct ktcp_flush {
 };
 
 u32 ktcp_socket_rtt_us(const struct socket *sock);
+u32 ktcp_socket_min_rtt_us(const struct socket *sock);
 bool ktcp_socket_has_data(const struct socket *sock);
 u32 ktcp_socket_unread(const struct socket *sock);
 bool ktcp_socket_has_bytes(const struct socket *sock, u32 count);
+u64 ktcp_socket_offered(const struct socket *sock);
+bool ktcp_socket_is_filling(const struct socket *sock);
 bool ktcp_socket_is_unheard(const struct socket *sock, unsigned long since);
 bool ktcp_socket_is_sent(const struct socket *sock);
 bool ktcp_socket_is_out(const struct socket *sock);

@@ -60,19 +60,56 @@ static void raise_pacing(struct sock *sk, u32 cwnd)
 		   min_t(u64, rate, READ_ONCE(sk->sk_max_pacing_rate)));
 }
 
+/* The receive buffer of a leg whose reader has taken nothing yet. */
+#define BEGIN_BYTES (8 << 20)
+/* The same while the host's TCP has little memory left; TCP's own default. */
+#define BEGIN_BYTES_SHORT (128 << 10)
+/*
+ * Each round trip of the reader's, its congestion window can double. A larger
+ * receiving window goes to the peer, and its bytes come back, in a round trip
+ * of the leg's. So for each byte that was read the buffer grows by so many,
+ * doubled as often as the longer round trip has room for the shorter one. It is
+ * four since the last bytes are not acknowledged yet, and since half of a buffer
+ * is for the kernel's own structures.
+ */
+#define GROWTH 4
+#define DOUBLINGS_MAX 8
+/* A leg keeps no more bytes that its peer has no room for yet. */
+#define UNSENT_MAX (512 << 10)
+
+/* Below this mark (net.ipv4.tcp_mem) TCP gives memory away freely. */
+static bool memory_is_short(const struct sock *sk)
+{
+	const struct proto *tcp = sk->sk_prot;
+
+	return atomic_long_read(tcp->memory_allocated) >
+	       READ_ONCE(tcp->sysctl_mem[0]);
+}
+
+/* The receiving window follows the buffer; the other end learns it by an ACK. */
+static void open_window(struct sock *sk, u32 bytes)
+{
+	struct tcp_sock *tp = tcp_sk(sk);
+
+	WRITE_ONCE(sk->sk_rcvbuf, bytes);
+	tp->window_clamp = tcp_full_space(sk);
+	tp->rcv_ssthresh = tp->window_clamp;
+}
+
 /**
  * ktcp_socket_turbo() - Large windows from the first byte (paper, section 2)
  * @sock: connected socket between relays, prepared before
  * @cwnd: congestion window, segments, 0 without turbo
  *
  * Inside a cloud there is no congestion to probe for. This sets the sending
- * window, and opens the receiving window as far as the buffer allows; the other
- * end learns it with the next ACK.
+ * window, and opens the receiving window for the first bytes. It opens further
+ * as the reader takes them, see ktcp_sock_turbo_follow().
  */
 void ktcp_socket_turbo(struct socket *sock, u32 cwnd)
 {
 	struct sock *sk = sock->sk;
 	struct tcp_sock *tp = tcp_sk(sk);
+	u32 begin = BEGIN_BYTES;
 
 	if (!cwnd)
 		return;
@@ -82,10 +119,71 @@ void ktcp_socket_turbo(struct socket *sock, u32 cwnd)
 		tcp_snd_cwnd_set(tp, cwnd);
 		tp->snd_ssthresh = TCP_INFINITE_SSTHRESH;
 		forget_idle(tp);
-		tp->window_clamp = tcp_full_space(sk);
-		tp->rcv_ssthresh = tp->window_clamp;
+		if (memory_is_short(sk))
+			begin = BEGIN_BYTES_SHORT;
+		open_window(sk, min_t(u32, begin, sk->sk_sndbuf));
+		/*
+		 * The handshake promised what the whole buffer takes. What is
+		 * sent next takes that back, before a byte of a stream comes.
+		 */
+		tp->rcv_wnd = min(tp->rcv_wnd, tp->rcv_ssthresh);
+		tp->notsent_lowat = UNSENT_MAX;
 		raise_pacing(sk, cwnd);
 	}
+	release_sock(sk);
+}
+
+static unsigned int doublings(const struct sock *sk, u32 reader_rtt_us)
+{
+	return min_t(u32, DOUBLINGS_MAX, DIV_ROUND_UP(tcp_min_rtt(tcp_sk(sk)),
+						      max_t(u32, reader_rtt_us, 1)));
+}
+
+/**
+ * ktcp_sock_turbo_follow() - Open the receiving window as the reader reads
+ * @sk: sock of a socket that ktcp_socket_turbo() was called on
+ * @read: how many bytes the reader has read at least
+ * @rtt_us: the shortest round-trip time to the reader
+ *
+ * A relay keeps what its peer sends until the reader takes it. If the window
+ * were open from the beginning, a client that asks for much and reads nothing
+ * would make two relays keep all of it. So the window follows the reader, and
+ * the memory that the host's TCP has left. It opens faster than the reader's
+ * own congestion window can.
+ *
+ * Context: any, @sk locked.
+ */
+void ktcp_sock_turbo_follow(struct sock *sk, u64 read, u32 rtt_us)
+{
+	u64 growth, wanted;
+
+	/* The sending buffer keeps the size that both had at first. */
+	if (likely(sk->sk_rcvbuf >= sk->sk_sndbuf) ||
+	    !(sk->sk_userlocks & SOCK_RCVBUF_LOCK))
+		return;
+	growth = read * GROWTH << doublings(sk, rtt_us);
+	wanted = min_t(u64, BEGIN_BYTES + growth, sk->sk_sndbuf);
+	/* In steps of a half, since each one is more work than a look. */
+	if (wanted < sk->sk_sndbuf && wanted < sk->sk_rcvbuf * 3ULL / 2)
+		return;
+	if (!memory_is_short(sk))
+		open_window(sk, wanted);
+}
+
+/**
+ * ktcp_socket_turbo_follow() - The same, for callers without the lock
+ * @sock: socket that ktcp_socket_turbo() was called on
+ * @read: how many bytes the reader has read at least
+ * @rtt_us: the shortest round-trip time to the reader
+ */
+void ktcp_socket_turbo_follow(struct socket *sock, u64 read, u32 rtt_us)
+{
+	struct sock *sk = sock->sk;
+
+	if (READ_ONCE(sk->sk_rcvbuf) >= READ_ONCE(sk->sk_sndbuf))
+		return;
+	lock_sock(sk);
+	ktcp_sock_turbo_follow(sk, read, rtt_us);
 	release_sock(sk);
 }
 

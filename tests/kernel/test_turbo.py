@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from tests.kernel.mesh import CLIENT_PORT, RELAY_PORT, Mesh
 from tests.kernel.namespace import Namespace
 from tests.kernel.topology import Family
-from tests.kernel.traffic import Payload, connect, echo, receive, send, serving
+from tests.kernel.traffic import Payload, connect, echo, exchange, receive, send, serving
 from tests.kernel.wait import until
 
 CWND = 777
@@ -58,6 +58,16 @@ def test_relay_legs_start_large(mesh: Mesh, family: Family) -> None:
             legs = windows(relay, f"{end} = :{RELAY_PORT}")
             # Connections in the other family's pool may be older than the setting.
             assert [leg["cwnd"] for leg in legs].count(CWND) >= 4
+            assert max(leg["rcv_ssthresh"] for leg in legs) > 1 << 20
+
+
+def test_receiving_window_follows_the_reader(mesh: Mesh, family: Family) -> None:
+    """It opens whole for who reads, and it had to be large from the SYN on to be able to."""
+    set_turbo(mesh, family, "on")
+    with open_split(mesh, family) as sock:
+        exchange(sock, out=Payload(4 << 20), into=Payload(4 << 20))
+        for relay, end in ((mesh.rc, "dport"), (mesh.rs, "sport")):
+            legs = windows(relay, f"{end} = :{RELAY_PORT}")
             assert max(leg["rcv_ssthresh"] for leg in legs) > 8 << 20
 
 
