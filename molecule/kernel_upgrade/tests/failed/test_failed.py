@@ -45,10 +45,10 @@ def test_every_look_at_the_relay_says_so(kernel: str, tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 1
-    wanted = f"kernel {kernel}: no ktcp module: run `ktcp-dkms install` before it is booted"
+    wanted = f"run `dkms autoinstall -k {kernel}` before it is booted"
     told = json.loads(done.stdout)["checks"]["hosts"]["relay"]
     assert told["failed_task"] == "ktcp_health: Check the relay"
-    assert told["message"] == f"ktcp-dkms lacking: {wanted}"
+    assert told["message"] == f"ktcp-dkms lacking: kernel {kernel}: no ktcp module: {wanted}"
 
 
 def test_the_relay_works_on(relay: Host) -> None:
