@@ -41,10 +41,10 @@ def ansible_module(name: str) -> ModuleType:
 
 
 def executed(
-    name: str, *, check: bool = False, env: dict[str, str] | None = None, **arguments: object
+    name: str, *, dry: bool = False, env: dict[str, str] | None = None, **arguments: object
 ) -> Answer:
     """Run a module as Ansible does, in a process with JSON arguments. Returns its answer."""
-    task = {"ANSIBLE_MODULE_ARGS": {**arguments, "_ansible_check_mode": check}}
+    task = {"ANSIBLE_MODULE_ARGS": {**arguments, "_ansible_check_mode": dry}}
     done = subprocess.run(
         [sys.executable, str(path_of(name))],
         input=json.dumps(task),
@@ -65,14 +65,14 @@ class FakeAnsible:
     """What a module sees of Ansible: arguments, with defaults for those that are not given."""
 
     def __init__(
-        self, argument_spec: dict[str, dict[str, Any]], arguments: Answer, *, check: bool
+        self, argument_spec: dict[str, dict[str, Any]], arguments: Answer, *, dry: bool
     ) -> None:
         assert set(arguments) <= set(argument_spec)
         missing = [n for n, option in argument_spec.items() if option.get("required")]
         assert set(missing) <= set(arguments)
         defaults = {name: option.get("default") for name, option in argument_spec.items()}
         self.params = {**defaults, **arguments}
-        self.check_mode = check
+        self.check_mode = dry
 
     def exit_json(self, **answer: object) -> NoReturn:
         raise AnsweredError({"failed": False, **answer})
@@ -81,13 +81,13 @@ class FakeAnsible:
         raise AnsweredError({"failed": True, **answer})
 
 
-def answered(name: str, *, check: bool = False, **arguments: object) -> Answer:
+def answered(name: str, *, dry: bool = False, **arguments: object) -> Answer:
     """Run a module's main() in this process, where a test can replace its parts."""
     module = ansible_module(name)
 
     def fake(*, argument_spec: dict[str, Any], supports_check_mode: bool) -> FakeAnsible:
         assert supports_check_mode
-        return FakeAnsible(argument_spec, arguments, check=check)
+        return FakeAnsible(argument_spec, arguments, dry=dry)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "AnsibleModule", fake)

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files
 
 def run(*files: dict[str, str], check: bool = False) -> Answer:
     """Run the module. Returns its answer."""
-    return executed("ktcp_files", check=check, files=files)
+    return executed("ktcp_files", dry=check, files=files)
 
 
 def mode(path: Path) -> int:

@@ -86,10 +86,10 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     return looks
 
 
-@pytest.mark.parametrize("check", [False, True])
-def test_a_failure_has_every_problem(looks: list[list[str]], check: bool) -> None:
+@pytest.mark.parametrize("dry", [False, True])
+def test_a_failure_has_every_problem(looks: list[list[str]], dry: bool) -> None:
     looks.append(["module: not loaded", "peers: 10.0.0.1:5565: no connection is ready"])
-    assert answered("ktcp_health", check=check) == {
+    assert answered("ktcp_health", dry=dry) == {
         "failed": True,
         "msg": "module: not loaded\npeers: 10.0.0.1:5565: no connection is ready",
         "problems": looks[0],

@@ -123,15 +123,15 @@ def source(text: str, version: str = "1.0.0") -> Any:  # noqa: ANN401 - of a pro
     return dkms.Source({"dkms.conf": conf(version), "main.c": text})
 
 
-def install(text: str, version: str = "1.0.0", *, check: bool = False) -> Answer:
+def install(text: str, version: str = "1.0.0", *, dry: bool = False) -> Answer:
     """Have Ansible write a source to the host and install it. Returns the module's answer."""
     path = dkms.SOURCES / "ktcp.json"
     path.write_text(json.dumps(source(text, version).files))
-    return answered("ktcp_dkms", source=str(path), check=check)
+    return answered("ktcp_dkms", source=str(path), dry=dry)
 
 
-def roll_back(to: str | None = None, *, check: bool = False) -> Answer:
-    return answered("ktcp_dkms", state="former", srcversion=to, check=check)
+def roll_back(to: str | None = None, *, dry: bool = False) -> Answer:
+    return answered("ktcp_dkms", state="former", srcversion=to, dry=dry)
 
 
 def load(fake: FakeDkms) -> None:
@@ -164,8 +164,8 @@ def test_the_module_that_ran_is_kept_and_comes_back_without_a_build(
 
 def test_what_is_installed_is_not_installed_again(fake: FakeDkms) -> None:
     install("old")
-    for check in (False, True):
-        again = install("old", check=check)
+    for dry in (False, True):
+        again = install("old", dry=dry)
         assert (again["changed"], again["steps"], again["reload"]) == (False, [], False)
         assert again["diff"]["before"] == again["diff"]["after"]
     dkms.LOADED.write_text("older")
@@ -184,12 +184,12 @@ def test_a_module_that_never_ran_is_not_kept(fake: FakeDkms) -> None:
     assert dkms.kept_srcversion() == "old"
 
 
-@pytest.mark.parametrize("check", [False, True])
-def test_nothing_is_kept_where_nothing_ran(fake: FakeDkms, check: bool) -> None:
+@pytest.mark.parametrize("dry", [False, True])
+def test_nothing_is_kept_where_nothing_ran(fake: FakeDkms, dry: bool) -> None:
     install("old")
     install("new")
     assert not dkms.KEPT.exists()
-    answer = roll_back(check=check)
+    answer = roll_back(dry=dry)
     assert answer["failed"]
     assert answer["msg"] == f"the module that ran before: not kept in {dkms.KEPT}"
     assert fake.module.read_text() == "new"
@@ -320,7 +320,7 @@ def test_a_dry_run_foresees_an_installation(fake: FakeDkms, name: str, text: str
     if name == "fresh":
         text = "next"
     before = files_below(fake.root / "dkms", fake.root / "lib")
-    dry = install(text, "1.1.0", check=True)
+    dry = install(text, "1.1.0", dry=True)
     assert files_below(fake.root / "dkms", fake.root / "lib") == before
     real = install(text, "1.1.0")
     assert dry["changed"] == real["changed"]
@@ -334,7 +334,7 @@ def test_a_dry_run_foresees_an_installation(fake: FakeDkms, name: str, text: str
 def test_a_dry_run_foresees_a_rollback(fake: FakeDkms, name: str, to: str | None) -> None:
     scene(fake, name)
     before = files_below(fake.root)
-    dry = roll_back(to, check=True)
+    dry = roll_back(to, dry=True)
     assert files_below(fake.root) == before
     real = roll_back(to)
     assert not real["failed"]
@@ -345,7 +345,7 @@ def test_a_dry_run_foresees_a_rollback(fake: FakeDkms, name: str, to: str | None
 def test_a_dry_run_knows_a_source_that_was_not_written(fake: FakeDkms) -> None:
     """Nor are DKMS and headers there yet: a dry run does not install packages either."""
     (fake.root / "lib" / KERNEL / "build/Makefile").unlink()
-    answer = answered("ktcp_dkms", source="/nowhere", planned=conf("2.0.0"), check=True)
+    answer = answered("ktcp_dkms", source="/nowhere", planned=conf("2.0.0"), dry=True)
     assert answer["steps"] == [f"kernel {KERNEL}: ktcp/2.0.0 to be installed"]
     assert answer["diff"] == {"before": "", "after": f"kernel {KERNEL}: ktcp/2.0.0, to be built\n"}
     assert (answer["changed"], answer["reload"]) == (True, False)
@@ -363,7 +363,7 @@ def test_a_dry_run_foresees_the_removal_of_all(fake: FakeDkms) -> None:
     load(fake)
     install("new")
     before = files_below(fake.root)
-    dry = answered("ktcp_dkms", state="absent", check=True)
+    dry = answered("ktcp_dkms", state="absent", dry=True)
     assert files_below(fake.root) == before
     real = answered("ktcp_dkms", state="absent")
     assert dry["diff"] == real["diff"]
@@ -371,8 +371,8 @@ def test_a_dry_run_foresees_the_removal_of_all(fake: FakeDkms) -> None:
     assert (dry["changed"], real["changed"]) == (True, True)
     assert not dkms.KEPT.exists()
     assert not fake.module.exists()
-    for check in (True, False):
-        assert not answered("ktcp_dkms", state="absent", check=check)["changed"]
+    for again in (True, False):
+        assert not answered("ktcp_dkms", state="absent", dry=again)["changed"]
 
 
 def test_a_module_that_dkms_does_not_know_stays_and_is_named(fake: FakeDkms) -> None:
