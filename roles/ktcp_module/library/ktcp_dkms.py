@@ -128,8 +128,8 @@ class DkmsError(Exception):
     """What is wrong, a sentence a line."""
 
 
+# Gets every step that was done, in a sentence.
 Say = Callable[[str], None]
-"""Gets every step that was done, in a sentence."""
 
 # Versions, each with the kernels that it is installed for.
 Versions = dict[str, list[str]]
