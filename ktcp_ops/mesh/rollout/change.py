@@ -27,6 +27,7 @@ VALUES = ("settings", "thread_pool")
 RELOADING = {
     "ktcp_module: Install the source",
     "ktcp_module: Build and install the module for every kernel",
+    "ktcp_module: Restart the service, which loads the new module",
 }
 """Tasks that may install another module than the loaded one; the module is reloaded then."""
 

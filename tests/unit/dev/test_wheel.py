@@ -136,3 +136,5 @@ def test_the_checkout_is_a_collection_that_stands_alone(
     (tmp_path / "mine/mesh.ktcp.yml").write_text("plugin: pathway.ktcp.ktcp_mesh\n")
     node = call(sys.executable, "-m", "ansible", "inventory", "-i", "mine", "--host", "tokyo")
     assert "ktcp_node" in node
+    doc = call(sys.executable, "-m", "ansible", "doc", "--json", "pathway.ktcp.ktcp_dkms")
+    assert "Build, install, roll back or remove KTCP's kernel module" in doc

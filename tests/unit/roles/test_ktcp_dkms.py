@@ -1,14 +1,18 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""How ktcp-dkms reads the output of DKMS and the module's source."""
+"""How ktcp_dkms reads the output of DKMS and the module's source, and what ktcp-dkms names."""
 
+import json
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from tests.unit.roles.modules import ansible_module
 from tests.unit.roles.programs import ROOT, program
 
-dkms = program("ktcp_module", "ktcp-dkms")
+dkms = ansible_module("ktcp_dkms")
+command = program("ktcp_module", "ktcp-dkms")
 
 CONF = 'PACKAGE_NAME="ktcp"\nPACKAGE_VERSION="1.2.3"\nBUILD_EXCLUSIVE_KERNEL="^6\\.[1-9]"\n'
 
@@ -81,35 +85,59 @@ def test_kernels_without_headers_are_all_named(
     ]
 
 
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """The source that Ansible has written to the host."""
+    (tmp_path / "ktcp.json").write_text(json.dumps({"dkms.conf": CONF}))
+    return tmp_path / "ktcp.json"
+
+
 def test_kernels_that_could_be_booted_without_the_module_are_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dkms, "MODULES", tmp_path)
+    monkeypatch.setattr(command, "MODULES", tmp_path)
     for kernel in ("6.1.0-1-amd64", "6.1.0-2-amd64", "6.1.0-3-amd64", "5.10.0-amd64"):
-        (tmp_path / kernel).mkdir()
+        (tmp_path / kernel / "build").mkdir(parents=True)
         (tmp_path / kernel / "modules.builtin").touch()
+    (tmp_path / "6.1.0-2-amd64/build/Makefile").touch()
     has = {"6.1.0-1-amd64"}
-    monkeypatch.setattr(dkms, "srcversion", lambda kernel: "ABCD" if kernel in has else "")
-    source = dkms.Source({"dkms.conf": CONF})
-    assert dkms.lacking(source, ["6.1.0-3-amd64"]) == dkms.DRIFT
-    assert [line.split(": ")[0] for line in capsys.readouterr().out.splitlines()] == [
-        "kernel 6.1.0-2-amd64"
+    monkeypatch.setattr(command, "has_module", lambda kernel: kernel in has)
+    run = "run `dkms autoinstall -k 6.1.0-2-amd64` before it is booted"
+    assert list(command.lacking(source, ["6.1.0-3-amd64"], None)) == [
+        f"kernel 6.1.0-2-amd64: no ktcp module: {run}"
     ]
-    assert dkms.lacking(source, [], "6.1.0-1-amd64") == 0
-    assert dkms.lacking(source, [], "6.1.0-3-amd64") == dkms.DRIFT
+    assert list(command.lacking(source, [], "6.1.0-1-amd64")) == []
+    get = "install linux-headers-6.1.0-3-amd64 before it is booted"
+    assert list(command.lacking(source, [], "6.1.0-3-amd64")) == [
+        f"kernel 6.1.0-3-amd64: no ktcp module: {get}"
+    ]
     has.add("6.1.0-2-amd64")
-    assert dkms.lacking(source, ["6.1.0-3-amd64"]) == 0
+    assert list(command.lacking(source, ["6.1.0-3-amd64"], None)) == []
 
 
-def test_a_kernel_that_comes_and_is_not_supported_is_named(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    source = dkms.Source({"dkms.conf": CONF})
-    assert dkms.lacking(source, [], "7.3.4+deb13-amd64") == dkms.DRIFT
-    assert capsys.readouterr().out == (
-        "kernel 7.3.4+deb13-amd64: ktcp does not support it: a boot into it splits nothing\n"
-    )
-    assert dkms.lacking(source, ["7.3.4+deb13-amd64"], "7.3.4+deb13-amd64") == 0
+def test_a_kernel_that_comes_and_is_not_supported_is_named(source: Path) -> None:
+    kernel = "7.3.4+deb13-amd64"
+    assert list(command.lacking(source, [], kernel)) == [
+        f"kernel {kernel}: ktcp does not support it: a boot into it splits nothing"
+    ]
+    assert list(command.lacking(source, [kernel], kernel)) == []
+
+
+def test_the_command_ends_with_what_it_found(source: Path, tmp_path: Path) -> None:
+    def called(path: Path) -> tuple[int, str, str]:
+        program = [sys.executable, str(ROOT / "roles/ktcp_module/files/ktcp-dkms"), "lacking"]
+        words = [*program, f"--source={path}", "--kernel=7.3.4"]
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        return done.returncode, done.stdout, done.stderr
+
+    wanted = "kernel 7.3.4: ktcp does not support it: a boot into it splits nothing\n"
+    assert called(source) == (6, wanted, "")
+    source.write_text(json.dumps({"dkms.conf": CONF.replace("^6", "^7")}))
+    assert called(source) == (0, "", "")
+    source.write_text(json.dumps({"dkms.conf": ""}))
+    wanted = "ktcp-dkms: dkms.conf of the source has no BUILD_EXCLUSIVE_KERNEL\n"
+    assert called(source) == (1, "", wanted)
+    assert called(tmp_path / "none")[0] == 1
 
 
 class Signer:
@@ -165,10 +193,12 @@ def test_a_module_that_is_signed_otherwise_is_built_anew(
     source = dkms.Source({"dkms.conf": CONF}, certificate=Path("/root/mok.der"))
     source.unpack()
     kernels = ["6.1.0-1-amd64"]
+    steps: list[str] = []
     known = dkms.known_versions()
     assert dkms.missing(source, kernels, known) == kernels
-    dkms.bring(source, dkms.build(source, kernels), known)
+    dkms.bring(source, dkms.build(source, kernels), known, steps.append)
     assert signer.commands == ["add", "build", "unbuild", "install"]
+    assert steps == ["kernel 6.1.0-1-amd64: ktcp/1.2.3 installed"]
     assert dkms.missing(source, kernels, known) == []
 
 

@@ -1,32 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The module ktcp_files, run as Ansible runs it, with JSON arguments."""
 
-import json
 import os
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-MODULE = Path(__file__).resolve().parents[3] / "roles/ktcp_files/library/ktcp_files.py"
+from tests.unit.roles.modules import Answer, executed
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files to root")
 
 
-def run(*files: dict[str, str], check: bool = False) -> dict[str, Any]:
+def run(*files: dict[str, str], check: bool = False) -> Answer:
     """Run the module. Returns its answer."""
-    arguments = {"files": files, "_ansible_check_mode": check}
-    done = subprocess.run(
-        [sys.executable, str(MODULE)],
-        input=json.dumps({"ANSIBLE_MODULE_ARGS": arguments}),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    answer: dict[str, Any] = json.loads(done.stdout)
-    return answer
+    return executed("ktcp_files", dry=check, files=files)
 
 
 def mode(path: Path) -> int:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What ktcp-health reports about peers that answer, and about those that new flows avoid."""
+"""What ktcp_health reports about peers that answer, and about those that new flows avoid."""
 
 import socket
 from collections.abc import Iterator
@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.roles.programs import program
+from tests.unit.roles.modules import ansible_module
 
-health = program("ktcp_health", "ktcp-health")
+health = ansible_module("ktcp_health")
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def port() -> Iterator[int]:
 
 
 def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, port: int, state: str) -> list[str]:
-    """What ktcp-health reports about a peer in this state."""
+    """What ktcp_health reports about a peer in this state."""
     monkeypatch.setattr(health, "PROC", tmp_path)
     peer = f"127.0.0.1:{port}"
     (tmp_path / "peers").write_text(f"add {peer} low 1 high 4 key 1\n# {peer} ready 0{state}\n")

@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Which module ktcp-dkms keeps and restores, with a fake DKMS made of files."""
+"""Which module ktcp_dkms installs, keeps and restores, with a fake DKMS made of files."""
 
+import json
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.unit.roles.programs import program
+from tests.unit.roles.modules import Answer, ansible_module, answered
 
 KERNEL = "6.1.0-1-amd64"
-dkms = program("ktcp_module", "ktcp-dkms")
+dkms = ansible_module("ktcp_dkms")
 
 
 class FakeDkms:
@@ -31,7 +32,9 @@ class FakeDkms:
         action, *rest = argv[1:]
         said = ""
         match argv[0], action:
-            case "modinfo", "-k":
+            case "modinfo", _ if "sig_key" in rest:
+                said = ""
+            case "modinfo", _ if "-k" in rest:
                 said = self.module.read_text() if self.module.exists() else ""
             case "modinfo", _:
                 said = Path(rest[-1]).read_text()
@@ -99,6 +102,7 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeDkms:
     places = {
         "SOURCES": tmp_path / "src",
         "KEPT": tmp_path / "src/ktcp-kept",
+        "BUILT": tmp_path / "src/ktcp-built",
         "MODULES": tmp_path / "lib",
         "DKMS": tmp_path / "dkms",
         "LOADED": tmp_path / "sys/srcversion",
@@ -111,13 +115,23 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeDkms:
     return fake
 
 
+def conf(version: str) -> str:
+    return f'PACKAGE_VERSION="{version}"\nBUILD_EXCLUSIVE_KERNEL="^6\\."\nAUTOINSTALL="yes"\n'
+
+
 def source(text: str, version: str = "1.0.0") -> Any:  # noqa: ANN401 - of a program's own class
-    conf = f'PACKAGE_VERSION="{version}"\nBUILD_EXCLUSIVE_KERNEL="^6\\."\nAUTOINSTALL="yes"\n'
-    return dkms.Source({"dkms.conf": conf, "main.c": text})
+    return dkms.Source({"dkms.conf": conf(version), "main.c": text})
 
 
-def install(text: str, version: str = "1.0.0") -> None:
-    assert dkms.install(source(text, version), []) == 0
+def install(text: str, version: str = "1.0.0", *, dry: bool = False) -> Answer:
+    """Have Ansible write a source to the host and install it. Returns the module's answer."""
+    path = dkms.SOURCES / "ktcp.json"
+    path.write_text(json.dumps(source(text, version).files))
+    return answered("ktcp_dkms", source=str(path), dry=dry)
+
+
+def roll_back(to: str | None = None, *, dry: bool = False) -> Answer:
+    return answered("ktcp_dkms", state="former", srcversion=to, dry=dry)
 
 
 def load(fake: FakeDkms) -> None:
@@ -127,21 +141,36 @@ def load(fake: FakeDkms) -> None:
 
 @pytest.mark.parametrize("version", ["1.0.0", "1.1.0"])
 def test_the_module_that_ran_is_kept_and_comes_back_without_a_build(
-    fake: FakeDkms, version: str, capsys: pytest.CaptureFixture[str]
+    fake: FakeDkms, version: str
 ) -> None:
-    install("old")
+    first = install("old")
+    assert (first["changed"], first["reload"]) == (True, False)
     load(fake)
-    install("new", version)
-    assert "ktcp/1.0.0: kept" in capsys.readouterr().out
+    assert "ktcp/1.0.0: kept" in install("new", version)["steps"]
     load(fake)
-    assert dkms.rollback(None, [], check=False) == 0
-    assert "loaded: srcversion new, installed is old" in capsys.readouterr().out
+    back = roll_back()
+    assert (back["changed"], back["reload"]) == (True, True)
+    assert back["diff"] == {
+        "before": f"kernel {KERNEL}: ktcp/{version}, srcversion new\nkept: srcversion old\n",
+        "after": f"kernel {KERNEL}: ktcp/1.0.0, srcversion old\nkept: srcversion new\n",
+    }
     assert (fake.module.read_text(), fake.builds) == ("old", ["old", "new"])
     assert dkms.known_versions() == {"1.0.0": [KERNEL]}
     # The replaced module is kept in exchange.
     load(fake)
-    assert dkms.rollback(None, [], check=False) == 0
+    assert roll_back()["changed"]
     assert (fake.module.read_text(), fake.builds) == ("new", ["old", "new"])
+
+
+def test_what_is_installed_is_not_installed_again(fake: FakeDkms) -> None:
+    install("old")
+    for dry in (False, True):
+        again = install("old", dry=dry)
+        assert (again["changed"], again["steps"], again["reload"]) == (False, [], False)
+        assert again["diff"]["before"] == again["diff"]["after"]
+    dkms.LOADED.write_text("older")
+    assert (install("old")["changed"], install("old")["reload"]) == (False, True)
+    assert fake.builds == ["old"]
 
 
 def test_a_module_that_never_ran_is_not_kept(fake: FakeDkms) -> None:
@@ -155,12 +184,14 @@ def test_a_module_that_never_ran_is_not_kept(fake: FakeDkms) -> None:
     assert dkms.kept_srcversion() == "old"
 
 
-def test_nothing_is_kept_where_nothing_ran(fake: FakeDkms) -> None:
+@pytest.mark.parametrize("dry", [False, True])
+def test_nothing_is_kept_where_nothing_ran(fake: FakeDkms, dry: bool) -> None:
     install("old")
     install("new")
     assert not dkms.KEPT.exists()
-    with pytest.raises(dkms.DkmsError, match="not kept"):
-        dkms.rollback(None, [], check=False)
+    answer = roll_back(dry=dry)
+    assert answer["failed"]
+    assert answer["msg"] == f"the module that ran before: not kept in {dkms.KEPT}"
     assert fake.module.read_text() == "new"
 
 
@@ -173,16 +204,18 @@ def files_below(*places: Path) -> dict[Path, str]:
 def test_a_build_that_fails_leaves_everything_as_it_was(fake: FakeDkms, version: str) -> None:
     install("old")
     load(fake)
-    before = files_below(fake.root)
     fake.broken.add("bad")
-    with pytest.raises(dkms.DkmsError) as error:
-        dkms.install(source("bad", version), [])
-    first, *_, last = str(error.value).splitlines()
+    (dkms.SOURCES / "ktcp.json").unlink()
+    before = files_below(fake.root)
+    answer = install("bad", version)
+    (dkms.SOURCES / "ktcp.json").unlink()
+    assert (answer["failed"], answer["changed"], answer["steps"]) == (True, False, [])
+    first, *_, last = answer["msg"].splitlines()
     assert first == f"kernel {KERNEL}: ktcp/{version} did not build:"
     assert last == f"ktcp/{version}: not installed; what was installed stays"
     assert files_below(fake.root) == before
     assert dkms.known_versions() == {"1.0.0": [KERNEL]}
-    assert dkms.rollback("old", [], check=False) == 0
+    assert not roll_back("old")["failed"]
     assert (fake.module.read_text(), fake.builds) == ("old", ["old"])
 
 
@@ -221,11 +254,14 @@ def test_a_module_that_cannot_be_installed_is_told_and_the_former_one_is_kept(
     install("old")
     load(fake)
     fake.full = True
-    with pytest.raises(dkms.DkmsError, match=r"ktcp/1\.0\.0 was not installed"):
-        dkms.install(source("new"), [])
+    answer = install("new")
+    assert answer["msg"].startswith(f"kernel {KERNEL}: ktcp/1.0.0 was not installed")
+    # By then the former module was gone.
+    assert answer["changed"]
+    assert "ktcp/1.0.0: kept" in answer["steps"]
     assert dkms.kept_srcversion() == "old"
     fake.full = False
-    assert dkms.rollback("old", [], check=False) == 0
+    assert not roll_back("old")["failed"]
     assert fake.module.read_text() == "old"
 
 
@@ -234,11 +270,10 @@ def test_what_is_undone_is_not_kept(fake: FakeDkms) -> None:
     load(fake)
     install("bad")
     load(fake)
-    assert dkms.rollback("old", [], check=False) == 0
+    assert not roll_back("old")["failed"]
     assert not dkms.KEPT.exists()
-    assert dkms.rollback("old", [], check=False) == 0
-    with pytest.raises(dkms.DkmsError, match="older: not kept"):
-        dkms.rollback("older", [], check=False)
+    assert not roll_back("old")["failed"]
+    assert roll_back("older")["msg"].startswith("older: not kept")
 
 
 def test_a_rollback_that_fails_keeps_what_it_had(
@@ -250,30 +285,98 @@ def test_a_rollback_that_fails_keeps_what_it_had(
     load(fake)
     monkeypatch.setattr(dkms, "brought", lambda _source, _kernel: None)
     fake.broken.add("old")
-    with pytest.raises(dkms.DkmsError, match="did not build"):
-        dkms.rollback(None, [], check=False)
+    assert "did not build" in roll_back()["msg"]
     assert dkms.kept_srcversion() == "old"
 
 
-def test_a_dry_run_changes_nothing(fake: FakeDkms, capsys: pytest.CaptureFixture[str]) -> None:
+def scene(fake: FakeDkms, name: str) -> None:
+    """Bring a host into a state from which a dry run can differ from the real one."""
+    if name == "fresh":
+        return
+    install("old")
+    if name != "nothing loaded":
+        load(fake)
+    install("new", "1.1.0")
+    if name == "failed build":
+        trial = source("half").trial()
+        trial.unpack()
+        fake.run("dkms", "add", f"ktcp/{trial.version}")
+    if name != "old loaded":
+        load(fake)
+
+
+SCENES = ("fresh", "nothing loaded", "old loaded", "new loaded", "failed build")
+
+
+def same_but_for_the_build(text: str) -> str:
+    """A difference without what nobody knows before the build."""
+    return text.replace(", to be built", ", srcversion next")
+
+
+@pytest.mark.parametrize("name", SCENES)
+@pytest.mark.parametrize("text", ["new", "next"])
+def test_a_dry_run_foresees_an_installation(fake: FakeDkms, name: str, text: str) -> None:
+    scene(fake, name)
+    if name == "fresh":
+        text = "next"
+    before = files_below(fake.root / "dkms", fake.root / "lib")
+    dry = install(text, "1.1.0", dry=True)
+    assert files_below(fake.root / "dkms", fake.root / "lib") == before
+    real = install(text, "1.1.0")
+    assert dry["changed"] == real["changed"]
+    assert dry["reload"] == real["reload"]
+    assert dry["diff"]["before"] == real["diff"]["before"]
+    assert same_but_for_the_build(dry["diff"]["after"]) == real["diff"]["after"]
+
+
+@pytest.mark.parametrize("name", ["old loaded", "new loaded", "failed build"])
+@pytest.mark.parametrize("to", [None, "old", "new"])
+def test_a_dry_run_foresees_a_rollback(fake: FakeDkms, name: str, to: str | None) -> None:
+    scene(fake, name)
+    before = files_below(fake.root)
+    dry = roll_back(to, dry=True)
+    assert files_below(fake.root) == before
+    real = roll_back(to)
+    assert not real["failed"]
+    for part in ("changed", "reload", "diff"):
+        assert dry[part] == real[part], part
+
+
+def test_a_dry_run_knows_a_source_that_was_not_written(fake: FakeDkms) -> None:
+    """Nor are DKMS and headers there yet: a dry run does not install packages either."""
+    (fake.root / "lib" / KERNEL / "build/Makefile").unlink()
+    answer = answered("ktcp_dkms", source="/nowhere", planned=conf("2.0.0"), dry=True)
+    assert answer["steps"] == [f"kernel {KERNEL}: ktcp/2.0.0 to be installed"]
+    assert answer["diff"] == {"before": "", "after": f"kernel {KERNEL}: ktcp/2.0.0, to be built\n"}
+    assert (answer["changed"], answer["reload"]) == (True, False)
+    real = answered("ktcp_dkms", source="/nowhere")
+    assert "/nowhere" in real["msg"]
+
+
+def test_a_missing_command_ends_as_in_a_shell() -> None:
+    done = ansible_module("ktcp_dkms").run("no-such-command-of-ktcp", "--help")
+    assert (done.returncode, done.stdout) == (127, "")
+
+
+def test_a_dry_run_foresees_the_removal_of_all(fake: FakeDkms) -> None:
     install("old")
     load(fake)
     install("new")
-    load(fake)
-    capsys.readouterr()
-    assert dkms.rollback(None, [], check=True) == dkms.DRIFT
-    assert capsys.readouterr().out == "loaded: srcversion old would be\n"
-    assert dkms.rollback("new", [], check=True) == 0
-    assert fake.module.read_text() == "new"
-
-
-def test_the_kept_module_goes_with_all_others(
-    fake: FakeDkms, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    install("old")
-    load(fake)
-    install("new")
-    monkeypatch.setattr(dkms.shutil, "which", lambda _name: "dkms")
-    assert dkms.remove() == 0
+    before = files_below(fake.root)
+    dry = answered("ktcp_dkms", state="absent", dry=True)
+    assert files_below(fake.root) == before
+    real = answered("ktcp_dkms", state="absent")
+    assert dry["diff"] == real["diff"]
+    assert real["diff"]["after"] == ""
+    assert (dry["changed"], real["changed"]) == (True, True)
     assert not dkms.KEPT.exists()
     assert not fake.module.exists()
+    for again in (True, False):
+        assert not answered("ktcp_dkms", state="absent", dry=again)["changed"]
+
+
+def test_a_module_that_dkms_does_not_know_stays_and_is_named(fake: FakeDkms) -> None:
+    fake.module.parent.mkdir(parents=True)
+    fake.module.write_text("somebody's")
+    answer = answered("ktcp_dkms", state="absent")
+    assert answer["msg"] == f"still there, and not DKMS's: {fake.module}"

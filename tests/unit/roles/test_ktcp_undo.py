@@ -1,23 +1,22 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What ktcp-undo saves of a relay, and that it restores exactly that."""
+"""What ktcp_undo saves of a relay, and that it restores exactly that."""
 
-import json
 import subprocess
-import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.unit.roles.programs import ROOT, program
+from tests.unit.roles.modules import Answer, ansible_module, answered, executed
 
-PROGRAM = ROOT / "roles/ktcp_undo/files/ktcp-undo"
-undo = program("ktcp_undo", "ktcp-undo")
+undo = ansible_module("ktcp_undo")
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A relay's file system with a rollout in it."""
     root = tmp_path / "root"
+    monkeypatch.setattr(undo, "ROOT", root)
     files = {
         "etc/ktcp/peers.conf": "add 10.0.0.1:5565 key 1\n",
         "etc/ktcp/keys.conf": "add 1 abab\n",
@@ -39,20 +38,15 @@ def root(tmp_path: Path) -> Path:
     return root
 
 
-def call(root: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    """Run the program as the role does, from standard input."""
-    memory = root.parent / "memory"
-    return subprocess.run(
-        [sys.executable, "-", f"--root={root}", f"--memory={memory}", *words],
-        input=PROGRAM.read_text(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def call(root: Path, action: str, run: str, *, dry: bool = False) -> Answer:
+    """Run the module as the role does."""
+    return answered("ktcp_undo", dry=dry, action=action, run=run, memory=root.parent / "memory")
 
 
 def look(root: Path, run: str) -> dict[str, object]:
-    return dict(json.loads(call(root, "look", run).stdout))
+    answer = call(root, "look", run)
+    assert (answer.pop("failed"), answer.pop("changed")) == (False, False)
+    return answer
 
 
 def snapshot(root: Path) -> dict[str, object]:
@@ -68,7 +62,9 @@ def snapshot(root: Path) -> dict[str, object]:
 
 def test_what_a_run_did_to_files_is_undone(root: Path) -> None:
     before = snapshot(root)
-    assert call(root, "remember", "one").returncode == 0
+    assert call(root, "save", "one", dry=True)["changed"] is False
+    assert not (root.parent / "memory").exists()
+    assert call(root, "save", "one") == {"failed": False, "changed": False}
     (root / "etc/ktcp/peers.conf").write_text("add 10.0.0.2:5565 key 1\n")
     (root / "etc/ktcp/keys.conf").chmod(0o644)
     (root / "etc/ktcp/new.conf").write_text("new\n")
@@ -76,8 +72,14 @@ def test_what_a_run_did_to_files_is_undone(root: Path) -> None:
     (root / "usr/local/sbin/ktcp-apply").unlink()
     (root / "etc/systemd/system/multi-user.target.wants/ktcp.service").unlink()
     (root / "etc/passwd").write_text("root\nada\n")
+    spoiled = snapshot(root)
+    foreseen = call(root, "restore", "one", dry=True)
+    assert snapshot(root) == spoiled
     done = call(root, "restore", "one")
-    assert sorted(done.stdout.splitlines()) == [
+    assert done == foreseen
+    assert done["changed"]
+    assert done["diff"]["prepared"].splitlines() == done["steps"]
+    assert sorted(done["steps"]) == [
         "/etc/ktcp/keys.conf: restored",
         "/etc/ktcp/new.conf: removed",
         "/etc/ktcp/peers.conf: restored",
@@ -87,20 +89,21 @@ def test_what_a_run_did_to_files_is_undone(root: Path) -> None:
     ]
     (root / "etc/passwd").write_text("root\n")
     assert snapshot(root) == before
-    assert call(root, "restore", "one").stdout == ""
+    again = call(root, "restore", "one")
+    assert (again["changed"], again["steps"]) == (False, [])
 
 
 def test_a_run_remembers_what_was_before_it_and_not_its_own_half(root: Path) -> None:
-    call(root, "remember", "one")
+    call(root, "save", "one")
     (root / "etc/ktcp/peers.conf").write_text("half\n")
-    call(root, "remember", "one")
+    call(root, "save", "one")
     call(root, "restore", "one")
     assert (root / "etc/ktcp/peers.conf").read_text() == "add 10.0.0.1:5565 key 1\n"
 
 
 def test_only_the_latest_run_is_remembered_and_only_for_root(root: Path) -> None:
-    call(root, "remember", "one")
-    call(root, "remember", "two")
+    call(root, "save", "one")
+    call(root, "save", "two")
     memory = root.parent / "memory"
     (file,) = memory.iterdir()
     assert file.name == "before-two.json"
@@ -110,30 +113,42 @@ def test_only_the_latest_run_is_remembered_and_only_for_root(root: Path) -> None
 
 
 @pytest.mark.parametrize("other", ["", "etc/systemd/system/ktcp-exporter.service"])
-def test_a_fresh_host_is_known_as_one(tmp_path: Path, other: str) -> None:
+def test_a_fresh_host_is_known_as_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other: str
+) -> None:
     """Even if another program has a file whose name begins like ours."""
     root = tmp_path / "root"
     root.mkdir()
+    monkeypatch.setattr(undo, "ROOT", root)
     if other:
         (root / other).parent.mkdir(parents=True)
         (root / other).touch()
-    call(root, "remember", "one")
+    call(root, "save", "one")
     assert look(root, "one") == {"known": True, "fresh": True, "module": ""}
 
 
 @pytest.mark.parametrize("run", ["../one", "", ".one", "a/b"])
 def test_a_name_that_is_a_path(root: Path, run: str) -> None:
-    done = call(root, "look", run)
-    assert (done.returncode, done.stderr) == (1, f"ktcp-undo: {run}: not the name of a run\n")
+    for action in ("save", "look", "restore"):
+        answer = call(root, action, run)
+        assert (answer["failed"], answer["msg"]) == (True, f"{run}: not the name of a run")
 
 
 def test_what_is_not_remembered_cannot_be_restored(root: Path) -> None:
-    done = call(root, "restore", "one")
-    assert done.returncode == 1
-    assert "before-one.json" in done.stderr
+    answer = call(root, "restore", "one")
+    assert answer["failed"]
+    assert "before-one.json" in answer["msg"]
     (root.parent / "memory").mkdir()
     (root.parent / "memory/before-one.json").write_text("{")
-    assert call(root, "restore", "one").returncode == 1
+    assert call(root, "restore", "one")["failed"]
+
+
+def test_ansible_gets_an_answer(tmp_path: Path) -> None:
+    arguments: dict[str, Any] = {"run": "one", "memory": str(tmp_path / "memory")}
+    answer = executed("ktcp_undo", action="look", **arguments)
+    assert (answer["known"], answer["fresh"], answer["module"]) == (False, False, "")
+    assert answer["changed"] is False
+    assert executed("ktcp_undo", action="restore", dry=True, **arguments)["failed"]
 
 
 @pytest.mark.parametrize(

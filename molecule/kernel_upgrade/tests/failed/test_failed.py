@@ -1,14 +1,18 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """A kernel was installed and has no module: that is reported before anybody boots it."""
 
+import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from testinfra.host import Host
 
-HEALTH = Path(__file__).parents[4] / "roles" / "ktcp_health" / "files" / "ktcp-health"
+INVENTORY = Path(__file__).parents[3] / "default/inventory"
 
 
 @pytest.fixture
@@ -31,11 +35,20 @@ def test_the_upgrade_says_so(relay: Host, kernel: str) -> None:
     assert f"kernel {kernel}: no ktcp module" in relay.check_output("journalctl -t ktcp -p err")
 
 
-def test_every_look_at_the_relay_says_so(relay: Host, kernel: str) -> None:
-    looked = relay.run("python3 -c %s --no-peers", HEALTH.read_text())
-    assert looked.rc == 1
-    wanted = f"kernel {kernel}: no ktcp module: run `ktcp-dkms install` before it is booted"
-    assert looked.stderr.splitlines() == [f"ktcp-dkms lacking: {wanted}"]
+def test_every_look_at_the_relay_says_so(kernel: str, tmp_path: Path) -> None:
+    verify = [sys.executable, "-m", "ktcp_ops", "mesh", "verify", "-i", str(INVENTORY)]
+    done = subprocess.run(
+        [*verify, "-o", "json"],
+        env={**os.environ, "KTCP_STATE_DIR": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    wanted = f"run `dkms autoinstall -k {kernel}` before it is booted"
+    told = json.loads(done.stdout)["checks"]["hosts"]["relay"]
+    assert told["failed_task"] == "ktcp_health: Check the relay"
+    assert told["message"] == f"ktcp-dkms lacking: kernel {kernel}: no ktcp module: {wanted}"
 
 
 def test_the_relay_works_on(relay: Host) -> None:

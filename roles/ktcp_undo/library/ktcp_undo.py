@@ -2,23 +2,86 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Save a relay's KTCP files and its module's name before a run, and restore the files.
 
-Runs from standard input, so that nothing has to be installed for it. The saved state is one JSON
-file that only root can read, since it contains keys. It belongs to one run, and is from before that
-run first changed this host.
+The saved state is one JSON file that only root can read, since it contains keys. It belongs to one
+run, and is from before that run first changed this host.
 """
 
-import argparse
 import base64
 import json
 import platform
 import shutil
 import stat
 import subprocess
-import sys
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
-FAILED = 1
+from ansible.module_utils.basic import AnsibleModule
+
+DOCUMENTATION = r"""
+module: ktcp_undo
+short_description: Save a relay's KTCP files before a run, and restore them
+description:
+  - The files and the srcversion of the kernel module are saved in one file, which only root can
+    read since it contains keys. Only the state before one run is kept.
+options:
+  action:
+    description:
+      - V(save) saves the state, unless the run has saved it before. That is no change of the relay.
+      - V(look) tells what was saved, in short.
+      - V(restore) makes the files what they were before the run.
+    type: str
+    choices: [save, look, restore]
+    required: true
+  run:
+    description: The run's name.
+    type: str
+    required: true
+  memory:
+    description: Directory of the saved state. It is made, readable by root only.
+    type: path
+    default: /var/lib/ktcp
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+    description: Names the files, but shows no content, since some have keys.
+"""
+
+EXAMPLES = r"""
+- name: Save the relay's state
+  ktcp_undo:
+    action: save
+    run: rollout-7
+
+- name: Bring back the files
+  ktcp_undo:
+    action: restore
+    run: rollout-7
+"""
+
+RETURN = r"""
+steps:
+  description: Files that were restored or removed, or would be in check mode.
+  type: list
+  elements: str
+  returned: when O(action) is V(restore)
+  sample: ["/etc/ktcp/peers.conf: restored"]
+known:
+  description: Whether the state before the run is saved.
+  type: bool
+  returned: when O(action) is V(look)
+fresh:
+  description: Whether the relay had no configuration of KTCP then.
+  type: bool
+  returned: when O(action) is V(look)
+module:
+  description: Srcversion of the module that was loaded then, else of the installed one.
+  type: str
+  returned: when O(action) is V(look)
+"""
 
 PATTERNS = (
     "etc/ktcp/**/*",
@@ -31,6 +94,7 @@ PATTERNS = (
     "usr/src/ktcp.json",
 )
 LOADED = Path("sys/module/ktcp/srcversion")
+ROOT = Path("/")
 
 
 class UndoError(Exception):
@@ -101,7 +165,7 @@ class Host:
         return self.memory / f"before-{run}.json"
 
 
-def remember(host: Host, run: str) -> None:
+def save(host: Host, run: str) -> None:
     """Save the present state, if this run has not done so before."""
     place = host.place(run)
     if place.exists():
@@ -119,50 +183,61 @@ def is_configured_by(name: str) -> bool:
     return name == "usr/src/ktcp.json" or name.startswith("etc/ktcp/")
 
 
-def look(host: Host, run: str) -> None:
-    """Print the saved state, in short."""
+def look(host: Host, run: str) -> dict[str, Any]:
+    """The saved state, in short."""
     place = host.place(run)
     past = json.loads(place.read_text(encoding="utf-8")) if place.exists() else None
-    found = {
+    return {
         "known": past is not None,
         "fresh": past is not None and not any(map(is_configured_by, past["files"])),
         "module": past["module"] if past else "",
     }
-    print(json.dumps(found))
 
 
-def restore(host: Host, run: str) -> None:
-    """Restore the saved state, and print a line for each step."""
+def differences(host: Host, run: str) -> Iterator[tuple[str, File | None]]:
+    """Files that are not as they were saved, each with what was saved, None if there was none."""
     past = json.loads(host.place(run).read_text(encoding="utf-8"))
     wanted = {name: File(**file) for name, file in past["files"].items()}
     present = host.present()
-    for name in present:
-        if name not in wanted:
+    yield from ((name, None) for name in present if name not in wanted)
+    yield from ((name, file) for name, file in wanted.items() if present.get(name) != file)
+
+
+def restore(host: Host, run: str, *, dry: bool) -> dict[str, Any]:
+    """Restore the saved state, or only tell what differs. Returns the answer to Ansible."""
+    steps = []
+    for name, file in list(differences(host, run)):
+        if not dry and file is None:
             (host.root / name).unlink()
-            print(f"/{name}: removed")
-    for name, file in wanted.items():
-        if present.get(name) != file:
+        elif not dry and file is not None:
             file.write(host.root / name)
-            print(f"/{name}: restored")
+        steps.append(f"/{name}: {'restored' if file else 'removed'}")
+    lines = "".join(f"{step}\n" for step in steps)
+    return {"changed": bool(steps), "steps": steps, "diff": {"prepared": lines}}
 
 
-def main() -> int:
-    """Run the command. Returns its exit code."""
-    summary = (__doc__ or "").partition("\n")[0]
-    parser = argparse.ArgumentParser(prog="ktcp-undo", description=summary)
-    parser.add_argument("--root", type=Path, default=Path("/"))
-    parser.add_argument("--memory", type=Path, default=Path("/var/lib/ktcp"))
-    actions = {"remember": remember, "look": look, "restore": restore}
-    parser.add_argument("action", choices=actions)
-    parser.add_argument("run", metavar="RUN")
-    options = parser.parse_args()
+def main() -> None:
+    """Run the module."""
+    spec = {
+        "action": {"type": "str", "choices": ["save", "look", "restore"], "required": True},
+        "run": {"type": "str", "required": True},
+        "memory": {"type": "path", "default": "/var/lib/ktcp"},
+    }
+    module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
+    action, run = module.params["action"], module.params["run"]
+    host = Host(ROOT, Path(module.params["memory"]))
+    answer: dict[str, Any] = {"changed": False}
     try:
-        actions[options.action](Host(options.root, options.memory), options.run)
+        if action == "restore":
+            answer = restore(host, run, dry=module.check_mode)
+        elif action == "look":
+            answer |= look(host, run)
+        elif not module.check_mode:
+            save(host, run)
     except (UndoError, OSError, ValueError, KeyError, TypeError) as error:
-        print(f"ktcp-undo: {error}", file=sys.stderr)
-        return FAILED
-    return 0
+        module.fail_json(msg=str(error))
+    module.exit_json(**answer)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -1,22 +1,80 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-only
-"""Check whether a relay works, without changing anything on it.
+"""Check whether a relay works, without changing anything on it."""
 
-Runs from standard input, so that nothing has to be installed for it. Prints every problem and how
-to look further, and exits with 1 if there is any.
-"""
-
-import argparse
 import ipaddress
 import platform
 import re
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+DOCUMENTATION = r"""
+module: ktcp_health
+short_description: Check whether a relay works
+description:
+  - Fails with every problem of the relay, a line each, if it has any. Changes nothing.
+  - Checks that the loaded module is the installed one, services run, listeners listen, the running
+    state is the configured one, every kernel that could be booted has the module, and peers answer
+    and are up.
+options:
+  timeout:
+    description:
+      - Seconds to wait for the relay to become healthy. It is checked at least once, and once a
+        second until then.
+    type: float
+    default: 0
+  peers:
+    description: Whether to connect to the relay port of each peer.
+    type: bool
+    default: true
+  pools:
+    description:
+      - Whether the pool of each peer must have a ready connection, which also proves the keys.
+    type: bool
+    default: false
+  absent:
+    description: Peers whose pool may be empty, each as C(ADDRESS:PORT).
+    type: list
+    elements: str
+    default: []
+  ignored_kernels:
+    description: Releases of installed kernels that need no module.
+    type: list
+    elements: str
+    default: []
+attributes:
+  check_mode:
+    support: full
+    description: Checks the same as without check mode.
+  diff_mode:
+    support: none
+    description: There is never a difference.
+"""
+
+EXAMPLES = r"""
+- name: Check the relay and the pools of its peers, one of which is down on purpose
+  ktcp_health:
+    timeout: 60
+    pools: true
+    absent: ["192.0.2.7:5565"]
+"""
+
+RETURN = r"""
+problems:
+  description: What is wrong and how to look further, a sentence for each problem.
+  type: list
+  elements: str
+  returned: always
+  sample:
+    - "module: not loaded: systemctl status ktcp"
+"""
 
 PROC = Path("/proc/net/ktcp")
 LOADED = Path("/sys/module/ktcp/srcversion")
@@ -39,7 +97,7 @@ def run(*argv: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def module() -> Iterator[str]:
+def kernel_module() -> Iterator[str]:
     """The module is loaded, and is the one that would be loaded now."""
     if not LOADED.exists():
         yield "module: not loaded: systemctl status ktcp"
@@ -147,31 +205,59 @@ def pools(absent: Collection[str], patience: float) -> Iterator[str]:
             yield f"peers: {peer}: it is {shunned[peer]}: is its path steady?"
 
 
-def problems(options: argparse.Namespace) -> list[str]:
+@dataclass(frozen=True)
+class Scope:
+    """What is checked beside the relay itself.
+
+    Attributes:
+        peers: whether peers have to answer.
+        pools: whether pools must have connections.
+        absent: peers whose pool may be empty.
+        ignored_kernels: kernels that need no module.
+        timeout: seconds to wait until all is well.
+    """
+
+    peers: bool
+    pools: bool
+    absent: list[str]
+    ignored_kernels: list[str]
+    timeout: float
+
+
+def problems(scope: Scope) -> list[str]:
     """All problems now."""
-    checks = [module, services, listeners, state, *([peers] if options.peers else [])]
+    checks = [kernel_module, services, listeners, state, *([peers] if scope.peers else [])]
     found = [problem for check in checks for problem in check()]
-    found += pools(options.absent, options.timeout) if options.pools else []
-    return [*found, *kernels(options.ignore)]
+    found += pools(scope.absent, scope.timeout) if scope.pools else []
+    return [*found, *kernels(scope.ignored_kernels)]
 
 
-def main() -> int:
-    """Check until all is well or the time is up. Returns the exit code."""
-    parser = argparse.ArgumentParser(prog="ktcp-health", description="Check a relay.")
-    parser.add_argument("--timeout", type=float, default=0, metavar="SECONDS")
-    parser.add_argument("--no-peers", dest="peers", action="store_false")
-    parser.add_argument("--ignore", action="append", default=[], metavar="KERNEL")
-    parser.add_argument("--pools", action="store_true", help="check that pools have connections")
-    parser.add_argument("--absent", action="append", default=[], metavar="PEER")
-    options = parser.parse_args()
-    deadline = time.monotonic() + options.timeout
-    while found := problems(options):
+def last_problems(scope: Scope) -> list[str]:
+    """Check until all is well or the time is up. Returns the problems that are left."""
+    deadline = time.monotonic() + scope.timeout
+    while found := problems(scope):
         if time.monotonic() >= deadline:
-            print("\n".join(found), file=sys.stderr)
-            return 1
+            break
         time.sleep(1)
-    return 0
+    return found
+
+
+def main() -> None:
+    """Run the module."""
+    names: dict[str, Any] = {"type": "list", "elements": "str", "default": []}
+    spec = {
+        "timeout": {"type": "float", "default": 0},
+        "peers": {"type": "bool", "default": True},
+        "pools": {"type": "bool", "default": False},
+        "absent": names,
+        "ignored_kernels": names,
+    }
+    module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
+    found = last_problems(Scope(**module.params))
+    if found:
+        module.fail_json(msg="\n".join(found), problems=found)
+    module.exit_json(changed=False, problems=[])
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

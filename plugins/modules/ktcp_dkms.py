@@ -1,0 +1,1 @@
+../../roles/ktcp_module/library/ktcp_dkms.py

@@ -1,0 +1,1 @@
+../../roles/ktcp_health/library/ktcp_health.py

@@ -1,0 +1,1 @@
+../../roles/ktcp_files/library/ktcp_program.py

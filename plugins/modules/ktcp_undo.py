@@ -1,0 +1,1 @@
+../../roles/ktcp_undo/library/ktcp_undo.py
