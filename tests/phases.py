@@ -68,7 +68,7 @@ def every(root: Path) -> list[Phase]:
         phase("contract", "fast", QUICK, minutes=5, commands=[(*PYTEST, "tests/contract")]),
         phase("smoke", QUICK, minutes=15, commands=[(*HARNESS, "run", "--smoke")]),
         *(scenario for scenario in scenarios if scenario.lane == BESIDE),
-        phase("kernel lint", "kernel", minutes=20, commands=[(*HARNESS, "lint")]),
+        *compiler_phases(),
         *(
             phase(
                 f"kernel {release}",
@@ -82,15 +82,25 @@ def every(root: Path) -> list[Phase]:
         phase("bench", "bench", minutes=20, commands=bench_commands()),
         phase("browser", "bench", minutes=10, commands=[(*PYTEST, "tests/browser")]),
         *(debug_phase(share) for share in SHARES),
-        phase(
-            "kernel defences",
-            "kernel",
-            EXTENDED,
-            minutes=60,
-            commands=[(*HARNESS, "without")],
-        ),
+        phase("kernel defences", "kernel", EXTENDED, minutes=60, commands=[(*HARNESS, "without")]),
+        cloud_phase(),
         *(scenario for scenario in scenarios if scenario.lane != BESIDE),
     ]
+
+
+def compiler_phases() -> list[Phase]:
+    """Checks of the module with the headers of all kernels that it supports."""
+    return [
+        phase("kernel lint", "kernel", minutes=20, commands=[(*HARNESS, "lint")]),
+        phase("kernel builds", "kernel", minutes=30, commands=[(*HARNESS, "builds")]),
+    ]
+
+
+def cloud_phase() -> Phase:
+    """The smoke tests in each release's cloud kernel, for which `kernel builds` only compiles."""
+    smoke = (*HARNESS, "run", "--smoke", "--kernel", "cloud", "--release")
+    commands = [(*smoke, release) for release in RELEASES]
+    return phase("kernel clouds", "kernel", EXTENDED, minutes=30, commands=commands)
 
 
 def debug_phase(share: int) -> Phase:

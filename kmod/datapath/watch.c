@@ -25,6 +25,7 @@
 #include "datapath/split.h"
 #include "datapath/threads.h"
 #include "lib/compat/timer.h"
+#include "lib/compat/workqueue.h"
 #include "lib/socket.h"
 #include "lib/socket_state.h"
 
@@ -356,7 +357,7 @@ void ktcp_watch_start(struct ktcp_split *split)
  */
 int ktcp_watch_module_init(void)
 {
-	queue = alloc_workqueue("ktcp", WQ_MEM_RECLAIM, 0);
+	queue = alloc_workqueue("ktcp", WQ_MEM_RECLAIM | WQ_PERCPU, 0);
 	return queue ? 0 : -ENOMEM;
 }
 

@@ -18,6 +18,7 @@
 #include "control/stats.h"
 #include "intercept/early_syn.h"
 #include "intercept/gate.h"
+#include "lib/compat/lookup.h"
 #include "relay/route.h"
 #include "session/flow.h"
 
@@ -28,8 +29,6 @@
 #include <linux/netfilter_ipv4.h>
 #include <linux/netfilter_ipv6.h>
 #include <linux/slab.h>
-#include <net/inet6_hashtables.h>
-#include <net/inet_hashtables.h>
 #include <net/ip6_route.h>
 #include <net/ipv6.h>
 #include <net/netfilter/nf_conntrack.h>
@@ -111,19 +110,15 @@ static void flow_of_ends(const struct ends *ends, u32 mark,
 static struct sock *find(const struct nf_hook_state *state,
 			 const struct ends *ends)
 {
-	struct inet_hashinfo *hash = state->net->ipv4.tcp_death_row.hashinfo;
 	const __be32 *source = ends->source;
 	const __be32 *target = ends->target;
 	int in = state->in->ifindex;
 
 	if (ends->family == NFPROTO_IPV4)
-		return __inet_lookup_established(state->net, hash, *source,
-						 ends->source_port, *target,
-						 ntohs(ends->target_port),
-						 in, 0);
-	return __inet6_lookup_established(state->net, hash, ends->source,
-					  ends->source_port, ends->target,
-					  ntohs(ends->target_port), in, 0);
+		return ktcp_compat_find4(state->net, *source, ends->source_port,
+					 *target, ntohs(ends->target_port), in);
+	return ktcp_compat_find6(state->net, ends->source, ends->source_port,
+				 ends->target, ntohs(ends->target_port), in);
 }
 
 static u32 mark_of(const struct sock *sk)

@@ -122,24 +122,44 @@ def ensure(release: Release) -> Buildroot:
 
 def make(release: Release, place: Path) -> None:
     """Make a build root in `place`."""
-    for program in ("mmdebstrap", "unshare"):
-        if not shutil.which(program):
-            raise KtcpError(f"{program} is missing; ./dev test installs it")
-    keys = keyring(release)
-    if keys is None:
-        raise KtcpError(f"no keyring for {release}; install debian-archive-keyring")
+    bootstrap(release, place, PACKAGES)
+    unpack_tools(place / "root")
+
+
+def bootstrap(
+    release: Release,
+    place: Path,
+    packages: Sequence[str],
+    *,
+    options: Sequence[str] = (),
+    suites: Sequence[str] = (),
+) -> None:
+    """Make the root file system `place`/root.
+
+    Args:
+        release: Debian's.
+        place: A directory of the cache.
+        packages: What is installed.
+        options: More words for mmdebstrap.
+        suites: Suites of the mirror besides those of the release.
+
+    Raises:
+        KtcpError: A program or keyring is missing, or the archive cannot be reached.
+    """
     archive = place / "root.tar"
     mirror = os.environ.get("KTCP_MIRROR", DEFAULT_MIRROR)
+    keys = required_keyring(release)
+    included = f"--include={','.join(packages)}"
     progress.logged(
         [
-            "mmdebstrap",
-            "--variant=apt",
-            f"--include={','.join(PACKAGES)}",
+            *("mmdebstrap", "--variant=apt", included),
             *(f"--dpkgopt=path-exclude={path}" for path in LEFT_OUT),
             *(f"--aptopt={line}" for line in apt_options(apt_configuration())),
+            *options,
             release,
             str(archive),
             *sources(release, mirror, keys),
+            *(f"deb [signed-by={keys}] {mirror} {suite} main" for suite in suites),
         ],
         log=place.parent / f"{place.stem}.log",
         what=f"build root for {release}",
@@ -148,10 +168,29 @@ def make(release: Release, place: Path) -> None:
     archive.unlink()
 
 
+def required_keyring(release: Release) -> Path:
+    """The keyring of a release, where the programs that need it are here too.
+
+    Raises:
+        KtcpError: One of them is missing.
+    """
+    for program in ("mmdebstrap", "unshare"):
+        if not shutil.which(program):
+            raise KtcpError(f"{program} is missing; ./dev test installs it")
+    keys = keyring(release)
+    if keys is None:
+        raise KtcpError(f"no keyring for {release}; install debian-archive-keyring")
+    return keys
+
+
 def unpack(archive: Path, root: Path) -> None:
-    """Unpack the root file system, and the files that only the kernel's source has."""
+    """Unpack the root file system."""
     root.mkdir()
     subprocess.run([*as_root(), "tar", "-C", str(root), "-xf", str(archive)], check=True)
+
+
+def unpack_tools(root: Path) -> None:
+    """Unpack the files that only the kernel's source has."""
     source = next(root.glob("usr/src/linux-source-*.tar.xz"))
     tools = root / "usr/src/tools"
     subprocess.run(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""python -m tests.harness lint | run [-k EXPRESSION] | without [DEFENCE...] | prepare."""
+"""python -m tests.harness lint | builds | run [-k EXPRESSION] | without [DEFENCE...] | prepare."""
 
 import argparse
 import signal
@@ -10,9 +10,9 @@ from pathlib import Path
 from ktcp_ops import console
 from ktcp_ops.errors import KtcpError
 from ktcp_ops.signals import interrupt
-from ktcp_testbed.kbuild import buildroot
+from ktcp_testbed.kbuild import buildroot, kernels
 from ktcp_testbed.lab.recipe import RELEASES
-from tests.harness import debug_kernel, lint, suite, without
+from tests.harness import builds, debug_kernel, lint, suite, without
 from tests.harness.smoke import SMOKE
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -23,6 +23,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="python -m tests.harness", description=__doc__)
     commands = top.add_subparsers(dest="command", required=True)
     commands.add_parser("lint", help="check kmod/ with the headers of every release")
+    commands.add_parser("builds", help="kmod/ with kernels of clouds, of backports, of arm64")
     run = commands.add_parser("run", help="run tests/kernel in a guest")
     bare = commands.add_parser(
         "without", help="take one defence of the module away at a time: its tests have to fail"
@@ -32,9 +33,12 @@ def parser() -> argparse.ArgumentParser:
     prepare = commands.add_parser("prepare", help="fill the cache, run nothing")
     for command in (run, prepare):
         command.add_argument("--release", choices=RELEASES, default="trixie")
-        command.add_argument(
+        kernel = command.add_mutually_exclusive_group()
+        kernel.add_argument(
             "--checker", choices=debug_kernel.CHECKERS, help="in the debug kernel that has it"
         )
+        if command is run:
+            kernel.add_argument("--kernel", choices=kernels.BOOTABLE, help="not the image's own")
     run.add_argument("--family", choices=("v4", "v6"), help="only this one, where both are tried")
     run.add_argument("-k", dest="only", metavar="EXPRESSION", help="as pytest's")
     run.add_argument(
@@ -85,6 +89,8 @@ def carry_out(words: argparse.Namespace) -> int:
     """Run the parsed command."""
     if words.command == "lint":
         return 1 if lint.run(CHECKOUT) else 0
+    if words.command == "builds":
+        return 1 if builds.run(CHECKOUT) else 0
     if words.command == "prepare":
         root = buildroot.ensure(words.release)
         if words.checker:
@@ -97,6 +103,7 @@ def carry_out(words: argparse.Namespace) -> int:
         checkout=CHECKOUT,
         release=words.release,
         checker=words.checker,
+        kernel=words.kernel,
         only=words.only,
         family=words.family,
         fuzz=words.fuzz,

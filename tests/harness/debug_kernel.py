@@ -53,6 +53,11 @@ class DebugKernel:
         return self.directory / "bzImage"
 
     @property
+    def initrd(self) -> None:
+        """The drivers of the guests' disk are built in."""
+        return
+
+    @property
     def tree(self) -> Path:
         """The tree that modules are compiled with."""
         return self.directory / "linux"

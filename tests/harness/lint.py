@@ -4,6 +4,7 @@
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from ktcp_ops import console
@@ -14,6 +15,8 @@ from ktcp_testbed.lab.recipe import RELEASES
 # Every line that W=1 and sparse print about our files is a finding; lines of the compiler and of
 # the kernel's build begin differently.
 OURS = "/work/kmod/"
+# For make: sparse reads each file too.
+SPARSE = ("C=2", "CHECK=sparse")
 # checkpatch learns camelcase from a kernel tree, which is not here; the maintainers file is the
 # kernel's.
 CHECKPATCH = (
@@ -27,14 +30,16 @@ CHECKPATCH = (
 )
 
 
-def compile_findings(checkout: Path, root: Buildroot, work: Path, kernel: str) -> list[str]:
-    """Warnings of the compiler and of sparse with the headers of a stock kernel."""
+def compile_findings(
+    checkout: Path, root: Buildroot, work: Path, kernel: str, *, options: Sequence[str] = SPARSE
+) -> list[str]:
+    """Warnings of the compiler, and by default of sparse, with the headers of a kernel."""
     kmodule.copy_sources(checkout, work)
     done = kmodule.make(
         root,
         work,
         f"/lib/modules/{kernel}/build",
-        options=(kmodule.SELFTEST, "W=1", "C=2", "CHECK=sparse", "KCFLAGS=-Werror"),
+        options=(kmodule.SELFTEST, "W=1", "KCFLAGS=-Werror", *options),
     )
     lines = done.stdout.splitlines()
     found = [line for line in lines if is_finding(line)]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ktcp_ops import console
-from ktcp_testbed.kbuild import buildroot, kmodule
+from ktcp_testbed.kbuild import buildroot, kernels, kmodule
 from ktcp_testbed.lab import image, virtual
 from ktcp_testbed.lab.archive import File
 from ktcp_testbed.lab.recipe import Release
@@ -23,6 +23,8 @@ from tests.kernel.splat import splats
 HARNESS = Path(__file__).resolve().parent
 # Fewer features make an emulated CPU faster.
 CPU = "qemu64"
+# A kernel that is not the image's own.
+Other = debug_kernel.DebugKernel | kernels.Kernel
 MEMORY_MIB = {None: 1536, "kasan": 3072, "kcsan": 3072}
 
 
@@ -33,6 +35,8 @@ class Plan:
     checkout: Path
     release: Release
     checker: str | None = None
+    kernel: str | None = None
+    """One of kernels.BOOTABLE in the place of the image's own kernel."""
     label: str | None = None
     """What the run is besides, as part of its name."""
     only: str | None = None
@@ -50,7 +54,7 @@ class Plan:
     def name(self) -> str:
         """The name of the run's directory and of its reports."""
         share = self.share and self.share.replace("/", "of")
-        return "-".join(filter(None, (self.release, self.checker, self.label, share)))
+        return "-".join(filter(None, (self.release, self.kernel, self.checker, self.label, share)))
 
     @property
     def directory(self) -> Path:
@@ -126,8 +130,7 @@ def run(plan: Plan) -> int:
         KtcpError: The tests could not run, or the guest died during them.
     """
     plan.directory.mkdir(parents=True, exist_ok=True)
-    root = buildroot.ensure(plan.release)
-    kernel = debug_kernel.ensure(root, plan.checker) if plan.checker else None
+    root, kernel = chosen(plan)
     module = build_module(plan, root, kernel)
     outcome = boot(plan, [part_of(plan, module)], kernel)
     failures = judge(outcome)
@@ -139,6 +142,15 @@ def run(plan: Plan) -> int:
     return 1 if failures else 0
 
 
+def chosen(plan: Plan) -> tuple[buildroot.Buildroot, Other | None]:
+    """The build root, and the kernel that is not the image's own."""
+    if plan.kernel:
+        root = kernels.ensure(plan.release)
+        return root, kernels.bootable(root, plan.kernel)
+    root = buildroot.ensure(plan.release)
+    return root, debug_kernel.ensure(root, plan.checker) if plan.checker else None
+
+
 def part_of(plan: Plan, module: Path, name: str = "tests") -> Part:
     """The tests of a plan with one module."""
     words = [*plan.options, *(["-k", plan.only] if plan.only else [])]
@@ -146,9 +158,7 @@ def part_of(plan: Plan, module: Path, name: str = "tests") -> Part:
     return Part(name=name, module=module, words=words, environment=plan.environment())
 
 
-def boot(
-    plan: Plan, parts: Sequence[Part], kernel: debug_kernel.DebugKernel | None = None
-) -> Outcome:
+def boot(plan: Plan, parts: Sequence[Part], kernel: Other | None = None) -> Outcome:
     """Run the parts one after the other in one guest; results go to the plan's directory.
 
     Raises:
@@ -171,23 +181,32 @@ def show(line: str) -> None:
     sys.stdout.flush()
 
 
-def machine(
-    plan: Plan, parts: Sequence[Part], kernel: debug_kernel.DebugKernel | None
-) -> virtual.Vm:
-    """The guest, with the image's own kernel or a debug kernel, which needs no initial ramdisk."""
+def machine(plan: Plan, parts: Sequence[Part], kernel: Other | None) -> virtual.Vm:
+    """The guest, with the image's own kernel or another."""
     base = image.ensure(plan.release)
+    files = job_files(plan, parts)
+    if isinstance(kernel, kernels.Kernel):
+        files += module_files(kernel)
     return virtual.Vm(
         name=f"ktcp-{plan.name}",
         disk=base.disk,
         kernel=kernel.image if kernel else base.kernel,
-        initrd=None if kernel else base.initrd,
+        initrd=kernel.initrd if kernel else base.initrd,
         cpu=CPU,
         memory_mib=MEMORY_MIB[plan.checker],
         command_line=plan.command_line(),
-        job=tuple(job_files(plan, parts)),
+        job=tuple(files),
         init="suite/init",
         directory=plan.directory / "guest",
     )
+
+
+def module_files(kernel: kernels.Kernel) -> list[File]:
+    """The kernel's modules, which are not in the image."""
+    return [
+        File(path=f"suite/{path.relative_to('usr')}", content=(kernel.root / path).read_bytes())
+        for path in kernel.modules()
+    ]
 
 
 def job_files(plan: Plan, parts: Sequence[Part]) -> list[File]:
@@ -242,14 +261,14 @@ def stock_tree(plan: Plan, root: buildroot.Buildroot) -> str:
     return f"/lib/modules/{root.headers(image.ensure(plan.release))}/build"
 
 
-def build_module(
-    plan: Plan, root: buildroot.Buildroot, kernel: debug_kernel.DebugKernel | None
-) -> Path:
+def build_module(plan: Plan, root: buildroot.Buildroot, kernel: Other | None) -> Path:
     """Compile ktcp.ko for the kernel that the guest will run."""
-    work = plan.directory
-    if kernel is None:
-        tree, place = stock_tree(plan, root), None
-    else:
+    place = None
+    if isinstance(kernel, debug_kernel.DebugKernel):
         tree, place = "/kernel/linux", kernel.directory
+    elif kernel:
+        tree = f"/lib/modules/{kernel.release}/build"
+    else:
+        tree = stock_tree(plan, root)
     options = (kmodule.SELFTEST,)
-    return kmodule.build(plan.checkout, root, work, tree, kernel=place, options=options)
+    return kmodule.build(plan.checkout, root, plan.directory, tree, kernel=place, options=options)

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from ktcp_ops.errors import KtcpError
+from ktcp_testbed.kbuild import kernels
+from ktcp_testbed.kbuild.buildroot import Buildroot
 from ktcp_testbed.lab import image
 from ktcp_testbed.lab.virtual import GuestFailedError
 from tests.harness import suite, without
@@ -68,6 +70,35 @@ def test_a_debug_kernel_needs_no_ramdisk(plan: Plan, tmp_path: Path) -> None:
     assert suite.machine(plan, [], None).initrd == tmp_path / "initrd.img"
     assert suite.machine(plan, [], debug).kernel == tmp_path / "kasan" / "bzImage"
     assert suite.machine(plan, [], debug).initrd is None
+
+
+def test_a_kernel_for_clouds_brings_its_modules(plan: Plan, module: Path, tmp_path: Path) -> None:
+    for release in ("6.9.1-cloud-amd64", "6.12.1-cloud-amd64"):
+        place = tmp_path / "lib/modules" / release
+        (place / "build").mkdir(parents=True)
+        (place / "kernel/net/sched").mkdir(parents=True)
+        (place / "kernel/net/sched/sch_netem.ko.xz").write_bytes(b"netem")
+        (place / "kernel/fs").mkdir()
+        (place / "kernel/fs/nfs.ko.xz").touch()
+        (place / "modules.dep").write_text("deps\n")
+    (tmp_path / "usr").symlink_to(".")
+    root = Buildroot(release="trixie", root=tmp_path)
+    kernel = kernels.bootable(root, "cloud-backports")
+    assert kernels.bootable(root, "cloud").release == "6.9.1-cloud-amd64"
+    vm = suite.machine(plan, [suite.part_of(plan, module)], kernel)
+    assert vm.kernel == tmp_path / "boot/vmlinuz-6.12.1-cloud-amd64"
+    assert vm.initrd == tmp_path / "boot/initrd.img-6.12.1-cloud-amd64"
+    modules = {file.path: file.content for file in vm.job if "lib/modules" in file.path}
+    assert modules == {
+        "suite/lib/modules/6.12.1-cloud-amd64/kernel/net/sched/sch_netem.ko.xz": b"netem",
+        "suite/lib/modules/6.12.1-cloud-amd64/modules.dep": b"deps\n",
+    }
+
+
+def test_a_build_root_without_a_kernel_for_clouds_is_said(tmp_path: Path) -> None:
+    root = Buildroot(release="trixie", root=tmp_path)
+    with pytest.raises(KtcpError, match=r"kernels for clouds are \[\], not 2"):
+        kernels.bootable(root, "cloud")
 
 
 def test_what_the_guest_sends_is_kept(

@@ -18,10 +18,12 @@ ROCKY = {"os_family": "RedHat", "distribution": "Rocky", "distribution_major_ver
 
 # Host -> its system, running kernel and installed kernels.
 HOSTS: dict[str, tuple[dict[str, str], list[str]]] = {
-    "stock": ({**DEBIAN, "kernel": "6.12.57+deb13-amd64"}, ["6.12.57+deb13-amd64", "7.3.4-amd64"]),
+    "stock": ({**DEBIAN, "kernel": "6.12.57+deb13-amd64"}, ["6.12.57+deb13-amd64", "7.4.1-amd64"]),
     "cloud": ({**DEBIAN, "kernel": "6.1.0-44-cloud-amd64"}, ["6.1.0-44-cloud-amd64"]),
     "backport": ({**DEBIAN, "kernel": "6.12.12+bpo-amd64"}, ["6.12.12+bpo-amd64"]),
-    "late": ({**DEBIAN, "kernel": "7.3.4+deb13-amd64"}, ["6.12.57+deb13-amd64"]),
+    "latest": ({**DEBIAN, "kernel": "7.3.4+deb13-cloud-amd64"}, ["7.3.4+deb13-cloud-amd64"]),
+    "arm64": ({**DEBIAN, "kernel": "6.12.57+deb13-arm64"}, ["6.12.57+deb13-arm64"]),
+    "late": ({**DEBIAN, "kernel": "7.4.1+deb13-amd64"}, ["6.12.57+deb13-amd64"]),
     "early": ({**DEBIAN, "kernel": "5.10.0-30-amd64"}, ["5.10.0-30-amd64"]),
     "ubuntu": ({**UBUNTU, **RELEASE, "kernel": "6.8.0-51-generic"}, ["6.8.0-51-generic"]),
     "hwe": ({**UBUNTU, **RELEASE, "kernel": "6.14.0-24-generic"}, ["6.14.0-24-generic"]),
@@ -82,6 +84,8 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]
         ("stock", "linux-headers-amd64"),
         ("cloud", "linux-headers-cloud-amd64"),
         ("backport", "linux-headers-amd64"),
+        ("latest", "linux-headers-cloud-amd64"),
+        ("arm64", "linux-headers-arm64"),
         ("ubuntu", "linux-headers-generic"),
         ("hwe", "linux-headers-generic-hwe-24.04"),
         ("aws", "linux-headers-aws"),
@@ -102,10 +106,17 @@ def test_a_kernel_that_is_not_supported_needs_no_headers(
     assert not any("kernel" in problem for problem in found["stock"]["problems"])
 
 
+@pytest.mark.parametrize("host", ["stock", "cloud", "backport", "latest", "arm64"])
+def test_the_kernels_of_debian_are_supported(found: dict[str, dict[str, Any]], host: str) -> None:
+    running = HOSTS[host][0]["kernel"]
+    assert f"linux-headers-{running}" in found[host]["headers"]
+    assert not any("runs kernel" in problem for problem in found[host]["problems"])
+
+
 @pytest.mark.parametrize(
     ("host", "sentence"),
     [
-        ("late", "late: runs kernel 7.3.4+deb13-amd64, which the module does not support: boot"),
+        ("late", "late: runs kernel 7.4.1+deb13-amd64, which the module does not support: boot"),
         ("early", "early: runs kernel 5.10.0-30-amd64: install and boot 6.1 or later"),
         ("ubuntu", 'ubuntu: runs Ubuntu 24: install one of {"Debian": ["12", "13"]}, or add it to'),
         ("rocky", "rocky: runs Rocky 9: packages come by apt only: use a host with one"),
