@@ -3,6 +3,7 @@
 
 import socket
 import struct
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,7 +12,8 @@ from ipaddress import IPv4Address, IPv6Address
 import pytest
 
 from tests.kernel.mesh import MODES, RELAY_PORT, Mesh
-from tests.kernel.topology import V4, V6, Family
+from tests.kernel.namespace import Namespace
+from tests.kernel.topology import V4, V6, Family, delete
 from tests.kernel.traffic import Payload, connect, echo, is_refused, receive, send, serving
 
 pytestmark = pytest.mark.parametrize("mode", MODES, indirect=True)
@@ -111,6 +113,68 @@ def delivered(mesh: Mesh, family: Family) -> Iterator[None]:
         for program, words in steps:
             undo = "-D" if program[-1] == "-A" else "del"
             mesh.rs.run([*program[:-1], undo, *words])
+
+
+@contextmanager
+def narrow(mesh: Mesh, family: Family) -> Iterator[tuple[Namespace, str]]:
+    """A host behind the server, which has less room for packets on its link to it."""
+    host, link = Namespace("t"), 4
+    near, far = family.address(link, 1), family.address(link, 2)
+    nodad = [] if family is V4 else ["nodad"]
+    ip = ["ip", f"-{family.name[1]}"]
+    forwarding = "net.ipv4.ip_forward" if family is V4 else "net.ipv6.conf.all.forwarding"
+    delete(host)
+    subprocess.run(["ip", "netns", "add", host.name], check=True, timeout=60)
+    try:
+        host.run(["ip", "link", "set", "lo", "up"])
+        ends = ["type", "veth", "peer", "name", "to-s", "netns", host.name]
+        mesh.s.run(["ip", "link", "add", "to-t", *ends])
+        for end, device, address in ((mesh.s, "to-t", near), (host, "to-s", far)):
+            end.run(["ip", "link", "set", device, "mtu", "1300", "up"])
+            end.run(["ip", "addr", "add", f"{address}/{family.bits}", "dev", device, *nodad])
+        host.run([*ip, "route", "add", "default", "via", near])
+        mesh.s.run(["sysctl", "-qw", f"{forwarding}=1"])
+        mesh.rs.run([*ip, "route", "add", family.prefix(link), "via", family.server])
+        yield host, far
+    finally:
+        mesh.rs.run([*ip, "route", "del", family.prefix(link)], check=False)
+        mesh.s.run(["sysctl", "-qw", f"{forwarding}=0"])
+        delete(host)
+
+
+@contextmanager
+def errors_delivered(mesh: Mesh, family: Family) -> Iterator[None]:
+    """Let rs keep ICMP errors about what its splits sent in the client's name."""
+    protocol = "icmp" if family is V4 else "ipv6-icmp"
+    match = ["-i", "to-s", "-p", protocol, "-m", "socket", "--transparent"]
+    rule = ["PREROUTING", "-t", "mangle", *match, "-j", "MARK", "--set-mark", "1"]
+    mesh.rs.run([family.iptables, "-A", *rule])
+    try:
+        yield
+    finally:
+        mesh.rs.run([family.iptables, "-D", *rule])
+
+
+def test_far_leg_learns_its_mtu(mesh: Mesh, family: Family) -> None:
+    """Each leg has an MTU of its own, also one that speaks for the client."""
+    sent = Payload(1 << 20)
+
+    def server(sock: socket.socket) -> None:
+        receive(sock, sent)
+        send(sock, Payload(1))
+
+    with (
+        narrow(mesh, family) as (host, address),
+        serving(host, family, server, address=address) as at,
+        delivered(mesh, family),
+        errors_delivered(mesh, family),
+    ):
+        mesh.rs.write("exits", f"allow {family.prefix(4)}")
+        mesh.route(family, f"{way(family)} target {family.at(at.address, at.port)} transparent")
+        with connect(mesh.c, family, family.server, at.port) as client:
+            send(client, sent)
+            receive(client, Payload(1))
+        assert at.peers == [family.client]
 
 
 def test_server_sees_the_client(mesh: Mesh, family: Family) -> None:

@@ -168,11 +168,14 @@ def test_answers_to_clients_are_kept_before_all_else(pairs: list[dict[str, Any]]
     node = {**NODE, "steering": pairs, "inside6": "eth1"}
     mark = hex(steering.RETURN_MARK)
     own = list(steering.parse(chains("v6", node=node))["mangle"].rules)
-    assert own[1:3] == [
-        f"-A KTCP -i eth1 -p tcp -m socket --transparent -j MARK --set-xmark {mark}/0xffffffff",
+    keep = f"-m socket --transparent -j MARK --set-xmark {mark}/0xffffffff"
+    assert own[1:5] == [
+        "-A PREROUTING -i eth1 -p ipv6-icmp -j KTCP",
+        f"-A KTCP -i eth1 -p ipv6-icmp {keep}",
+        f"-A KTCP -i eth1 -p tcp {keep}",
         f"-A KTCP -m mark --mark {mark} -j RETURN",
     ]
-    assert steering.KEEPS_ANSWERS.search(own[1])
+    assert all(steering.KEEPS_ANSWERS.search(rule) for rule in own[2:4])
     assert not steering.KEEPS_ANSWERS.search(chains("v4", node=node))
 
 
@@ -215,10 +218,13 @@ def test_a_transparent_exit_leaves_alone_what_was_taken_ahead_of_conntrack() -> 
     tables = steering.parse(chains("v4", untracked=True, node=node))
     assert set(tables) == {"filter", "mangle", "raw"}
     mark = hex(steering.RETURN_MARK)
+    keep = f"-m socket --transparent -j MARK --set-xmark {mark}/0xffffffff"
     assert tables["mangle"].rules == [
         "-A PREROUTING -p tcp -j KTCP",
+        "-A PREROUTING -i eth1 -p icmp -j KTCP",
         "-A KTCP -m mark --mark 0x80000000/0x80000000 -j RETURN",
-        f"-A KTCP -i eth1 -p tcp -m socket --transparent -j MARK --set-xmark {mark}/0xffffffff",
+        f"-A KTCP -i eth1 -p icmp {keep}",
+        f"-A KTCP -i eth1 -p tcp {keep}",
     ]
     assert steering.KEEPS_ANSWERS.search(chains("v4", untracked=True, node=node))
     assert not [rule for rule in tables["raw"].rules if "transparent" in rule]
