@@ -129,8 +129,10 @@ def narrow(mesh: Mesh, family: Family) -> Iterator[tuple[Namespace, str]]:
         host.run(["ip", "link", "set", "lo", "up"])
         ends = ["type", "veth", "peer", "name", "to-s", "netns", host.name]
         mesh.s.run(["ip", "link", "add", "to-t", *ends])
+        # Only its last hop is narrow. Its own interface is not, so its SYN-ACK does not tell.
+        mesh.s.run(["ip", "link", "set", "to-t", "mtu", "1300"])
         for end, device, address in ((mesh.s, "to-t", near), (host, "to-s", far)):
-            end.run(["ip", "link", "set", device, "mtu", "1300", "up"])
+            end.run(["ip", "link", "set", device, "up"])
             end.run(["ip", "addr", "add", f"{address}/{family.bits}", "dev", device, *nodad])
         host.run([*ip, "route", "add", "default", "via", near])
         mesh.s.run(["sysctl", "-qw", f"{forwarding}=1"])
