@@ -80,7 +80,7 @@ struct ktcp_event {
 };
 
 /* Let the work look what is to be done. The split must not be freed now. */
-static void kick(struct ktcp_event *event)
+static void event_kick(struct ktcp_event *event)
 {
 	ktcp_watch_kick(event->split, &event->work);
 }
@@ -89,7 +89,7 @@ static void look_again(struct timer_list *timer)
 {
 	struct ktcp_event *event = timer_container_of(event, timer, timer);
 
-	kick(event);
+	event_kick(event);
 }
 
 /* For a socket whose callbacks are in place. */
@@ -143,10 +143,10 @@ static void event_data_ready(struct sock *sk)
 	switch (READ_ONCE(end->state)) {
 	case RUNNING:
 		if (!move_inline(end, sk))
-			kick(end->event);
+			event_kick(end->event);
 		break;
 	case PROVING:
-		kick(end->event);
+		event_kick(end->event);
 		break;
 	case HELD:
 	case FLUSHING:
@@ -162,7 +162,7 @@ static void event_write_space(struct sock *sk)
 	if (!sk_stream_is_writeable(sk))
 		return;
 	clear_bit(SOCK_NOSPACE, &sk->sk_socket->flags);
-	kick(end_of(sk)->event);
+	event_kick(end_of(sk)->event);
 }
 
 static const struct ktcp_callbacks callbacks = {
@@ -171,14 +171,14 @@ static const struct ktcp_callbacks callbacks = {
 };
 
 /* watch.c has its own callbacks there already, and uses sk_user_data. */
-static void install(struct end *end, struct sock *sk)
+static void install_callbacks(struct end *end, struct sock *sk)
 {
 	lock_sock(sk);
 	ktcp_callbacks_take(sk, &callbacks, NULL, &end->own);
 	release_sock(sk);
 }
 
-static void uninstall(struct end *end, struct sock *sk)
+static void uninstall_callbacks(struct end *end, struct sock *sk)
 {
 	lock_sock(sk);
 	ktcp_callbacks_give_back(sk, &callbacks, NULL, &end->own);
@@ -231,7 +231,7 @@ static unsigned long await_proof(struct ktcp_split *split, struct end *end)
 	return 0;
 }
 
-static unsigned long flush(struct ktcp_split *split, struct end *end)
+static unsigned long flush_direction(struct ktcp_split *split, struct end *end)
 {
 	if (!is_flushed(split, end))
 		return KTCP_LOOK_AGAIN;
@@ -245,8 +245,9 @@ static unsigned long flush(struct ktcp_split *split, struct end *end)
  */
 static unsigned long wait_room(struct ktcp_split *split, struct end *end)
 {
-	return ktcp_split_is_broken(split, end->side) ? flush(split, end) :
-							MAX_JIFFY_OFFSET;
+	return ktcp_split_is_broken(split, end->side) ?
+		       flush_direction(split, end) :
+		       MAX_JIFFY_OFFSET;
 }
 
 static unsigned long run_direction(struct ktcp_split *split, struct end *end)
@@ -281,16 +282,16 @@ static unsigned long run_direction(struct ktcp_split *split, struct end *end)
 	return 0;
 }
 
-static unsigned long step(struct ktcp_split *split, struct end *end)
+static unsigned long step_direction(struct ktcp_split *split, struct end *end)
 {
-	/* Pairs with release(), for the deadline of the proof. */
+	/* Pairs with release_side(), for the deadline of the proof. */
 	switch (smp_load_acquire(&end->state)) {
 	case PROVING:
 		return await_proof(split, end);
 	case RUNNING:
 		return run_direction(split, end);
 	case FLUSHING:
-		return flush(split, end);
+		return flush_direction(split, end);
 	case ENDED:
 		if (!ktcp_split_is_broken(split, end->side))
 			break;
@@ -331,7 +332,7 @@ static void end_split(struct ktcp_event *event)
 	unsigned int side;
 
 	for (side = 0; side < KTCP_SIDES; side++) {
-		uninstall(&event->end[side], split->sock[side]->sk);
+		uninstall_callbacks(&event->end[side], split->sock[side]->sk);
 		WRITE_ONCE(event->end[side].state, LEFT);
 	}
 	timer_delete_sync(&event->timer);
@@ -346,7 +347,7 @@ static unsigned long run_directions(struct ktcp_event *event)
 	unsigned int side;
 
 	for (side = 0; side < KTCP_SIDES; side++)
-		soon = min(soon, step(split, &event->end[side]));
+		soon = min(soon, step_direction(split, &event->end[side]));
 	return soon;
 }
 
@@ -369,15 +370,15 @@ static bool has_left(const struct ktcp_event *event)
 }
 
 /* Let the work run again, in @soon jiffies. */
-static void plan(struct ktcp_event *event, unsigned long soon)
+static void plan_work(struct ktcp_event *event, unsigned long soon)
 {
 	if (!soon)
-		kick(event);
+		event_kick(event);
 	else if (soon != MAX_JIFFY_OFFSET)
 		mod_timer(&event->timer, jiffies + soon);
 }
 
-static void work(struct work_struct *work)
+static void event_work(struct work_struct *work)
 {
 	struct ktcp_event *event = container_of(work, struct ktcp_event, work);
 	struct ktcp_split *split = event->split;
@@ -391,7 +392,7 @@ static void work(struct work_struct *work)
 	if (!soon && is_done(event))
 		end_split(event);
 	else
-		plan(event, soon);
+		plan_work(event, soon);
 put:
 	ktcp_split_put(split);
 }
@@ -401,20 +402,20 @@ put:
  * the lock: without it, softirq might still see the old state when its bytes
  * come, and we might see no bytes.
  */
-static bool release(struct end *end, struct socket *sock,
-		    enum direction_state state)
+static bool release_side(struct end *end, struct socket *sock,
+			 enum direction_state state)
 {
 	bool due;
 
 	lock_sock(sock->sk);
-	/* Pairs with step(). */
+	/* Pairs with step_direction(). */
 	smp_store_release(&end->state, state);
 	due = ktcp_socket_has_bytes(sock, 1);
 	release_sock(sock->sk);
 	return due;
 }
 
-static void begin(struct ktcp_event *event)
+static void event_begin(struct ktcp_event *event)
 {
 	struct end *near = &event->end[KTCP_NEAR], *far = &event->end[KTCP_FAR];
 	struct ktcp_split *split = event->split;
@@ -430,11 +431,11 @@ static void begin(struct ktcp_event *event)
 		state = PROVING;
 	}
 	/* Before the sides act: after that, the split may end at any time. */
-	plan(event, soon);
-	due = release(near, split->sock[KTCP_NEAR], RUNNING);
-	due |= release(far, split->sock[KTCP_FAR], state);
+	plan_work(event, soon);
+	due = release_side(near, split->sock[KTCP_NEAR], RUNNING);
+	due |= release_side(far, split->sock[KTCP_FAR], state);
 	if (due)
-		kick(event);
+		event_kick(event);
 }
 
 /**
@@ -454,7 +455,7 @@ void ktcp_event_run(struct ktcp_split *split)
 		return;
 	}
 	event->split = split;
-	INIT_WORK(&event->work, work);
+	INIT_WORK(&event->work, event_work);
 	timer_setup(&event->timer, look_again, 0);
 	for (side = 0; side < KTCP_SIDES; side++) {
 		event->end[side].event = event;
@@ -464,10 +465,10 @@ void ktcp_event_run(struct ktcp_split *split)
 	/* The caller's reference is the callbacks' now; this one is for us. */
 	ktcp_split_get(split);
 	split->event = event;
-	/* Pairs with kick() in watch.c. */
+	/* Pairs with watch_kick(). */
 	smp_store_release(&split->watch.engine, &event->work);
 	for (side = 0; side < KTCP_SIDES; side++)
-		install(&event->end[side], split->sock[side]->sk);
-	begin(event);
+		install_callbacks(&event->end[side], split->sock[side]->sk);
+	event_begin(event);
 	ktcp_split_put(split);
 }

@@ -197,8 +197,8 @@ u64 ktcp_forward_read(const struct ktcp_split *split, enum ktcp_side side)
 }
 
 /* Both socks are locked, in the way that @atomic calls for. */
-static enum ktcp_transfer_end move(struct ktcp_split *split,
-				   enum ktcp_side from, bool atomic)
+static enum ktcp_transfer_end move_bytes(struct ktcp_split *split,
+					 enum ktcp_side from, bool atomic)
 {
 	enum ktcp_side to = ktcp_side_other(from);
 	const struct ktcp_settings *settings = &split->ktcp->settings;
@@ -244,7 +244,7 @@ enum ktcp_transfer_end ktcp_forward_move(struct ktcp_split *split,
 
 	lock_sock(near);
 	lock_sock_nested(far, SINGLE_DEPTH_NESTING);
-	end = move(split, from, false);
+	end = move_bytes(split, from, false);
 	release_sock(far);
 	release_sock(near);
 	return end;
@@ -261,5 +261,5 @@ enum ktcp_transfer_end ktcp_forward_move(struct ktcp_split *split,
 enum ktcp_transfer_end ktcp_forward_move_atomic(struct ktcp_split *split,
 						enum ktcp_side from)
 {
-	return move(split, from, true);
+	return move_bytes(split, from, true);
 }

@@ -55,8 +55,8 @@ static void add_frag(struct sk_buff *skb, struct page *page,
 	skb->truesize += size;
 }
 
-static struct sk_buff *refer(const struct sk_buff *skb, unsigned int frags,
-			     gfp_t gfp)
+static struct sk_buff *refer_pages(const struct sk_buff *skb,
+				   unsigned int frags, gfp_t gfp)
 {
 	struct sk_buff *copy = alloc_skb_fclone(MAX_TCP_HEADER, gfp);
 	unsigned int i;
@@ -90,7 +90,7 @@ static void busy_from_now(struct tcp_sock *tp)
 	tp->chrono_type = TCP_CHRONO_BUSY;
 }
 
-static void entail(struct sock *sk, struct sk_buff *skb, bool more)
+static void entail_skb(struct sock *sk, struct sk_buff *skb, bool more)
 {
 	struct tcp_skb_cb *tcb = TCP_SKB_CB(skb);
 	struct tcp_sock *tp = tcp_sk(sk);
@@ -140,14 +140,14 @@ size_t ktcp_graft(struct sock *sink, const struct sk_buff *skb, bool more,
 			return 0;
 		frags--;
 	}
-	copy = refer(skb, frags, sink->sk_allocation);
+	copy = refer_pages(skb, frags, sink->sk_allocation);
 	if (!copy)
 		return 0;
 	if (!sk_wmem_schedule(sink, copy->truesize)) {
 		kfree_skb(copy);
 		return 0;
 	}
-	entail(sink, copy, more || atomic);
+	entail_skb(sink, copy, more || atomic);
 	return copy->len;
 }
 

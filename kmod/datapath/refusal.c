@@ -45,7 +45,7 @@ static bool is_clients_own(const struct ktcp_split *split)
 	       ktcp_addr_equal(&split->target, &split->flow.target);
 }
 
-static void note(struct ktcp_split *split)
+static void note_refusal(struct ktcp_split *split)
 {
 	u32 hold_s = READ_ONCE(split->ktcp->settings.refused_hold_s);
 
@@ -67,7 +67,7 @@ static void note(struct ktcp_split *split)
 void ktcp_refusal_note(struct ktcp_split *split, int err)
 {
 	if (is_refusal(err))
-		note(split);
+		note_refusal(split);
 }
 
 /* Has no byte of the stream come? The other relay's proof does not count. */
@@ -108,7 +108,7 @@ void ktcp_refusal_look(struct ktcp_split *split)
 	if (ktcp_peer_pool_refused(split->peer->pool, far, &split->ticket))
 		return;
 	if (!READ_ONCE(split->fin[KTCP_FAR]))
-		note(split);
+		note_refusal(split);
 }
 
 /**

@@ -323,8 +323,9 @@ static bool is_waiting(const struct ktcp_split *split,
 	       near->sk->sk_num == doomed->port;
 }
 
-static unsigned int gather(struct ktcp_net *ktcp, const struct doomed *doomed,
-			   struct ktcp_split *found[ABORT_BATCH])
+static unsigned int gather_doomed(struct ktcp_net *ktcp,
+				  const struct doomed *doomed,
+				  struct ktcp_split *found[ABORT_BATCH])
 {
 	struct ktcp_split *split;
 	unsigned int count = 0;
@@ -343,13 +344,13 @@ static unsigned int gather(struct ktcp_net *ktcp, const struct doomed *doomed,
 	return count;
 }
 
-/* This comes to an end, because gather() finds no aborted splits. */
+/* This comes to an end, because gather_doomed() finds no aborted splits. */
 static void abort_doomed(struct ktcp_net *ktcp, const struct doomed *doomed)
 {
 	struct ktcp_split *found[ABORT_BATCH];
 	unsigned int count;
 
-	while ((count = gather(ktcp, doomed, found))) {
+	while ((count = gather_doomed(ktcp, doomed, found))) {
 		while (count--) {
 			ktcp_split_abort(found[count]);
 			ktcp_split_put(found[count]);

@@ -49,7 +49,7 @@ static bool is_listed(const struct ktcp_split *split)
 }
 
 /* Go on by a few entries. True if at a split, which is held now, or the end. */
-static bool walk(struct reader *reader, struct ktcp_split **found)
+static bool walk_splits(struct reader *reader, struct ktcp_split **found)
 {
 	struct ktcp_net *ktcp = reader->ktcp;
 	unsigned int left = WALK_MAX;
@@ -78,7 +78,7 @@ static struct ktcp_split *next_listed(struct reader *reader)
 {
 	struct ktcp_split *found;
 
-	while (!walk(reader, &found))
+	while (!walk_splits(reader, &found))
 		cond_resched();
 	return found;
 }

@@ -51,8 +51,8 @@ static void wait_for(struct ktcp_split *split, enum ktcp_side side,
 	}
 }
 
-static enum ending send(struct ktcp_split *split, enum ktcp_side to,
-			const void *buffer, size_t size)
+static enum ending send_all(struct ktcp_split *split, enum ktcp_side to,
+			    const void *buffer, size_t size)
 {
 	struct socket *sink = split->sock[to];
 
@@ -94,13 +94,13 @@ static enum ending copy_some(struct ktcp_split *split, enum ktcp_side from,
 					 ktcp_socket_min_rtt_us(split->sock[to]));
 	n = ktcp_socket_recv(source, buffer, size);
 	if (n > 0)
-		return send(split, to, buffer, n);
+		return send_all(split, to, buffer, n);
 	if (!n)
 		return ENDED_BY_FIN;
 	return n == -EAGAIN ? GOES_ON : ENDED_BY_READ_ERROR;
 }
 
-static enum ending copy(struct ktcp_split *split, enum ktcp_side from)
+static enum ending copy_all(struct ktcp_split *split, enum ktcp_side from)
 {
 	size_t size = READ_ONCE(split->ktcp->settings.buffer_bytes);
 	void *buffer = kvmalloc(size, GFP_KERNEL);
@@ -151,7 +151,7 @@ static enum ending refer_some(struct ktcp_split *split, enum ktcp_side from)
 	return GOES_ON;
 }
 
-static enum ending pump(struct ktcp_split *split, enum ktcp_side from)
+static enum ending pump_direction(struct ktcp_split *split, enum ktcp_side from)
 {
 	const struct ktcp_settings *settings = &split->ktcp->settings;
 	u32 ms = READ_ONCE(settings->handshake_timeout_ms);
@@ -161,7 +161,7 @@ static enum ending pump(struct ktcp_split *split, enum ktcp_side from)
 	    ktcp_forward_confirm(split, msecs_to_jiffies(ms)))
 		return ENDED_BY_READ_ERROR;
 	if (READ_ONCE(settings->datapath) == KTCP_DATAPATH_COPY)
-		return copy(split, from);
+		return copy_all(split, from);
 	do
 		ending = refer_some(split, from);
 	while (ending == GOES_ON);
@@ -211,7 +211,7 @@ static void end_split(struct ktcp_split *split)
 /* Run a direction from its start to its end; takes over a reference. */
 static void run_direction(struct ktcp_split *split, enum ktcp_side from)
 {
-	end_direction(split, from, pump(split, from));
+	end_direction(split, from, pump_direction(split, from));
 	if (atomic_dec_and_test(&split->directions))
 		end_split(split);
 	ktcp_split_put(split);

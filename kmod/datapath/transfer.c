@@ -155,8 +155,8 @@ static int add_skb(struct gather *gather, const struct sk_buff *skb,
 }
 
 /* Let an skb go on as it came, if it can. Returns how many bytes did. */
-static size_t graft(struct gather *gather, const struct sk_buff *skb,
-		    unsigned int offset, size_t size)
+static size_t graft_skb(struct gather *gather, const struct sk_buff *skb,
+			unsigned int offset, size_t size)
 {
 	struct sock *sink = gather->transfer->sink;
 	size_t bytes;
@@ -173,8 +173,8 @@ static size_t graft(struct gather *gather, const struct sk_buff *skb,
  * For tcp_read_sock(): moves the skb that it is offered, unless desc->count is
  * used up. No skb is cut at that limit: its rest would leave in a small packet.
  */
-static int move(read_descriptor_t *desc, struct sk_buff *skb,
-		unsigned int offset, size_t size)
+static int move_skb(read_descriptor_t *desc, struct sk_buff *skb,
+		    unsigned int offset, size_t size)
 {
 	struct gather *gather = desc->arg.data;
 	struct ktcp_transfer *transfer = gather->transfer;
@@ -187,7 +187,7 @@ static int move(read_descriptor_t *desc, struct sk_buff *skb,
 	gather->copied = gather->copy;
 	/* Count only bytes: a FIN alone would leave the last segment corked. */
 	gather->more = tcp_inq(transfer->source) > size;
-	gather->sent = graft(gather, skb, offset, size);
+	gather->sent = graft_skb(gather, skb, offset, size);
 	if (gather->sent < size) {
 		gather->err = add_skb(gather, skb, offset + gather->sent,
 				      size - gather->sent) ?:
@@ -214,7 +214,8 @@ static enum ktcp_transfer_end end_of(struct sock *sk)
 	return KTCP_SOURCE_ENDED;
 }
 
-static enum ktcp_transfer_end run(struct ktcp_transfer *transfer, bool atomic)
+static enum ktcp_transfer_end run_transfer(struct ktcp_transfer *transfer,
+					   bool atomic)
 {
 	struct sock *source = transfer->source;
 	struct gather gather;
@@ -232,7 +233,7 @@ static enum ktcp_transfer_end run(struct ktcp_transfer *transfer, bool atomic)
 	gather.err = 0;
 	/* An urgent byte would stop tcp_read_sock() for ever. */
 	tcp_sk(source)->urg_data = 0;
-	n = tcp_read_sock(source, &desc, move);
+	n = tcp_read_sock(source, &desc, move_skb);
 	transfer->bytes = max(n, 0);
 	if (gather.grafted && !atomic)
 		ktcp_graft_push(transfer->sink);
@@ -255,7 +256,7 @@ static enum ktcp_transfer_end run(struct ktcp_transfer *transfer, bool atomic)
  */
 enum ktcp_transfer_end ktcp_transfer(struct ktcp_transfer *transfer)
 {
-	return run(transfer, false);
+	return run_transfer(transfer, false);
 }
 
 /**
@@ -277,7 +278,7 @@ enum ktcp_transfer_end ktcp_transfer_atomic(struct ktcp_transfer *transfer)
 	/* The interrupted task may just be using its own page fragment. */
 	sink->sk_use_task_frag = false;
 	swap(sink->sk_frag, *frag);
-	end = run(transfer, true);
+	end = run_transfer(transfer, true);
 	swap(sink->sk_frag, *frag);
 	sink->sk_use_task_frag = task_frag;
 	sink->sk_allocation = allocation;

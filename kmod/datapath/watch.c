@@ -70,7 +70,7 @@ void ktcp_watch_kick(struct ktcp_split *split, struct work_struct *work)
 	} while (!refcount_dec_not_one(&split->ref.refcount));
 }
 
-static void kick(struct ktcp_split *split)
+static void watch_kick(struct ktcp_split *split)
 {
 	/* Pairs with ktcp_event_run(). */
 	struct work_struct *engine = smp_load_acquire(&split->watch.engine);
@@ -86,7 +86,7 @@ static void watch_state_change(struct sock *sk)
 	/* Note a refusal before the client hears of it and tries again. */
 	if (end->side == KTCP_FAR)
 		ktcp_refusal_look(end->split);
-	kick(end->split);
+	watch_kick(end->split);
 }
 
 static void watch_error_report(struct sock *sk)
@@ -94,7 +94,7 @@ static void watch_error_report(struct sock *sk)
 	struct ktcp_watched *end = sk->sk_user_data;
 
 	end->own.error_report(sk);
-	kick(end->split);
+	watch_kick(end->split);
 }
 
 static const struct ktcp_callbacks callbacks = {
@@ -131,10 +131,10 @@ void ktcp_watch_add(struct ktcp_split *split, unsigned int side)
 		ktcp_refusal_look(split);
 	release_sock(sk);
 	if (ended)
-		kick(split);
+		watch_kick(split);
 }
 
-static void forget(struct ktcp_watched *end, struct sock *sk)
+static void watch_forget(struct ktcp_watched *end, struct sock *sk)
 {
 	lock_sock(sk);
 	ktcp_callbacks_give_back(sk, &callbacks, end, &end->own);
@@ -149,7 +149,8 @@ static void watch_remove(struct ktcp_split *split)
 	/* While a socket is locked, TCP calls none of its callbacks. */
 	for (side = 0; side < KTCP_SIDES; side++)
 		if (split->watch.end[side].on)
-			forget(&split->watch.end[side], split->sock[side]->sk);
+			watch_forget(&split->watch.end[side],
+				     split->sock[side]->sk);
 	timer_delete_sync(&split->watch.timer);
 }
 
@@ -223,7 +224,7 @@ static unsigned long next_look(const struct ktcp_split *split)
 	return idle ? clamp_t(long, idle / LOOKS_IDLE, 1, LOOK) : LOOK;
 }
 
-static void look(struct timer_list *timer)
+static void watch_look(struct timer_list *timer)
 {
 	struct ktcp_watch *watch = timer_container_of(watch, timer, timer);
 	struct ktcp_split *split = container_of(watch, struct ktcp_split, watch);
@@ -287,7 +288,7 @@ static void judge_aborted(struct ktcp_split *split)
 	pass_on(split);
 }
 
-static void judge(struct work_struct *work)
+static void watch_judge(struct work_struct *work)
 {
 	struct ktcp_watch *watch = container_of(work, struct ktcp_watch, work);
 	struct ktcp_split *split = container_of(watch, struct ktcp_split, watch);
@@ -320,8 +321,8 @@ static void judge(struct work_struct *work)
 
 static void watch_begin(struct ktcp_split *split)
 {
-	INIT_WORK(&split->watch.work, judge);
-	timer_setup(&split->watch.timer, look, 0);
+	INIT_WORK(&split->watch.work, watch_judge);
+	timer_setup(&split->watch.timer, watch_look, 0);
 	split->watch.release = watch_remove;
 }
 
@@ -339,11 +340,11 @@ void ktcp_watch_start(struct ktcp_split *split)
 	WRITE_ONCE(split->active, jiffies);
 	for (side = 0; side < KTCP_SIDES; side++)
 		ktcp_watch_add(split, side);
-	/* Pairs with judge(), for the sides. */
+	/* Pairs with watch_judge(), for the sides. */
 	ktcp_life_go(&split->life, KTCP_LIFE_OPEN);
-	/* If a side broke before this, judge() took the split for opening. */
+	/* If a side broke before this, watch_judge() took the split for opening. */
 	if (ktcp_forward_is_broken(split))
-		kick(split);
+		watch_kick(split);
 	mod_timer(&split->watch.timer, jiffies + next_look(split));
 }
 

@@ -107,8 +107,8 @@ static void flow_of_ends(const struct ends *ends, u32 mark,
 }
 
 /* The connection with these ends, also half-open or closing; referenced. */
-static struct sock *find(const struct nf_hook_state *state,
-			 const struct ends *ends)
+static struct sock *find_connection(const struct nf_hook_state *state,
+				    const struct ends *ends)
 {
 	const __be32 *source = ends->source;
 	const __be32 *target = ends->target;
@@ -139,7 +139,7 @@ static bool is_captured(struct sock *sk)
 static struct sock *find_captured(const struct nf_hook_state *state,
 				  const struct ends *ends)
 {
-	struct sock *sk = find(state, ends);
+	struct sock *sk = find_connection(state, ends);
 
 	if (!sk || is_captured(sk))
 		return sk;
@@ -153,8 +153,8 @@ static struct sock *find_captured(const struct nf_hook_state *state,
  * are the same, and it may belong to a flow that passes. The MULTIPATH flag
  * forbids that reuse.
  */
-static void keep(const struct ktcp_capture *capture, struct sk_buff *skb,
-		 u8 family)
+static void keep_here(const struct ktcp_capture *capture, struct sk_buff *skb,
+		      u8 family)
 {
 	nf_reset_ct(skb);
 	nf_ct_set(skb, NULL, IP_CT_UNTRACKED);
@@ -257,9 +257,10 @@ static bool source_is_sane(struct sk_buff *skb,
 	return !err;
 }
 
-static bool admits(struct ktcp_net *ktcp, const struct ktcp_flow *flow,
-		   struct sk_buff *skb, const struct nf_hook_state *state,
-		   struct sock *listener)
+static bool capture_admits(struct ktcp_net *ktcp, const struct ktcp_flow *flow,
+			   struct sk_buff *skb,
+			   const struct nf_hook_state *state,
+			   struct sock *listener)
 {
 	enum ip_conntrack_info info;
 	/* Not tracked yet: at most there is a template, from a CT rule. */
@@ -275,11 +276,10 @@ static bool admits(struct ktcp_net *ktcp, const struct ktcp_flow *flow,
 }
 
 /* The listener that takes the flow which begins with this SYN, referenced. */
-static struct sock *begin(struct ktcp_net *ktcp,
-			  const struct ktcp_capture *capture,
-			  struct sk_buff *skb,
-			  const struct nf_hook_state *state,
-			  const struct tcphdr *tcp, const struct ends *ends)
+static struct sock *
+begin_flow(struct ktcp_net *ktcp, const struct ktcp_capture *capture,
+	   struct sk_buff *skb, const struct nf_hook_state *state,
+	   const struct tcphdr *tcp, const struct ends *ends)
 {
 	u32 mark = skb->mark & READ_ONCE(ktcp->settings.mark_mask);
 	enum ip_conntrack_info info;
@@ -295,9 +295,8 @@ static struct sock *begin(struct ktcp_net *ktcp,
 	flow_of_ends(ends, mark, &flow);
 	listener = capture->listener(ktcp, index_of(state->pf));
 	if (!listener || !is_valid(skb, state, tcp) ||
-	    is_to_listener(listener, ends) ||
-	    has_passed(state->net, ends) ||
-	    !admits(ktcp, &flow, skb, state, listener) ||
+	    is_to_listener(listener, ends) || has_passed(state->net, ends) ||
+	    !capture_admits(ktcp, &flow, skb, state, listener) ||
 	    !refcount_inc_not_zero(&listener->sk_refcnt))
 		return NULL;
 	ktcp_early_syn_start(ktcp, &flow);
@@ -317,9 +316,10 @@ static void note_route(const struct ktcp_net *ktcp, const struct sk_buff *skb,
 	WRITE_ONCE(request->ir_mark, request->ir_mark | (skb->mark & mask));
 }
 
-static void take(struct ktcp_net *ktcp, const struct ktcp_capture *capture,
-		 struct sk_buff *skb, const struct nf_hook_state *state,
-		 const struct tcphdr *tcp)
+static void take_packet(struct ktcp_net *ktcp,
+			const struct ktcp_capture *capture, struct sk_buff *skb,
+			const struct nf_hook_state *state,
+			const struct tcphdr *tcp)
 {
 	struct ends ends = ends_of(skb, state->pf, tcp);
 	struct sock *sk = find_captured(state, &ends);
@@ -332,10 +332,10 @@ static void take(struct ktcp_net *ktcp, const struct ktcp_capture *capture,
 	if (sk && sk->sk_state == TCP_NEW_SYN_RECV)
 		note_route(ktcp, skb, &ends, sk);
 	if (!sk && ktcp_gate_is_syn(tcp))
-		sk = begin(ktcp, capture, skb, state, tcp, &ends);
+		sk = begin_flow(ktcp, capture, skb, state, tcp, &ends);
 	if (!sk)
 		return;
-	keep(capture, skb, state->pf);
+	keep_here(capture, skb, state->pf);
 	nf_tproxy_assign_sock(skb, sk);
 }
 
@@ -384,7 +384,8 @@ static const struct ipv6hdr *blamed_v6(const struct sk_buff *skb, int *offset,
 }
 
 /* The ends, as in an answer, of the packet that an ICMP error is about. */
-static bool blamed(const struct sk_buff *skb, struct ends *ends, void *room)
+static bool blamed_ends(const struct sk_buff *skb, struct ends *ends,
+			void *room)
 {
 	const struct { __be16 source, dest; } *ports;
 	const struct ipv6hdr *ip6;
@@ -425,12 +426,12 @@ static void take_error(const struct ktcp_capture *capture, struct sk_buff *skb,
 	struct ipv6hdr room; /* the longer of both */
 	struct sock *sk;
 
-	if (!blamed(skb, &ends, &room))
+	if (!blamed_ends(skb, &ends, &room))
 		return;
 	sk = find_captured(state, &ends);
 	if (!sk)
 		return;
-	keep(capture, skb, state->pf);
+	keep_here(capture, skb, state->pf);
 	sock_gen_put(sk);
 }
 
@@ -448,7 +449,7 @@ static unsigned int capture_in(void *priv, struct sk_buff *skb,
 		return NF_ACCEPT;
 	tcp = ktcp_gate_tcp(skb, state->pf, &room);
 	if (tcp)
-		take(ktcp, capture, skb, state, tcp);
+		take_packet(ktcp, capture, skb, state, tcp);
 	else
 		take_error(capture, skb, state);
 	return NF_ACCEPT;

@@ -32,7 +32,7 @@ static void drop_halves(struct ktcp_net *ktcp, unsigned long before)
 	}
 }
 
-static void sweep(struct work_struct *work)
+static void sweep_halves(struct work_struct *work)
 {
 	struct ktcp_net *ktcp = container_of(to_delayed_work(work),
 					     struct ktcp_net, sweep);
@@ -49,11 +49,11 @@ static void sweep(struct work_struct *work)
  */
 void ktcp_early_syn_init(struct ktcp_net *ktcp)
 {
-	INIT_DELAYED_WORK(&ktcp->sweep, sweep);
+	INIT_DELAYED_WORK(&ktcp->sweep, sweep_halves);
 }
 
 /* Undo a half that got no thread; its flow is set up at accept. */
-static void withdraw(struct ktcp_split *split)
+static void withdraw_half(struct ktcp_split *split)
 {
 	ktcp_count(split->ktcp, KTCP_THREADS_MISSING);
 	if (ktcp_rendezvous_remove(split))
@@ -89,7 +89,7 @@ void ktcp_early_syn_start(struct ktcp_net *ktcp, const struct ktcp_flow *flow)
 	ktcp_split_count(split);
 	trace_ktcp_early_syn(split);
 	if (ktcp_thread_pool_take(ktcp_session_run_early, split)) {
-		withdraw(split);
+		withdraw_half(split);
 		return;
 	}
 	ktcp_count(ktcp, KTCP_EARLY_SYN);

@@ -296,8 +296,8 @@ bool ktcp_gate_admits(struct ktcp_net *ktcp, const struct ktcp_flow *flow,
 	return true;
 }
 
-static void take(struct ktcp_net *ktcp, struct sk_buff *skb,
-		 const struct ktcp_flow *flow)
+static void gate_take(struct ktcp_net *ktcp, struct sk_buff *skb,
+		      const struct ktcp_flow *flow)
 {
 	skb->mark |= KTCP_MARK_TAKEN;
 	ktcp_early_syn_start(ktcp, flow);
@@ -328,11 +328,11 @@ static unsigned int gate_hook(void *priv, struct sk_buff *skb,
 	if (nf_ct_is_confirmed(ct)) {
 		/* Sent again: the decision at its first SYN holds. */
 		if (ktcp_flow_is_taken(ct, mark, mask))
-			take(ktcp, skb, &flow);
+			gate_take(ktcp, skb, &flow);
 	} else if (ktcp_gate_admits(ktcp, &flow, skb, ct, state, true)) {
 		/* accept() finds the route by this, see ktcp_flow_of(). */
 		ktcp_flow_take(ct, mark, mask);
-		take(ktcp, skb, &flow);
+		gate_take(ktcp, skb, &flow);
 	}
 	return NF_ACCEPT;
 }

@@ -199,7 +199,8 @@ static void port_close(struct port *port)
 }
 
 /* The untracked listener's socket; of several listeners the first. */
-static struct sock *untracked(struct ktcp_net *ktcp, unsigned int family)
+static struct sock *untracked_listener(struct ktcp_net *ktcp,
+				       unsigned int family)
 {
 	const struct ktcp_table *table = rcu_dereference(ktcp->listeners);
 	u32 i;

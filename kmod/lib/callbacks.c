@@ -28,7 +28,8 @@
 
 typedef void (*callback_fn)(struct sock *sk);
 
-static void take(callback_fn *slot, callback_fn ours, callback_fn *own)
+static void take_callbacks(callback_fn *slot, callback_fn ours,
+			   callback_fn *own)
 {
 	if (!ours)
 		return;
@@ -58,10 +59,13 @@ void ktcp_callbacks_take(struct sock *sk, const struct ktcp_callbacks *ours,
 			 void *data, struct ktcp_callbacks *own)
 {
 	write_lock_bh(&sk->sk_callback_lock);
-	take(&sk->sk_data_ready, ours->data_ready, &own->data_ready);
-	take(&sk->sk_write_space, ours->write_space, &own->write_space);
-	take(&sk->sk_state_change, ours->state_change, &own->state_change);
-	take(&sk->sk_error_report, ours->error_report, &own->error_report);
+	take_callbacks(&sk->sk_data_ready, ours->data_ready, &own->data_ready);
+	take_callbacks(&sk->sk_write_space, ours->write_space,
+		       &own->write_space);
+	take_callbacks(&sk->sk_state_change, ours->state_change,
+		       &own->state_change);
+	take_callbacks(&sk->sk_error_report, ours->error_report,
+		       &own->error_report);
 	if (data) {
 		WARN_ON_ONCE(sk->sk_user_data);
 		sk->sk_user_data = data;

@@ -26,8 +26,8 @@ static int send_first(struct socket *sock, union ktcp_addr *addr,
 }
 
 /* Returns how many bytes of @first went with it, or an error. */
-static int dial(struct socket *sock, union ktcp_addr *addr,
-		const struct kvec *first, int flags)
+static int dial_socket(struct socket *sock, union ktcp_addr *addr,
+		       const struct kvec *first, int flags)
 {
 	int n = first ? send_first(sock, addr, *first) : -EOPNOTSUPP;
 
@@ -90,7 +90,7 @@ static int dial_again(struct socket *sock, union ktcp_addr *addr,
 	for (tries = 0; err == -EADDRNOTAVAIL && tries < KTCP_PORT_TRIES; tries++) {
 		port = ktcp_port_pick(sock_net(sock->sk));
 		if (port && !bind_port(sock, &from, port))
-			err = dial(sock, addr, first, flags);
+			err = dial_socket(sock, addr, first, flags);
 	}
 	return err;
 }
@@ -104,7 +104,7 @@ static int connect_to(struct socket *sock, union ktcp_addr *addr,
 	int err;
 
 	if (bound || !ktcp_port_is_short(net, addr)) {
-		err = dial(sock, addr, first, flags);
+		err = dial_socket(sock, addr, first, flags);
 		if (err != -EADDRNOTAVAIL || bound)
 			return err;
 		ktcp_port_note_short(net, addr);

@@ -14,7 +14,7 @@
 #include <net/route.h>
 #include <net/tcp.h>
 
-static void set(struct sock *sk, u8 dsfield)
+static void set_dscp(struct sock *sk, u8 dsfield)
 {
 	bool v6 = sk->sk_family == AF_INET6;
 	u8 *field = v6 ? &inet6_sk(sk)->tclass : &inet_sk(sk)->tos;
@@ -38,7 +38,7 @@ static void set(struct sock *sk, u8 dsfield)
  */
 void ktcp_dscp_follow(struct sock *sk, const struct sk_buff *skb)
 {
-	set(sk, TCP_SKB_CB(skb)->ip_dsfield);
+	set_dscp(sk, TCP_SKB_CB(skb)->ip_dsfield);
 }
 
 /**
@@ -51,7 +51,7 @@ void ktcp_dscp_follow(struct sock *sk, const struct sk_buff *skb)
 void ktcp_dscp_set(struct socket *sock, u8 dsfield)
 {
 	lock_sock(sock->sk);
-	set(sock->sk, dsfield);
+	set_dscp(sock->sk, dsfield);
 	release_sock(sock->sk);
 }
 

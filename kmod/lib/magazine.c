@@ -101,13 +101,14 @@ void ktcp_depot_exit(struct ktcp_depot *depot)
 	free_all(depot->empty);
 }
 
-static void push(struct ktcp_magazine **list, struct ktcp_magazine *magazine)
+static void magazine_push(struct ktcp_magazine **list,
+			  struct ktcp_magazine *magazine)
 {
 	magazine->next = *list;
 	*list = magazine;
 }
 
-static struct ktcp_magazine *pop(struct ktcp_magazine **list)
+static struct ktcp_magazine *magazine_pop(struct ktcp_magazine **list)
 {
 	struct ktcp_magazine *magazine = *list;
 
@@ -133,11 +134,11 @@ static struct ktcp_magazine *depot_empty_for(struct ktcp_depot *depot,
 	struct ktcp_magazine *new;
 
 	spin_lock(&depot->lock);
-	new = pop(&depot->empty);
+	new = magazine_pop(&depot->empty);
 	if (!new)
 		new = kzalloc(sizeof(*new), GFP_ATOMIC | __GFP_NOWARN);
 	if (new && old)
-		push(&depot->full, old);
+		magazine_push(&depot->full, old);
 	spin_unlock(&depot->lock);
 	return new;
 }
@@ -152,9 +153,9 @@ static struct ktcp_magazine *depot_full_for(struct ktcp_depot *depot,
 	if (!READ_ONCE(depot->full))
 		return NULL;
 	spin_lock(&depot->lock);
-	new = pop(&depot->full);
+	new = magazine_pop(&depot->full);
 	if (new && old)
-		push(&depot->empty, old);
+		magazine_push(&depot->empty, old);
 	spin_unlock(&depot->lock);
 	return new;
 }
@@ -257,8 +258,8 @@ void *ktcp_depot_take(struct ktcp_depot *depot)
 	return object;
 }
 
-static void sift(struct ktcp_magazine *magazine, ktcp_depot_reject_fn reject,
-		 void *arg)
+static void magazine_sift(struct ktcp_magazine *magazine,
+			  ktcp_depot_reject_fn reject, void *arg)
 {
 	unsigned int i, kept = 0;
 
@@ -277,9 +278,10 @@ static void sift_full(struct ktcp_depot *depot, ktcp_depot_reject_fn reject,
 	spin_lock_bh(&depot->lock);
 	all = depot->full;
 	depot->full = NULL;
-	while ((magazine = pop(&all))) {
-		sift(magazine, reject, arg);
-		push(magazine->count ? &depot->full : &depot->empty, magazine);
+	while ((magazine = magazine_pop(&all))) {
+		magazine_sift(magazine, reject, arg);
+		magazine_push(magazine->count ? &depot->full : &depot->empty,
+			      magazine);
 	}
 	spin_unlock_bh(&depot->lock);
 }
@@ -304,8 +306,8 @@ void ktcp_depot_sift(struct ktcp_depot *depot, ktcp_depot_reject_fn reject,
 		struct ktcp_magazine_cpu *hand = per_cpu_ptr(depot->cpu, cpu);
 
 		spin_lock_bh(&hand->lock);
-		sift(hand->loaded, reject, arg);
-		sift(hand->previous, reject, arg);
+		magazine_sift(hand->loaded, reject, arg);
+		magazine_sift(hand->previous, reject, arg);
 		spin_unlock_bh(&hand->lock);
 	}
 	sift_full(depot, reject, arg);

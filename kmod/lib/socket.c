@@ -17,7 +17,7 @@
 #define FAST_OPEN_MAX 1024
 
 /* Without Nagle's algorithm: a relay adds no delay of its own, on any leg. */
-static struct socket *adopt(struct socket *sock)
+static struct socket *adopt_socket(struct socket *sock)
 {
 	tcp_sock_set_nodelay(sock->sk);
 	return sock;
@@ -63,7 +63,7 @@ int ktcp_socket_create(struct net *net, sa_family_t family,
 		return err;
 	/* While it is in TIME_WAIT, another socket may take over its port. */
 	sock_set_reuseaddr(sock->sk);
-	*out = adopt(sock);
+	*out = adopt_socket(sock);
 	return 0;
 }
 
@@ -154,7 +154,7 @@ int ktcp_socket_accept(struct socket *listener, struct socket **out)
 	int err = kernel_accept(listener, &sock, O_NONBLOCK);
 
 	if (!err)
-		*out = adopt(sock);
+		*out = adopt_socket(sock);
 	return err;
 }
 

@@ -58,7 +58,7 @@ static const struct ktcp_settings *settings_of(struct ktcp_health *health)
 }
 
 /* On the unbound queue, because the work waits for the peer's proof. */
-static void queue(struct ktcp_health *health, unsigned long delay)
+static void queue_watch(struct ktcp_health *health, unsigned long delay)
 {
 	spin_lock_bh(&health->lock);
 	/* ktcp_health_close() cancels the work once: queue none after it. */
@@ -103,7 +103,7 @@ static enum ktcp_health_state next_state(struct ktcp_health *health)
 }
 
 /* Go to the next state, if what happened or the time calls for it. */
-static void step(struct ktcp_health *health)
+static void watch_step(struct ktcp_health *health)
 {
 	struct ktcp_peer_pool *pool = pool_of(health);
 	enum ktcp_health_state state = next_state(health);
@@ -127,7 +127,7 @@ static void watch_state_change(struct sock *sk)
 
 	if (health) {
 		state_change = health->own.state_change;
-		queue(health, 0);
+		queue_watch(health, 0);
 	}
 	ktcp_callbacks_leave(sk);
 	/* The socket's own callback wakes the work that waits for the proof. */
@@ -139,17 +139,17 @@ static const struct ktcp_callbacks callbacks = {
 	.state_change = watch_state_change,
 };
 
-static void install(struct ktcp_health *health, struct sock *sk)
+static void install_watched(struct ktcp_health *health, struct sock *sk)
 {
 	ktcp_callbacks_take(sk, &callbacks, health, &health->own);
 }
 
-static void uninstall(struct ktcp_health *health, struct sock *sk)
+static void uninstall_watched(struct ktcp_health *health, struct sock *sk)
 {
 	ktcp_callbacks_give_back(sk, &callbacks, health, &health->own);
 }
 
-static void drop(struct ktcp_health *health)
+static void drop_watched(struct ktcp_health *health)
 {
 	struct socket *sock = health->sock;
 
@@ -159,7 +159,7 @@ static void drop(struct ktcp_health *health)
 	spin_lock_bh(&health->lock);
 	health->sock = NULL;
 	spin_unlock_bh(&health->lock);
-	uninstall(health, sock->sk);
+	uninstall_watched(health, sock->sk);
 	ktcp_socket_release(sock);
 }
 
@@ -181,19 +181,19 @@ unsigned long ktcp_health_jitter(u32 ms)
 	return msecs_to_jiffies(ms + get_random_u32() % (ms / 2 + 1));
 }
 
-static void strike(struct ktcp_health *health, int err)
+static void strike_peer(struct ktcp_health *health, int err)
 {
-	drop(health);
+	drop_watched(health);
 	if (!READ_ONCE(health->closing) && !is_own_fault(err)) {
 		atomic64_inc(&pool_of(health)->failures);
 		health->strikes++;
 	}
 	health->retry_at = jiffies + ktcp_health_jitter(health->pause_ms);
 	health->pause_ms = min_t(u32, health->pause_ms * 2, PAUSE_MAX_MS);
-	step(health);
+	watch_step(health);
 }
 
-static void prove(struct ktcp_health *health)
+static void prove_watched(struct ktcp_health *health)
 {
 	u32 ms = READ_ONCE(settings_of(health)->peer_timeout_ms);
 	struct ktcp_peer_pool *pool = pool_of(health);
@@ -208,13 +208,13 @@ static void prove(struct ktcp_health *health)
 	err = ktcp_handoff_prove(pool->ktcp, health->sock,
 				 READ_ONCE(pool->key), &ticket);
 	if (err) {
-		strike(health, err);
+		strike_peer(health, err);
 		return;
 	}
 	health->watch = KTCP_WATCH_KEPT;
 	health->strikes = 0;
 	health->pause_ms = PAUSE_MIN_MS;
-	step(health);
+	watch_step(health);
 	health->known = true;
 }
 
@@ -225,10 +225,10 @@ static void finish_connect(struct ktcp_health *health)
 	case TCP_SYN_RECV:
 		break;
 	case TCP_ESTABLISHED:
-		prove(health);
+		prove_watched(health);
 		break;
 	default:
-		strike(health, -ECONNREFUSED);
+		strike_peer(health, -ECONNREFUSED);
 	}
 }
 
@@ -236,7 +236,7 @@ static int start_connect(struct ktcp_health *health, struct socket *sock)
 {
 	u32 ms = READ_ONCE(settings_of(health)->peer_timeout_ms);
 
-	install(health, sock->sk);
+	install_watched(health, sock->sk);
 	/* Publish it before it connects: ktcp_health_close() may end it. */
 	spin_lock_bh(&health->lock);
 	health->sock = sock;
@@ -246,7 +246,7 @@ static int start_connect(struct ktcp_health *health, struct socket *sock)
 	return ktcp_socket_connect_start(sock, &pool_of(health)->addr);
 }
 
-static void begin(struct ktcp_health *health)
+static void begin_watched(struct ktcp_health *health)
 {
 	struct ktcp_peer_pool *pool = pool_of(health);
 	struct socket *sock;
@@ -258,17 +258,17 @@ static void begin(struct ktcp_health *health)
 	if (!err)
 		err = start_connect(health, sock);
 	if (err)
-		strike(health, err);
+		strike_peer(health, err);
 }
 
 /* Look at the kept connection: is it alive, and do we still trust it? */
-static void look(struct ktcp_health *health)
+static void look_at_peer(struct ktcp_health *health)
 {
 	if (READ_ONCE(health->sock->sk->sk_state) != TCP_ESTABLISHED) {
 		health->ended(health);
-		strike(health, -ETIMEDOUT);
+		strike_peer(health, -ETIMEDOUT);
 	} else if (READ_ONCE(health->doubted)) {
-		drop(health);
+		drop_watched(health);
 	} else {
 		ktcp_socket_watch(health->sock, READ_ONCE(settings_of(health)->peer_timeout_ms));
 	}
@@ -280,16 +280,16 @@ static void health_work(struct work_struct *work)
 						  struct ktcp_health, work);
 
 	if (health->watch == KTCP_WATCH_KEPT)
-		look(health);
+		look_at_peer(health);
 	if (health->watch == KTCP_WATCH_NONE && !left_until(health->retry_at))
-		begin(health);
+		begin_watched(health);
 	if (health->watch == KTCP_WATCH_CONNECTING)
 		finish_connect(health);
-	step(health);
+	watch_step(health);
 	if (health->watch == KTCP_WATCH_NONE)
-		queue(health, left_until(health->retry_at));
+		queue_watch(health, left_until(health->retry_at));
 	else if (health->state == KTCP_HEALTH_RECOVERING)
-		queue(health, hold_left(health));
+		queue_watch(health, hold_left(health));
 }
 
 /**
@@ -318,7 +318,7 @@ void ktcp_health_init(struct ktcp_health *health,
  */
 void ktcp_health_kick(struct ktcp_health *health)
 {
-	queue(health, 0);
+	queue_watch(health, 0);
 }
 
 /**
@@ -330,7 +330,7 @@ void ktcp_health_kick(struct ktcp_health *health)
 void ktcp_health_doubt(struct ktcp_health *health)
 {
 	WRITE_ONCE(health->doubted, true);
-	queue(health, 0);
+	queue_watch(health, 0);
 }
 
 /**
@@ -356,7 +356,7 @@ void ktcp_health_close(struct ktcp_health *health)
 		sock_put(sk);
 	}
 	cancel_delayed_work_sync(&health->work);
-	drop(health);
+	drop_watched(health);
 }
 
 /**

@@ -108,7 +108,7 @@ void ktcp_peer_pool_kick(struct ktcp_peer_pool *pool)
 }
 
 /* The peer went or came back: earlier failures say nothing any more. */
-static void renew(struct ktcp_health *health)
+static void pool_renew(struct ktcp_health *health)
 {
 	struct ktcp_peer_pool *pool = container_of(health, struct ktcp_peer_pool,
 						   health);
@@ -136,7 +136,7 @@ void ktcp_peer_pool_failed(struct ktcp_peer_pool *pool)
  * notice that, and each would fail the split that takes it. So none of them is
  * used any more.
  */
-static void distrust(struct ktcp_peer_pool *pool)
+static void pool_distrust(struct ktcp_peer_pool *pool)
 {
 	ktcp_ticket_cache_forget(&pool->tickets);
 	spin_lock_bh(&pool->lock);
@@ -149,7 +149,7 @@ static void distrust(struct ktcp_peer_pool *pool)
 /* What ended the watched connection has ended the waiting ones, or will. */
 static void watched_ended(struct ktcp_health *health)
 {
-	distrust(container_of(health, struct ktcp_peer_pool, health));
+	pool_distrust(container_of(health, struct ktcp_peer_pool, health));
 }
 
 /**
@@ -171,7 +171,7 @@ bool ktcp_peer_pool_refused(struct ktcp_peer_pool *pool,
 			    const struct ktcp_ticket *ticket)
 {
 	if (ktcp_socket_is_unknown(sock)) {
-		distrust(pool);
+		pool_distrust(pool);
 		return true;
 	}
 	if (!READ_ONCE(ticket->owed) ||
@@ -709,7 +709,7 @@ struct ktcp_peer_pool *ktcp_peer_pool_create(struct ktcp_net *ktcp,
 	pool->portless = jiffies;
 	INIT_LIST_HEAD(&pool->busy);
 	INIT_DELAYED_WORK(&pool->refill, pool_refill);
-	ktcp_health_init(&pool->health, renew, watched_ended);
+	ktcp_health_init(&pool->health, pool_renew, watched_ended);
 	return pool;
 }
 

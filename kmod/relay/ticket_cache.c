@@ -43,8 +43,8 @@ static bool next_use(struct ktcp_ticket_cache *cache, u16 key,
 	return good;
 }
 
-static void keep(struct ktcp_ticket_cache *cache,
-		 const struct ktcp_ticket *ticket)
+static void keep_ticket(struct ktcp_ticket_cache *cache,
+			const struct ktcp_ticket *ticket)
 {
 	spin_lock_bh(&cache->lock);
 	/* If several handshakes each earned a ticket, keep the first. */
@@ -103,7 +103,7 @@ int ktcp_ticket_cache_prove(struct ktcp_net *ktcp,
 		return err ?: ktcp_socket_send(sock, &resume, sizeof(resume));
 	err = ktcp_handoff_prove(ktcp, sock, key, ticket);
 	if (!err)
-		keep(cache, ticket);
+		keep_ticket(cache, ticket);
 	return err;
 }
 

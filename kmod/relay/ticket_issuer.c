@@ -196,8 +196,8 @@ static struct ticket *ticket_find(struct ktcp_ticket_issuer *all,
 	return NULL;
 }
 
-static void grow(struct ktcp_ticket_issuer *all,
-		 struct ktcp_use_window *window, u64 use)
+static void grow_window(struct ktcp_ticket_issuer *all,
+			struct ktcp_use_window *window, u64 use)
 {
 	u32 size = ktcp_use_window_wants(window, use);
 	u32 more = size - window->size;
@@ -213,7 +213,7 @@ static bool use_is_new(struct ktcp_ticket_issuer *all, struct ticket *ticket,
 {
 	if (!use)
 		return false;
-	grow(all, &ticket->window, use);
+	grow_window(all, &ticket->window, use);
 	return ktcp_use_window_take(&ticket->window, use);
 }
 

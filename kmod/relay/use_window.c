@@ -98,7 +98,7 @@ int ktcp_use_window_grow(struct ktcp_use_window *window, u32 size)
 	return 0;
 }
 
-static void advance(struct ktcp_use_window *window, u64 use)
+static void advance_window(struct ktcp_use_window *window, u64 use)
 {
 	u32 steps = min_t(u64, use - window->highest, window->size);
 	u32 first = place_of(window->highest + 1, window->size);
@@ -119,7 +119,7 @@ static void advance(struct ktcp_use_window *window, u64 use)
 bool ktcp_use_window_take(struct ktcp_use_window *window, u64 use)
 {
 	if (use > window->highest)
-		advance(window, use);
+		advance_window(window, use);
 	else if (window->highest - use >= window->size)
 		return false;
 	return !__test_and_set_bit(place_of(use, window->size), window->used);

@@ -16,7 +16,7 @@
 #include <net/tcp_states.h>
 
 /* Start the thread, but only once, however many callbacks come. */
-static void wake(struct ktcp_split *split)
+static void wake_parked(struct ktcp_split *split)
 {
 	if (!test_and_set_bit(0, &split->woken))
 		ktcp_thread_pool_post(&split->job);
@@ -27,7 +27,7 @@ static void park_data_ready(struct sock *sk)
 	struct ktcp_split *split = ktcp_callbacks_enter(sk);
 
 	if (split)
-		wake(split);
+		wake_parked(split);
 	ktcp_callbacks_leave(sk);
 }
 
@@ -62,7 +62,7 @@ void ktcp_park(struct ktcp_split *split, ktcp_thread_fn resume)
 	/* Something may have come before the callbacks were in place. */
 	if (!skb_queue_empty_lockless(&sk->sk_receive_queue) ||
 	    READ_ONCE(sk->sk_state) != TCP_ESTABLISHED)
-		wake(split);
+		wake_parked(split);
 	ktcp_split_put(split);
 }
 

@@ -49,7 +49,7 @@ static struct ktcp_rendezvous *tree_of(struct ktcp_net *ktcp,
  * others. So the number of halves in a namespace has a limit, and each source
  * prefix may have only a part of it.
  */
-static bool admit(struct ktcp_split *split)
+static bool admit_half(struct ktcp_split *split)
 {
 	struct ktcp_net *ktcp = split->ktcp;
 	int most = READ_ONCE(ktcp->settings.early_syn_max);
@@ -65,7 +65,7 @@ leave:
 	return false;
 }
 
-static void leave(struct ktcp_split *split)
+static void leave_half(struct ktcp_split *split)
 {
 	ktcp_share_give(&split->ktcp->half_share, split->prefix);
 	atomic_dec(&split->ktcp->halves);
@@ -141,22 +141,22 @@ bool ktcp_rendezvous_add(struct ktcp_split *split)
 	struct ktcp_rendezvous *tree = tree_of(split->ktcp, &split->flow);
 	bool added;
 
-	if (!admit(split))
+	if (!admit_half(split))
 		return false;
 	spin_lock_bh(&tree->lock);
 	added = !rb_find_add(&split->half, &tree->halves, node_cmp);
 	spin_unlock_bh(&tree->lock);
 	if (!added)
-		leave(split);
+		leave_half(split);
 	return added;
 }
 
-static void erase(struct ktcp_rendezvous *tree, struct ktcp_split *split)
+static void erase_half(struct ktcp_rendezvous *tree, struct ktcp_split *split)
 {
 	lockdep_assert_held(&tree->lock);
 	rb_erase(&split->half, &tree->halves);
 	RB_CLEAR_NODE(&split->half);
-	leave(split);
+	leave_half(split);
 }
 
 /**
@@ -174,7 +174,7 @@ bool ktcp_rendezvous_remove(struct ktcp_split *split)
 	spin_lock_bh(&tree->lock);
 	waited = !RB_EMPTY_NODE(&split->half);
 	if (waited)
-		erase(tree, split);
+		erase_half(tree, split);
 	spin_unlock_bh(&tree->lock);
 	return waited;
 }
@@ -198,7 +198,7 @@ struct ktcp_split *ktcp_rendezvous_take(struct ktcp_net *ktcp,
 	node = rb_find(flow, &tree->halves, key_cmp);
 	if (node) {
 		split = split_of(node);
-		erase(tree, split);
+		erase_half(tree, split);
 	}
 	spin_unlock_bh(&tree->lock);
 	return split;
@@ -214,7 +214,7 @@ static struct ktcp_split *expired_of(struct ktcp_rendezvous *tree,
 	for (node = rb_first(&tree->halves); node; node = rb_next(node)) {
 		split = split_of(node);
 		if (time_before(READ_ONCE(split->begun), before)) {
-			erase(tree, split);
+			erase_half(tree, split);
 			return split;
 		}
 	}

@@ -261,8 +261,8 @@ static int open_target(struct ktcp_split *split)
  * Choose a path. If all are down by now, use the route's first one: the gate
  * has taken the flow, so plain routing is no choice any more.
  */
-static const struct ktcp_path *choose(struct ktcp_split *split,
-				      const struct ktcp_route *route)
+static const struct ktcp_path *choose_path(struct ktcp_split *split,
+					   const struct ktcp_route *route)
 {
 	const struct ktcp_path *path = ktcp_route_choose(split->ktcp, route);
 
@@ -289,14 +289,14 @@ static int open_route(struct ktcp_split *split)
 		return -ENOENT;
 	split->target = route->service ? route->target : split->flow.target;
 	split->flags = route->flags;
-	path = choose(split, route);
+	path = choose_path(split, route);
 	err = open_far(split, path->hop, path->hops);
 	ktcp_route_put(route);
 	return err;
 }
 
 /* The set-up is over: start to forward or, after an error, end the split. */
-static void finish(struct ktcp_split *split, int err)
+static void finish_session(struct ktcp_split *split, int err)
 {
 	trace_ktcp_session(split, err);
 	if (!err) {
@@ -319,7 +319,7 @@ static void run_client(void *arg)
 {
 	struct ktcp_split *split = arg;
 
-	finish(split, open_route(split));
+	finish_session(split, open_route(split));
 }
 
 /**
@@ -338,9 +338,9 @@ void ktcp_session_run_early(void *arg)
 	met = split->sock[KTCP_NEAR];
 	ktcp_life_go(&split->life, err ? KTCP_LIFE_FAILED : KTCP_LIFE_HALF);
 	mutex_unlock(&split->lock);
-	/* Of the two sides, the one that comes second goes on, see join(). */
+	/* Of the two sides, the one that comes second goes on, see join_half(). */
 	if (met)
-		finish(split, err);
+		finish_session(split, err);
 	else
 		ktcp_split_put(split);
 }
@@ -352,11 +352,11 @@ static void run_in_thread(struct ktcp_split *split, ktcp_thread_fn fn)
 	if (!ktcp_thread_pool_run(pooled, fn, split))
 		return;
 	ktcp_count(split->ktcp, KTCP_THREADS_MISSING);
-	finish(split, -ENOMEM);
+	finish_session(split, -ENOMEM);
 }
 
 /* The client of a half has connected. */
-static void join(struct ktcp_split *split, struct socket *near)
+static void join_half(struct ktcp_split *split, struct socket *near)
 {
 	enum ktcp_life life;
 	bool aborted;
@@ -383,11 +383,11 @@ static void join(struct ktcp_split *split, struct socket *near)
 		if (!ktcp_engine_begin(split))
 			run_in_thread(split, run_threads);
 	} else {
-		finish(split, -EHOSTUNREACH);
+		finish_session(split, -EHOSTUNREACH);
 	}
 }
 
-static void refuse(struct socket *near)
+static void refuse_connection(struct socket *near)
 {
 	ktcp_socket_abort(near);
 	ktcp_socket_release(near);
@@ -400,23 +400,23 @@ static void start_client(struct ktcp_net *ktcp, struct socket *near)
 	int err;
 
 	if (ktcp_socket_hold(near)) {
-		refuse(near);
+		refuse_connection(near);
 		return;
 	}
 	err = ktcp_flow_of(near, &flow);
 	split = err ? NULL : ktcp_rendezvous_take(ktcp, &flow);
 	if (split) {
-		join(split, near);
+		join_half(split, near);
 		return;
 	}
 	if (err || !flow.mark) {
 		ktcp_count(ktcp, KTCP_NOT_REDIRECTED);
-		refuse(near);
+		refuse_connection(near);
 		return;
 	}
 	split = ktcp_split_create(ktcp, KTCP_ROLE_CLIENT, GFP_KERNEL);
 	if (!split) {
-		refuse(near);
+		refuse_connection(near);
 		return;
 	}
 	ktcp_split_set_flow(split, &flow);
@@ -465,7 +465,7 @@ static void run_opened(void *arg)
 	struct ktcp_split *split = arg;
 
 	ktcp_park_leave(split);
-	finish(split, open_next(split));
+	finish_session(split, open_next(split));
 }
 
 static void run_relay(void *arg)
@@ -483,9 +483,9 @@ static void run_relay(void *arg)
 	if (!err)
 		ktcp_stranger_proved(ktcp, near);
 	if (err)
-		finish(split, err);
+		finish_session(split, err);
 	else if (ktcp_socket_has_data(near))
-		finish(split, open_next(split));
+		finish_session(split, open_next(split));
 	else
 		ktcp_park(split, run_opened);
 }
@@ -497,13 +497,13 @@ static void start_relay(struct ktcp_net *ktcp, struct socket *near)
 
 	if (!ktcp_stranger_admit(ktcp, near, &prefix)) {
 		ktcp_count(ktcp, KTCP_HANDSHAKE_FAILURES);
-		refuse(near);
+		refuse_connection(near);
 		return;
 	}
 	split = ktcp_split_create(ktcp, KTCP_ROLE_RELAY, GFP_KERNEL);
 	if (!split) {
 		ktcp_stranger_leave(ktcp, prefix);
-		refuse(near);
+		refuse_connection(near);
 		return;
 	}
 	split->prefix = prefix;
@@ -514,7 +514,7 @@ static void start_relay(struct ktcp_net *ktcp, struct socket *near)
 		return;
 	ktcp_count(ktcp, KTCP_THREADS_MISSING);
 	ktcp_stranger_leave(ktcp, prefix);
-	finish(split, -ENOMEM);
+	finish_session(split, -ENOMEM);
 }
 
 /**
