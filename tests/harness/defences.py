@@ -47,8 +47,8 @@ DEFENCES = (
     Defence(
         name="a backup takes over",
         file="session/session.c",
-        line="path = choose(split, route);",
-        without="(void)choose(split, route);\n\tpath = &route->path[0];",
+        line="path = choose_path(split, route);",
+        without="(void)choose_path(split, route);\n\tpath = &route->path[0];",
         tests="test_flows_take_the_backup_and_return",
     ),
     Defence(
