@@ -217,7 +217,7 @@ static struct sock *untracked_listener(struct ktcp_net *ktcp,
 static int flows_open(struct ktcp_listener *listener)
 {
 	if (listener->way == UNTRACKED)
-		return ktcp_capture_open(listener->ktcp, untracked);
+		return ktcp_capture_open(listener->ktcp, untracked_listener);
 	return ktcp_gate_open(listener->ktcp, listener->way == REDIRECT);
 }
 
