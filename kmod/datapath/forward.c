@@ -178,6 +178,19 @@ int ktcp_forward_confirm(struct ktcp_split *split, long wait)
 }
 
 /**
+ * ktcp_forward_opens() - May the window of a side's leg open further?
+ * @split: the split
+ * @from: the side
+ *
+ * Context: any.
+ */
+bool ktcp_forward_opens(const struct ktcp_split *split, enum ktcp_side from)
+{
+	return split->relay[from] && READ_ONCE(split->ktcp->settings.turbo) &&
+	       !ktcp_sock_turbo_is_open(split->sock[from]->sk);
+}
+
+/**
  * ktcp_forward_read() - How much has the program at an end read, if it reads?
  * @split: the split
  * @side: the end
@@ -213,7 +226,7 @@ static enum ktcp_transfer_end move_bytes(struct ktcp_split *split,
 	if (split->relay[to] && READ_ONCE(settings->turbo))
 		ktcp_sock_turbo_refresh(transfer.sink);
 	/* Before bytes are taken, which tells the peer of the window. */
-	if (split->relay[from] && READ_ONCE(settings->turbo))
+	if (ktcp_forward_opens(split, from))
 		ktcp_sock_turbo_follow(transfer.source,
 				       ktcp_forward_read(split, to),
 				       ktcp_socket_min_rtt_us(split->sock[to]));

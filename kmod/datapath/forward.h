@@ -11,6 +11,7 @@
 #define KTCP_LOOK_AGAIN (HZ / 50 + 1)
 
 int ktcp_forward_confirm(struct ktcp_split *split, long wait);
+bool ktcp_forward_opens(const struct ktcp_split *split, enum ktcp_side from);
 u64 ktcp_forward_read(const struct ktcp_split *split, enum ktcp_side side);
 enum ktcp_transfer_end ktcp_forward_move(struct ktcp_split *split,
 					 enum ktcp_side from);

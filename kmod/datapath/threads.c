@@ -89,7 +89,7 @@ static enum ending copy_some(struct ktcp_split *split, enum ktcp_side from,
 		wait_bytes(split, from);
 	if (ktcp_socket_has_data(source))
 		ktcp_dscp_set(split->sock[to], ktcp_dscp_of(source));
-	if (split->relay[from] && READ_ONCE(split->ktcp->settings.turbo))
+	if (ktcp_forward_opens(split, from))
 		ktcp_socket_turbo_follow(source, ktcp_forward_read(split, to),
 					 ktcp_socket_min_rtt_us(split->sock[to]));
 	n = ktcp_socket_recv(source, buffer, size);

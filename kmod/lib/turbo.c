@@ -141,7 +141,8 @@ static unsigned int doublings(const struct sock *sk, u32 reader_rtt_us)
 
 /**
  * ktcp_sock_turbo_follow() - Open the receiving window as the reader reads
- * @sk: sock of a socket that ktcp_socket_turbo() was called on
+ * @sk: sock of a socket that ktcp_socket_turbo() was called on, and whose window
+ * is not open yet
  * @read: how many bytes the reader has read at least
  * @rtt_us: the shortest round-trip time to the reader
  *
@@ -157,9 +158,7 @@ void ktcp_sock_turbo_follow(struct sock *sk, u64 read, u32 rtt_us)
 {
 	u64 growth, wanted;
 
-	/* The sending buffer keeps the size that both had at first. */
-	if (likely(sk->sk_rcvbuf >= sk->sk_sndbuf) ||
-	    !(sk->sk_userlocks & SOCK_RCVBUF_LOCK))
+	if (!(sk->sk_userlocks & SOCK_RCVBUF_LOCK))
 		return;
 	growth = read * GROWTH << doublings(sk, rtt_us);
 	wanted = min_t(u64, BEGIN_BYTES + growth, sk->sk_sndbuf);
@@ -172,7 +171,7 @@ void ktcp_sock_turbo_follow(struct sock *sk, u64 read, u32 rtt_us)
 
 /**
  * ktcp_socket_turbo_follow() - The same, for callers without the lock
- * @sock: socket that ktcp_socket_turbo() was called on
+ * @sock: socket that ktcp_socket_turbo() was called on, as above
  * @read: how many bytes the reader has read at least
  * @rtt_us: the shortest round-trip time to the reader
  */
@@ -180,8 +179,6 @@ void ktcp_socket_turbo_follow(struct socket *sock, u64 read, u32 rtt_us)
 {
 	struct sock *sk = sock->sk;
 
-	if (READ_ONCE(sk->sk_rcvbuf) >= READ_ONCE(sk->sk_sndbuf))
-		return;
 	lock_sock(sk);
 	ktcp_sock_turbo_follow(sk, read, rtt_us);
 	release_sock(sk);
