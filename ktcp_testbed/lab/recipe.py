@@ -267,13 +267,14 @@ def apt_options(dump: str) -> list[str]:
     return lines
 
 
-def sources(release: Release, mirror: str, keys: Path) -> list[str]:
-    """The apt sources of a guest: the release, its updates and its security fixes."""
+def sources(release: Release, mirror: str, keys: Path, suites: Sequence[str] = ()) -> list[str]:
+    """The apt sources: the release, its updates and its security fixes; more suites, if named."""
     options = f"[signed-by={keys}]"
     return [
         f"deb {options} {mirror} {release} main",
         f"deb {options} {mirror} {release}-updates main",
         f"deb {options} {mirror}-security {release}-security main",
+        *(f"deb {options} {mirror} {suite} main" for suite in suites),
     ]
 
 

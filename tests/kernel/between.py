@@ -22,7 +22,7 @@ def relays_between(mesh: Mesh, family: Family, count: int) -> Iterator[list[str]
     following = [*addresses[1:], family.rs]
     try:
         for number, host in enumerate(hosts, start=1):
-            attach(mesh, family, host, 20 + number)
+            attach(mesh.rc, family, host, 20 + number)
             route_back(mesh, family, 20 + number)
         for host, next_relay in zip(hosts, following, strict=True):
             host.write("keys", f"add 1 {KEY}")
@@ -39,20 +39,20 @@ def relays_between(mesh: Mesh, family: Family, count: int) -> Iterator[list[str]
         delete(*hosts)
 
 
-def attach(mesh: Mesh, family: Family, host: Namespace, link: int) -> None:
-    """Make `host`, with a link to rc and a default route there."""
+def attach(to: Namespace, family: Family, host: Namespace, link: int) -> None:
+    """Make `host`, with a link to another one and a default route there."""
     near, far = family.address(link, 1), family.address(link, 2)
     nodad = ["nodad"] if ":" in near else []
-    device = f"to-{host.name}"
-    ends = ["type", "veth", "peer", "name", "to-rc", "netns", host.name]
+    here, there = f"to-{host.name}", f"to-{to.name}"
+    ends = ["type", "veth", "peer", "name", there, "netns", host.name]
     for words in (
         ["netns", "add", host.name],
         ["-n", host.name, "link", "set", "lo", "up"],
-        ["link", "add", device, "netns", mesh.rc.name, *ends],
-        ["-n", mesh.rc.name, "addr", "add", f"{near}/{family.bits}", "dev", device, *nodad],
-        ["-n", mesh.rc.name, "link", "set", device, "up"],
-        ["-n", host.name, "addr", "add", f"{far}/{family.bits}", "dev", "to-rc", *nodad],
-        ["-n", host.name, "link", "set", "to-rc", "up"],
+        ["link", "add", here, "netns", to.name, *ends],
+        ["-n", to.name, "addr", "add", f"{near}/{family.bits}", "dev", here, *nodad],
+        ["-n", to.name, "link", "set", here, "up"],
+        ["-n", host.name, "addr", "add", f"{far}/{family.bits}", "dev", there, *nodad],
+        ["-n", host.name, "link", "set", there, "up"],
         ["-n", host.name, "route", "add", "default", "via", near],
     ):
         subprocess.run(["ip", *words], check=True, timeout=60)

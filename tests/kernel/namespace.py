@@ -55,6 +55,16 @@ class Namespace:
             os.close(there)
             os.close(home)
 
+    @contextmanager
+    def sysctl(self, name: str, value: object) -> Iterator[None]:
+        """Set another value within this block."""
+        old = self.run(["sysctl", "-n", name]).stdout.strip()
+        self.run(["sysctl", "-qw", f"{name}={value}"])
+        try:
+            yield
+        finally:
+            self.run(["sysctl", "-qw", f"{name}={old}"])
+
     def raw_socket(self, family: int) -> socket.socket:
         """A socket of this namespace that sends whole IP packets."""
         with self.entered():

@@ -3,7 +3,6 @@
 
 import socket
 import struct
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 
+from tests.kernel.between import attach
 from tests.kernel.mesh import MODES, RELAY_PORT, Mesh
 from tests.kernel.namespace import Namespace
 from tests.kernel.topology import V4, V6, Family, delete
@@ -119,28 +119,18 @@ def delivered(mesh: Mesh, family: Family) -> Iterator[None]:
 def narrow(mesh: Mesh, family: Family) -> Iterator[tuple[Namespace, str]]:
     """A host behind the server, which has less room for packets on its link to it."""
     host, link = Namespace("t"), 4
-    near, far = family.address(link, 1), family.address(link, 2)
-    nodad = [] if family is V4 else ["nodad"]
-    ip = ["ip", f"-{family.name[1]}"]
+    way_there = [family.prefix(link), "via", family.server]
     forwarding = "net.ipv4.ip_forward" if family is V4 else "net.ipv6.conf.all.forwarding"
     delete(host)
-    subprocess.run(["ip", "netns", "add", host.name], check=True, timeout=60)
     try:
-        host.run(["ip", "link", "set", "lo", "up"])
-        ends = ["type", "veth", "peer", "name", "to-s", "netns", host.name]
-        mesh.s.run(["ip", "link", "add", "to-t", *ends])
+        attach(mesh.s, family, host, link)
         # Only its last hop is narrow. Its own interface is not, so its SYN-ACK does not tell.
         mesh.s.run(["ip", "link", "set", "to-t", "mtu", "1300"])
-        for end, device, address in ((mesh.s, "to-t", near), (host, "to-s", far)):
-            end.run(["ip", "link", "set", device, "up"])
-            end.run(["ip", "addr", "add", f"{address}/{family.bits}", "dev", device, *nodad])
-        host.run([*ip, "route", "add", "default", "via", near])
-        mesh.s.run(["sysctl", "-qw", f"{forwarding}=1"])
-        mesh.rs.run([*ip, "route", "add", family.prefix(link), "via", family.server])
-        yield host, far
+        mesh.rs.run(["ip", "route", "add", *way_there])
+        with mesh.s.sysctl(forwarding, 1):
+            yield host, family.address(link, 2)
     finally:
-        mesh.rs.run([*ip, "route", "del", family.prefix(link)], check=False)
-        mesh.s.run(["sysctl", "-qw", f"{forwarding}=0"])
+        mesh.rs.run(["ip", "route", "del", *way_there], check=False)
         delete(host)
 
 

@@ -34,12 +34,8 @@ RANGE = "net.ipv4.ip_local_port_range"
 @contextmanager
 def few_ports(host: Namespace, count: int = PORTS) -> Iterator[None]:
     """All that a host connects from, for a while."""
-    before = host.run(["sysctl", "-n", RANGE]).stdout.strip()
-    host.run(["sysctl", "-qw", f"{RANGE}=40000 {40000 + count - 1}"])
-    try:
+    with host.sysctl(RANGE, f"40000 {40000 + count - 1}"):
         yield
-    finally:
-        host.run(["sysctl", "-qw", f"{RANGE}={before}"])
 
 
 def use_up(mesh: Mesh, family: Family, stack: ExitStack, address: str, port: int) -> None:

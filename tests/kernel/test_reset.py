@@ -204,18 +204,17 @@ def test_bytes_before_the_end_wait_for_a_reader_that_pauses(mesh: Mesh, family: 
     def server(sock: socket.socket) -> None:
         send(sock, download)
 
-    old = mesh.rc.run(["sysctl", "-n", "net.ipv4.tcp_orphan_retries"]).stdout.strip()
-    mesh.rc.run(["sysctl", "-w", "net.ipv4.tcp_orphan_retries=1"])
-    try:
-        client = mesh.c.socket(family.number)
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
-        with client, serving(mesh.s, family, server) as at:
-            client.connect((at.address, at.port))
-            client.shutdown(socket.SHUT_WR)
-            at.join()
-            # One end is reset; a reader that only pauses hears nothing.
-            assert not is_told(client, bound=5), "the last bytes are dropped"
-            receive(client, download)
-            receive_end(client)
-    finally:
-        mesh.rc.run(["sysctl", "-w", f"net.ipv4.tcp_orphan_retries={old}"])
+    client = mesh.c.socket(family.number)
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+    with (
+        mesh.rc.sysctl("net.ipv4.tcp_orphan_retries", 1),
+        client,
+        serving(mesh.s, family, server) as at,
+    ):
+        client.connect((at.address, at.port))
+        client.shutdown(socket.SHUT_WR)
+        at.join()
+        # One end is reset; a reader that only pauses hears nothing.
+        assert not is_told(client, bound=5), "the last bytes are dropped"
+        receive(client, download)
+        receive_end(client)

@@ -13,7 +13,6 @@ import pytest
 
 from tests.kernel import module, packet
 from tests.kernel.mesh import CLIENT_PORT, MODES, NO_STEERING, RELAY_PORT, Mesh, mark, steer
-from tests.kernel.namespace import Namespace
 from tests.kernel.packet import Segment, checksum
 from tests.kernel.topology import V4, Family
 from tests.kernel.traffic import (
@@ -48,23 +47,12 @@ def exchange(sock: socket.socket) -> None:
 
 
 @contextmanager
-def sysctl(host: Namespace, name: str, value: int) -> Iterator[None]:
-    """Set another value within this block."""
-    old = host.run(["sysctl", "-n", name]).stdout.strip()
-    host.run(["sysctl", "-q", "-w", f"{name}={value}"])
-    try:
-        yield
-    finally:
-        host.run(["sysctl", "-q", "-w", f"{name}={old}"])
-
-
-@contextmanager
 def only_known_flows(mesh: Mesh, family: Family) -> Iterator[None]:
     """Let rc drop invalid packets to the client, and let conntrack adopt no running flow."""
     invalid = ["-m", "conntrack", "--ctstate", "INVALID", "-j", "DROP"]
     chains = (("INPUT", "-i"), ("FORWARD", "-i"), ("OUTPUT", "-o"))
     rules = [[chain, where, "to-c", *invalid] for chain, where in chains]
-    with sysctl(mesh.rc, "net.netfilter.nf_conntrack_tcp_loose", 0), ExitStack() as stack:
+    with mesh.rc.sysctl("net.netfilter.nf_conntrack_tcp_loose", 0), ExitStack() as stack:
         for rule in rules:
             mesh.rc.run([family.iptables, "-A", *rule])
             stack.callback(mesh.rc.run, [family.iptables, "-D", *rule])
@@ -298,8 +286,8 @@ def test_flood(mesh: Mesh, family: Family) -> None:
     mesh.rc.write("settings", "early_syn off")
     passed = mesh.rc.stat("limit_passed_total")
     with (
-        sysctl(mesh.rc, "net.ipv4.tcp_syncookies", 0),
-        sysctl(mesh.rc, "net.ipv4.tcp_max_syn_backlog", 4),
+        mesh.rc.sysctl("net.ipv4.tcp_syncookies", 0),
+        mesh.rc.sysctl("net.ipv4.tcp_max_syn_backlog", 4),
         serving(mesh.s, family, echo) as at,
     ):
         packet.send(mesh.c, *(forged(family, at, host) for host in range(70, 76)))
@@ -309,7 +297,7 @@ def test_flood(mesh: Mesh, family: Family) -> None:
 
 def test_cookies_only(mesh: Mesh, family: Family) -> None:
     """A host that keeps no half-open connections could not know which flow an ACK belongs to."""
-    with sysctl(mesh.rc, "net.ipv4.tcp_syncookies", 2), serving(mesh.s, family, echo) as at:
+    with mesh.rc.sysctl("net.ipv4.tcp_syncookies", 2), serving(mesh.s, family, echo) as at:
         assert fetch(mesh.c, family, at) == family.client
 
 
