@@ -10,8 +10,9 @@ from ktcp_testbed.lab.archive import File
 from ktcp_testbed.lab.image import Image
 from ktcp_testbed.lab.virtual import Event, GuestFailedError
 
-# Without -erms,-fsrm each copied byte costs an instruction, which is so on no real CPU.
-CPU = "max,-erms,-fsrm"
+# Without -erms,-fsrm each copied byte costs an instruction, which is so on no real CPU;
+# for -cx16 see EMULATED_CPU in the lab's qemu.py.
+CPU = "max,-erms,-fsrm,-cx16"
 PACKAGE = Path(__file__).resolve().parent
 
 

@@ -15,17 +15,13 @@ from ktcp_ops import console
 from ktcp_testbed.kbuild import buildroot, kernels, kmodule
 from ktcp_testbed.lab import image, virtual
 from ktcp_testbed.lab.archive import File
+from ktcp_testbed.lab.qemu import EMULATED_CPU
 from ktcp_testbed.lab.recipe import Release
 from ktcp_testbed.lab.virtual import Event
 from tests.harness import debug_kernel
 from tests.kernel.splat import splats
 
 HARNESS = Path(__file__).resolve().parent
-# Fewer features make an emulated CPU faster.
-CPU = "qemu64"
-# Without cmpxchg16b: with it, the kernel of Debian 12's backports died in two starts of three, long
-# before the module was loaded.
-OTHER_CPU = "qemu64,-cx16"
 # A kernel that is not the image's own.
 Other = debug_kernel.DebugKernel | kernels.Kernel
 MEMORY_MIB = {None: 1536, "kasan": 3072, "kcsan": 3072}
@@ -195,7 +191,7 @@ def machine(plan: Plan, parts: Sequence[Part], kernel: Other | None) -> virtual.
         disk=base.disk,
         kernel=kernel.image if kernel else base.kernel,
         initrd=kernel.initrd if kernel else base.initrd,
-        cpu=OTHER_CPU if isinstance(kernel, kernels.Kernel) else CPU,
+        cpu=EMULATED_CPU,
         memory_mib=MEMORY_MIB[plan.checker],
         command_line=plan.command_line(),
         job=tuple(files),

@@ -2,7 +2,6 @@
 """A lab is up as a whole or not at all, and leaves nothing behind."""
 
 import json
-import os
 import signal
 import subprocess
 import threading
@@ -102,9 +101,11 @@ def test_a_dead_guest_is_started_again_from_its_disk(
 def test_a_lab_of_dead_guests_is_replaced(new_lab: NewLab, fakes: Path, said: list[str]) -> None:
     pair = new_lab()
     pair.up()
-    for pid in fake_qemus(fakes):
-        os.kill(pid, signal.SIGKILL)
-    assert wait_until(lambda: fake_qemus(fakes) == [])
+    # A process that is ending loses its command line before it is gone.
+    dying = [Process.of(pid) for pid in fake_qemus(fakes)]
+    for process in dying:
+        process.signal(signal.SIGKILL)
+    assert wait_until(lambda: not any(process.alive() for process in dying))
     assert new_lab().up().state == "up"
     assert "lab: removing what an earlier lab left behind" in said
 

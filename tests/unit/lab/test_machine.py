@@ -59,6 +59,8 @@ def test_a_guest_gets_what_its_topology_says(empty_image: Image) -> None:
     command = qemu.arguments(vm(empty_image), "tcg")
     assert values(command, "-m") == ["1024M"]
     assert values(command, "-smp") == ["2"]
+    assert values(command, "-cpu") == [qemu.EMULATED_CPU]
+    assert values(qemu.arguments(vm(empty_image), "kvm"), "-cpu") == ["host"]
     assert values(command, "-initrd") == [str(empty_image.initrd)]
     assert "-no-reboot" not in command
 
