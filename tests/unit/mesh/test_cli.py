@@ -294,7 +294,7 @@ def test_any_other_failure_is_a_sentence(
 
 
 PROCFS = (
-    "/proc/net/ktcp/version:module 0.1.0\n/proc/net/ktcp/listeners:add relay 5565\n"
+    f"/proc/net/ktcp/version:module {__version__}\n/proc/net/ktcp/listeners:add relay 5565\n"
     "/proc/net/ktcp/peers:add 10.77.2.1:5565 low 1 high 2 key 1\n"
     "/proc/net/ktcp/peers:# 10.77.2.1:5565 ready 2 connecting 1 hits 5 misses 3 failures 0"
     " bytes_up 10 bytes_down 2000\n"
@@ -313,7 +313,7 @@ def test_status_is_a_table_of_what_the_relays_say(
     assert main.run(["mesh", "status", "-i", "inv", "-o", "wide"]) == 1
     head, rc, rs = (line.split() for line in capsys.readouterr().out.splitlines())
     row = dict(zip(head, rc, strict=True))
-    assert row["MODULE"] == "0.1.0"
+    assert row["MODULE"] == __version__
     assert row["LISTENERS"] == "relay:5565"
     assert (row["READY"], row["CONNECTING"], row["SPLITS"]) == ("2", "1", "7")
     assert (row["HIT%"], row["EARLY%"]) == ("62.5", "75.0")
