@@ -5,4 +5,4 @@
 (kernel module, DKMS package, collection) is held equal to it by a test.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -3,7 +3,7 @@
 #ifndef KTCP_VERSION_H
 #define KTCP_VERSION_H
 
-#define KTCP_MODULE_VERSION "0.1.0"
+#define KTCP_MODULE_VERSION "0.2.0"
 #define KTCP_WIRE_VERSION 1
 
 #endif /* KTCP_VERSION_H */
