@@ -21,8 +21,8 @@ static int thread_pool_show(struct seq_file *seq, void *unused)
 	seq_printf(seq, "low %u\nhigh %u\n# ready %d\n# busy %lld\n",
 		   marks.low, marks.high, counts.ready,
 		   counts.created - counts.ended - counts.ready);
-	seq_printf(seq, "# created %lld\n# ended %lld\n", counts.created,
-		   counts.ended);
+	seq_printf(seq, "# created %lld\n# ended %lld\n# most %u\n",
+		   counts.created, counts.ended, counts.most);
 	return 0;
 }
 

@@ -15,6 +15,7 @@
 #include "intercept/early_syn.h"
 #include "lib/compat/edemux.h"
 #include "lib/share.h"
+#include "lib/thread_pool.h"
 #include "relay/route.h"
 #include "session/flow.h"
 
@@ -282,6 +283,10 @@ bool ktcp_gate_admits(struct ktcp_net *ktcp, const struct ktcp_flow *flow,
 		return false;
 	}
 	if (is_crowded(ktcp)) {
+		ktcp_count(ktcp, KTCP_LIMIT_PASSED);
+		return false;
+	}
+	if (ktcp_thread_pool_is_full()) {
 		ktcp_count(ktcp, KTCP_LIMIT_PASSED);
 		return false;
 	}

@@ -5,7 +5,9 @@
  * one manager makes threads ahead of time, on a core of its own if there are
  * several, and a connection only wakes one up.
  *
- * The pool serves all namespaces.
+ * The pool serves all namespaces. Each has limits of its own, but only
+ * threads_max bounds the sum. The host's other programs need threads, too, and
+ * the kernel counts all of them together.
  */
 
 #include "lib/thread_pool.h"
@@ -14,6 +16,8 @@
 #include <linux/completion.h>
 #include <linux/cpumask.h>
 #include <linux/kthread.h>
+#include <linux/mm.h>
+#include <linux/moduleparam.h>
 #include <linux/rcupdate.h>
 #include <linux/slab.h>
 #include <linux/wait.h>
@@ -21,6 +25,15 @@
 #define LOW_DEFAULT 32
 #define HIGH_DEFAULT 256
 #define RETRY (HZ / 10)
+/* By default there are at most so many threads, */
+#define MOST (32 << 10)
+/* and half of those that the kernel allows by its own rule (kernel/fork.c). */
+#define MEMORY_EACH (2 * 8 * THREAD_SIZE)
+
+static unsigned int threads_max;
+module_param(threads_max, uint, 0644);
+MODULE_PARM_DESC(threads_max,
+		 "most threads of all namespaces together (0: by the host's memory)");
 
 /**
  * struct worker - A thread
@@ -39,6 +52,7 @@ struct worker {
 static struct {
 	struct ktcp_depot ready; /* workers without work */
 	atomic_t nr_ready;
+	atomic_t alive; /* counted before it is made, until it ends */
 	atomic64_t created;
 	atomic64_t ended;
 	u32 low;
@@ -57,6 +71,15 @@ static struct {
 	.low = LOW_DEFAULT,
 	.high = HIGH_DEFAULT,
 };
+
+static unsigned int threads_most(void)
+{
+	unsigned int most = READ_ONCE(threads_max);
+
+	if (most)
+		return most;
+	return min_t(u64, MOST, (u64)totalram_pages() * PAGE_SIZE / MEMORY_EACH);
+}
 
 /* A worker gets this function as work when it has to end. */
 static void worker_end(void *unused)
@@ -181,13 +204,14 @@ static int worker_main(void *data)
 		worker->fn(worker->arg);
 	} while (worker_park(worker));
 	atomic64_inc(&pool.ended);
+	atomic_dec(&pool.alive);
 	kfree(worker);
 	/* Ends outside of this module's text, which may be freed at once. */
 	kthread_complete_and_exit(&pool.gone, 0);
 }
 
-/* Make a thread that starts with @fn, or becomes ready if @fn is NULL. */
-static int worker_create(ktcp_thread_fn fn, void *arg, bool pooled)
+/* Make a thread that is counted already. */
+static int worker_start(ktcp_thread_fn fn, void *arg, bool pooled)
 {
 	struct worker *worker = kzalloc(sizeof(*worker), GFP_KERNEL);
 	struct task_struct *task;
@@ -200,7 +224,7 @@ static int worker_create(ktcp_thread_fn fn, void *arg, bool pooled)
 	task = kthread_create(worker_main, worker, "ktcp");
 	if (IS_ERR(task)) {
 		kfree(worker);
-		return PTR_ERR(task);
+		return -ENOMEM;
 	}
 	worker->task = task;
 	atomic64_inc(&pool.created);
@@ -209,6 +233,29 @@ static int worker_create(ktcp_thread_fn fn, void *arg, bool pooled)
 	if (!fn && pool_put(worker))
 		worker_order(worker, worker_end, NULL);
 	return 0;
+}
+
+/*
+ * Make a thread that starts with @fn, or becomes ready if @fn is NULL. Fails
+ * with -EAGAIN if there are as many as there may be.
+ */
+static int worker_create(ktcp_thread_fn fn, void *arg, bool pooled)
+{
+	int err = -EAGAIN;
+
+	if ((u32)atomic_inc_return(&pool.alive) <= threads_most())
+		err = worker_start(fn, arg, pooled);
+	if (err)
+		atomic_dec(&pool.alive);
+	return err;
+}
+
+/* Run @fn in a new thread; if there may be no more, in one that is ready. */
+static int run_in_worker(ktcp_thread_fn fn, void *arg, bool pooled)
+{
+	int err = worker_create(fn, arg, pooled);
+
+	return err == -EAGAIN && pool_order(fn, arg) ? 0 : err;
 }
 
 /**
@@ -235,14 +282,14 @@ int ktcp_thread_pool_take(ktcp_thread_fn fn, void *arg)
  * @arg: its argument
  *
  * Context: may sleep.
- * Return: 0 or -ENOMEM.
+ * Return: 0, -ENOMEM, or -EAGAIN if there are threads_max and all are busy.
  */
 int ktcp_thread_pool_run(bool pooled, ktcp_thread_fn fn, void *arg)
 {
 	might_sleep();
 	if (pooled && !ktcp_thread_pool_take(fn, arg))
 		return 0;
-	return worker_create(fn, arg, pooled);
+	return run_in_worker(fn, arg, pooled);
 }
 
 /**
@@ -266,10 +313,10 @@ static int start_job(const struct ktcp_job *job)
 {
 	if (job->pooled && pool_order(job->fn, job->arg))
 		return 0;
-	return worker_create(job->fn, job->arg, job->pooled);
+	return run_in_worker(job->fn, job->arg, job->pooled);
 }
 
-/* Give each waiting job a thread. False if there is no memory. */
+/* Give each waiting job a thread. False if there is none now. */
 static bool start_jobs(void)
 {
 	struct ktcp_job *job;
@@ -308,7 +355,7 @@ static void pool_shrink(int surplus)
 		;
 }
 
-/* Fill the pool up. False if there is no memory now: try again later. */
+/* Fill the pool up. False if no thread can be made now: try again later. */
 static bool pool_fill(void)
 {
 	if (!start_jobs())
@@ -435,4 +482,20 @@ void ktcp_thread_pool_counts(struct ktcp_thread_counts *counts)
 	counts->ended = atomic64_read(&pool.ended);
 	counts->ready = atomic_read(&pool.nr_ready);
 	counts->created = atomic64_read(&pool.created);
+	counts->most = threads_most();
+}
+
+/**
+ * ktcp_thread_pool_is_full() - Are nearly as many threads busy as there may be?
+ *
+ * The last eighth is for what has begun already.
+ *
+ * Context: any.
+ */
+bool ktcp_thread_pool_is_full(void)
+{
+	unsigned int most = threads_most();
+	int busy = atomic_read(&pool.alive) - atomic_read(&pool.nr_ready);
+
+	return busy >= (int)(most - most / 8);
 }

@@ -37,11 +37,13 @@ struct ktcp_thread_marks {
  * @ready: threads without work now
  * @created: threads made
  * @ended: of them, threads that have ended
+ * @most: how many there may be at once
  */
 struct ktcp_thread_counts {
 	int ready;
 	s64 created;
 	s64 ended;
+	u32 most;
 };
 
 int ktcp_thread_pool_init(void);
@@ -53,5 +55,6 @@ void ktcp_thread_pool_post(struct ktcp_job *job);
 void ktcp_thread_pool_marks(struct ktcp_thread_marks *marks);
 void ktcp_thread_pool_set_marks(const struct ktcp_thread_marks *marks);
 void ktcp_thread_pool_counts(struct ktcp_thread_counts *counts);
+bool ktcp_thread_pool_is_full(void);
 
 #endif /* KTCP_THREAD_POOL_H */

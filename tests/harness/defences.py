@@ -103,6 +103,13 @@ DEFENCES = (
         tests="test_prefix_has_its_share",
     ),
     Defence(
+        name="threads have a limit",
+        file="intercept/gate.c",
+        line="if (ktcp_thread_pool_is_full()) {",
+        without="if (ktcp_thread_pool_is_full() && false) {",
+        tests="test_threads_are_bounded",
+    ),
+    Defence(
         name="strangers leave room for peers",
         file="session/stranger.c",
         line="return NO_PREFIX;\n\treturn",

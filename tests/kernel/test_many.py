@@ -12,10 +12,12 @@ import pytest
 from tests.kernel.mesh import Mesh
 from tests.kernel.namespace import Namespace
 from tests.kernel.topology import Family
-from tests.kernel.traffic import Payload, Server, connect, echo, receive, send, serving
+from tests.kernel.traffic import Payload, Server, connect, echo, fetch, receive, send, serving
 from tests.kernel.wait import SCALE, until
 
 CROWD = 200
+# Threads, where their number is bounded.
+MOST = 40
 # Bytes that each client sends.
 MESSAGE = max(int((64 << 10) * SCALE), 4 << 10)
 
@@ -110,6 +112,45 @@ def test_marks_change_at_run_time(mesh: Mesh) -> None:
 def test_marks_are_module_wide(mesh: Mesh) -> None:
     with thread_pool(mesh.rc, low=3, high=5):
         assert mesh.rs.lines("thread_pool") == ["low 3", "high 5"]
+
+
+@contextmanager
+def at_most(count: int) -> Iterator[None]:
+    """Within this block there are at most `count` threads, in all namespaces together."""
+    parameter = Path("/sys/module/ktcp/parameters/threads_max")
+    parameter.write_text(str(count))
+    try:
+        yield
+    finally:
+        parameter.write_text("0")
+
+
+@pytest.mark.parametrize("pooled", ["on", "off"])
+def test_threads_are_bounded(mesh: Mesh, family: Family, pooled: str) -> None:
+    """Also the sum of several namespaces; flows that would need more pass unsplit."""
+    for relay in mesh.relays:
+        # With this engine splits keep their threads: here each flow needs four.
+        relay.write("settings", "engine threads", f"thread_pool {pooled}")
+    passed = mesh.rc.stat("limit_passed_total")
+    with (
+        thread_pool(mesh.rc, low=1, high=2),
+        serving(mesh.s, family, echo) as at,
+        at_most(MOST),
+        ExitStack() as stack,
+    ):
+        until(lambda: threads(mesh.rc)["ready"] <= 2, "the pool does not shrink")
+        for _ in range(MOST // 2):
+            sock = stack.enter_context(connect(mesh.c, family, at.address, at.port))
+            send(sock, Payload(1))
+            receive(sock, Payload(1))
+            counts = threads(mesh.rc)
+            assert counts["ready"] + counts["busy"] <= counts["most"] == MOST
+        assert at.peers[0] == family.rs_inside
+        assert at.peers[-1] == family.client
+        assert mesh.rc.stat("limit_passed_total") > passed
+        stack.close()
+        mesh.wait_idle()
+        until(lambda: fetch(mesh.c, family, at) == family.rs_inside, "nobody is split afterwards")
 
 
 def test_threads_are_made_off_the_way(mesh: Mesh) -> None:
