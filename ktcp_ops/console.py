@@ -13,12 +13,22 @@ from datetime import datetime
 from itertools import islice
 from typing import Any
 
-from rich.console import Console, Group
+from rich.console import Console, Group, JustifyMethod
 from rich.live import Live
+from rich.table import Table
 from rich.text import Text
 
 drawn: ContextVar[bool] = ContextVar("drawn", default=True)
 """Whether progress is drawn on a terminal. Not while other lines are printed: they would mix."""
+
+GAP = 2
+"""Spaces between the columns of a table."""
+
+HOST_COLUMNS: tuple[JustifyMethod, ...] = ("left", "right", "right", "left")
+"""How name, tasks, changes and outcome of a host stand in their columns."""
+
+WIDEST = 1_000_000
+"""More columns than any table has: a table in a log or a pipe is as wide as its cells."""
 
 STYLES = {
     "ok": "green",
@@ -89,22 +99,33 @@ def print_json(data: Any) -> None:  # noqa: ANN401 - JSON is what it is
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a table on stdout, one line a row whatever the width, for people and for awk."""
-    lines = [columns, *rows]
-    widths = [max(len(line[place]) for line in lines) for place in range(len(columns))]
-    numeric = [
-        bool(rows) and all(is_number(row[place]) for row in rows) for place in range(len(columns))
-    ]
+    table = make_table(columns, rows)
     console = stdout()
-    for line in lines:
-        cells = [
-            Text(cell.rjust(width) if right else cell.ljust(width), style=STYLES.get(cell, ""))
-            for cell, width, right in zip(line, widths, numeric, strict=True)
-        ]
-        row = Text("  ").join(cells)
-        row.rstrip()
-        if line is columns:
-            row.stylize("bold")
-        console.print(row)
+    console.width = WIDEST
+    with console.capture() as printed:
+        console.print(table, width=console.measure(table).maximum)
+    for line in printed.get().splitlines():
+        # Without the spaces that fill the last column up.
+        sys.stdout.write(f"{line.rstrip()}\n")
+
+
+def make_table(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], widths: Sequence[int] = ()
+) -> Table:
+    """Make a table whose cells are never wrapped: cut, if widths are given that are too small."""
+    table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold")
+    for place, column in enumerate(columns):
+        numeric = bool(rows) and all(is_number(row[place]) for row in rows)
+        table.add_column(
+            Text(column),
+            justify="right" if numeric else "left",
+            width=widths[place] if widths else None,
+            no_wrap=True,
+            overflow="ellipsis",
+        )
+    for row in rows:
+        table.add_row(*(Text(cell, style=STYLES.get(cell, "")) for cell in row))
+    return table
 
 
 def is_number(cell: str) -> bool:
@@ -177,15 +198,21 @@ class Progress:
     def render(self) -> Group:
         """Draw the present state for a terminal."""
         head = Text.assemble((self.title, "bold"), " ", self.place(), " ", self.name)
-        lines = [
-            Text.assemble(
-                f"  {name:<20} {line.tasks:>3} tasks  {line.changed:>3} changed  ",
-                (line.outcome, STYLES.get(line.outcome, "")),
-                f" {line.message.splitlines()[0]}" if line.message else "",
+        table = Table.grid(padding=(0, GAP))
+        for justify in HOST_COLUMNS:
+            table.add_column(justify=justify, no_wrap=True)
+        # The only column that gets narrower on a narrow terminal.
+        table.add_column()
+        shown = sorted(self.hosts.items())[: max(self.console.height - 2, 1)]
+        for name, line in shown:
+            table.add_row(
+                Text(f"  {name}"),
+                f"{line.tasks} tasks",
+                f"{line.changed} changed",
+                Text(line.outcome, style=STYLES.get(line.outcome, "")),
+                one_line(line.message.partition("\n")[0]),
             )
-            for name, line in sorted(self.hosts.items())
-        ]
-        return Group(head, *lines[: max(self.console.height - 2, 1)])
+        return Group(head, table)
 
 
 class Watch:
@@ -226,35 +253,27 @@ class Watch:
         columns, rows = self.table
         lines = [columns, *rows] if columns else []
         widths = fitting([max(len(line[n]) for line in lines) for n in range(len(columns))], width)
-        drawn = [
-            Text("  ").join(
-                Text(
-                    cut(cell, wide).rjust(wide)
-                    if n and is_number(cell)
-                    else cut(cell, wide).ljust(wide)
-                )
-                for n, (cell, wide) in enumerate(zip(line, widths, strict=False))
-            )
-            for line in lines[: height + 1]
-        ]
-        left = len(lines) - len(drawn)
+        shown = [row[: len(widths)] for row in rows[:height]]
+        left = len(rows) - len(shown)
         foot = f"{self.foot}{f'  and {left} more' if left > 0 else ''}  Ctrl-C ends"
         return Group(
-            Text(cut(self.title, width), style="bold"), *drawn, Text(cut(foot, width), style="dim")
+            one_line(self.title, "bold"),
+            *([make_table(columns[: len(widths)], shown, widths)] if columns else []),
+            one_line(foot, "dim"),
         )
+
+
+def one_line(text: str, style: str = "") -> Text:
+    """Make a line that is cut where the terminal ends."""
+    return Text(text, style=style, no_wrap=True, overflow="ellipsis")
 
 
 def fitting(widths: Sequence[int], width: int) -> list[int]:
     """Give the widths of the columns that fit; the last of them may be cut."""
     found: list[int] = []
     for wide in widths:
-        room = width - sum(found) - 2 * len(found)
+        room = width - sum(found) - GAP * len(found)
         if room < min(wide, 8):
             break
         found.append(min(wide, room))
     return found
-
-
-def cut(text: str, width: int) -> str:
-    """Shorten a text to a width, with an ellipsis for what is missing."""
-    return text if len(text) <= width else text[: max(width - 1, 0)] + "\N{HORIZONTAL ELLIPSIS}"

@@ -20,6 +20,17 @@ def test_a_row_is_a_line_whatever_the_width(
     assert lines[2].split() == ["b", "12345"]
 
 
+def test_numbers_stand_below_each_other_and_no_line_ends_in_spaces(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    console.print_table(("RELAY", "SPLITS", "NOTE"), [("rc", "7", ""), ("tallinn", "1,200", "ok")])
+    assert capsys.readouterr().out == (
+        "RELAY    SPLITS  NOTE\n"
+        "rc            7\n"
+        "tallinn   1,200  ok\n"
+    )  # fmt: skip
+
+
 def test_progress_in_a_log(capsys: pytest.CaptureFixture[str]) -> None:
     progress = console.Progress()
     progress.started(title="rollout", tasks=2)
@@ -58,3 +69,19 @@ def test_progress_on_a_terminal() -> None:
     assert text[1].split() == ["rc", "1", "tasks", "1", "changed", "changed"]
     assert text[2].split() == ["rs", "2", "tasks", "0", "changed", "failed", "no", "headers"]
     assert "rollout" in screen.getvalue()
+
+
+def test_progress_of_more_hosts_than_lines_fits_the_terminal() -> None:
+    progress = console.Progress()
+    progress.console = Console(file=io.StringIO(), force_terminal=True, width=40, height=8)
+    progress.started(title="rollout", tasks=2)
+    for number in range(20):
+        progress.host(host=f"relay{number:02}", outcome="failed", message="no headers " * 9)
+    drawing = Console(file=io.StringIO(), width=40)
+    drawing.print(progress.render())
+    progress.finished()
+    assert isinstance(drawing.file, io.StringIO)
+    lines = drawing.file.getvalue().splitlines()
+    assert len(lines) <= 8
+    assert max(len(line) for line in lines) <= 40
+    assert lines[1].split()[0] == "relay00"

@@ -762,20 +762,20 @@ def test_an_empty_group_of_relays(describe: Describe) -> None:
     assert not any("is not a relay" in text for text in found)
 
 
-@pytest.mark.parametrize(
-    ("keys", "part"),
-    [
-        ({"1": KEY[:-1]}, "has 63 characters"),
-        ({"1": KEY[:-1] + "g"}, "not hex"),
-        ({"1": 12345678}, "in quotes"),
-        ({"1": "0" * 64}, "repeats a single byte"),
-        ({"1": "Ab" * 32}, "anybody can guess"),
-        ({"1": KEY, "2": KEY.upper()}, "is the same key as number 1"),
-        ({"one": KEY}, "whole number"),
-        ([], "name: value"),
-        ({}, "is missing"),
-    ],
-)
+KEYS: list[tuple[object, str]] = [
+    ({"1": KEY[:-1]}, "has 63 characters"),
+    ({"1": KEY[:-1] + "g"}, "not hex"),
+    ({"1": 12345678}, "in quotes"),
+    ({"1": "0" * 64}, "repeats a single byte"),
+    ({"1": "Ab" * 32}, "anybody can guess"),
+    ({"1": KEY, "2": KEY.upper()}, "is the same key as number 1"),
+    ({"one": KEY}, "whole number"),
+    ([], "name: value"),
+    ({}, "is missing"),
+]
+
+
+@pytest.mark.parametrize(("keys", "part"), KEYS)
 def test_keys(describe: Describe, keys: object, part: str) -> None:
     found = problems(describe(keys=keys))
     assert len(found) == 1
