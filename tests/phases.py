@@ -79,6 +79,7 @@ def every(root: Path) -> list[Phase]:
             )
             for release in RELEASES
         ),
+        phase("rehearsal", "kernel", minutes=15, commands=[(*PYTEST, "tests/rehearsal")]),
         phase("bench", "bench", minutes=20, commands=bench_commands()),
         phase("browser", "bench", minutes=10, commands=[(*PYTEST, "tests/browser")]),
         *(debug_phase(share) for share in SHARES),

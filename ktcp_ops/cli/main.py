@@ -3,7 +3,7 @@
 
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
 import typer
@@ -61,8 +61,15 @@ def options(
     """Options that stand before the sub-command."""
 
 
-def program(more: Mapping[str, typer.Typer]) -> typer.Typer:
-    """Put the program together, with ``more`` groups of commands, by their names."""
+def program(
+    more: Mapping[str, typer.Typer], of_mesh: Mapping[str, Callable[..., None]]
+) -> typer.Typer:
+    """Put the program together.
+
+    Args:
+        more: additional groups of commands, by their names.
+        of_mesh: additional commands of ``mesh``, by their names.
+    """
     app = typer.Typer(
         name="ktcp-ops",
         cls=Program,
@@ -74,13 +81,13 @@ def program(more: Mapping[str, typer.Typer]) -> typer.Typer:
         epilog="Exit codes: 0 ok, 1 failed, 2 usage, 3 invalid mesh, 4 unreachable, "
         "5 stopped by a gate, 6 drift, 130 interrupted.",
     )
-    for name, group in {"mesh": mesh.app, **more}.items():
+    for name, group in {"mesh": mesh.group(of_mesh), **more}.items():
         app.add_typer(group, name=name)
     app.command(name="doctor")(with_options("doctor", doctor.examine))
     return app
 
 
-app = program({})
+app = program({}, {})
 
 
 def run(arguments: list[str], chosen: typer.Typer = app) -> int:

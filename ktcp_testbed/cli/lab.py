@@ -45,7 +45,7 @@ def group() -> None:
 def up(
     *,
     topology_name: Annotated[
-        str, typer.Option("--topology", help="paper, single, or a YAML file.")
+        str, typer.Option("--topology", help="paper, single, clouds, or a YAML file.")
     ] = "paper",
     release: Annotated[
         ReleaseName, typer.Option("--release", help="Debian release of the guests.")

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The program ``ktcp-ops`` as a checkout has it: with ``lab`` and ``bench``."""
+"""The program ``ktcp-ops`` as a checkout has it: with ``lab``, ``bench`` and ``mesh rehearse``."""
 
 from ktcp_ops.cli import main as operator
-from ktcp_testbed.cli import bench, lab
+from ktcp_testbed.cli import bench, lab, rehearse
 
-app = operator.program({"lab": lab.app, "bench": bench.app})
+app = operator.program({"lab": lab.app, "bench": bench.app}, {"rehearse": rehearse.command})
 
 
 def run(arguments: list[str]) -> int:

@@ -168,7 +168,46 @@ SINGLE = Topology(
     guests=(Guest(name="relay", memory_mib=1024, cpus=2, forwarding=True),),
 )
 
-BUILT_IN = {topology.name: topology for topology in (PAPER, SINGLE)}
+
+def cloud_link(number: int, ends: tuple[str, str], rtt_ms: float) -> Link:
+    """A link of the topology ``clouds``."""
+    return Link(
+        ends=ends,
+        subnet4=IPv4Network(f"10.79.{number}.0/24"),
+        subnet6=IPv6Network(f"fd79:0:0:{number}::/64"),
+        rtt_ms=rtt_ms,
+    )
+
+
+# Two relays in each of three clouds, far apart like Frankfurt, Virginia and Tokyo. Going from
+# Europe to Asia by way of America is shorter than the direct line, as it often is.
+CLOUDS = Topology(
+    name="clouds",
+    guests=(
+        Guest(name="client", memory_mib=384),
+        *(
+            Guest(name=name, memory_mib=512, forwarding=True)
+            for name in ("eu1", "eu2", "us1", "us2", "ap1", "ap2")
+        ),
+        Guest(name="server", memory_mib=384, services=("nginx",)),
+    ),
+    links=(
+        cloud_link(1, ("eu1", "eu2"), 1),
+        cloud_link(2, ("us1", "us2"), 1),
+        cloud_link(3, ("ap1", "ap2"), 1),
+        cloud_link(11, ("eu1", "us1"), 90),
+        cloud_link(12, ("us1", "ap1"), 150),
+        cloud_link(13, ("eu1", "ap1"), 280),
+        cloud_link(21, ("eu2", "us2"), 90),
+        cloud_link(22, ("us2", "ap2"), 150),
+        cloud_link(23, ("eu2", "ap2"), 280),
+        cloud_link(31, ("eu1", "client"), 20),
+        cloud_link(32, ("ap1", "server"), 10),
+        cloud_link(33, ("ap2", "server"), 12),
+    ),
+)
+
+BUILT_IN = {topology.name: topology for topology in (PAPER, SINGLE, CLOUDS)}
 
 
 def find(name: str) -> Topology:

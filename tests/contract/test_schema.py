@@ -36,9 +36,10 @@ def test_the_schema_is_one() -> None:
     Draft202012Validator.check_schema(schema())
 
 
-@pytest.mark.parametrize("inventory", ["inventories/lab", "inventories/example"])
+@pytest.mark.parametrize("inventory", ["clouds", "example", "lab"])
 def test_our_inventories_follow_it(inventory: str) -> None:
-    variables = yaml.safe_load((ROOT / inventory / "group_vars/all/mesh.yml").read_text())
+    file = ROOT / "inventories" / inventory / "group_vars/all/mesh.yml"
+    variables = yaml.safe_load(file.read_text())
     assert errors(variables["ktcp_mesh"]) == []
 
 

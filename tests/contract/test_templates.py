@@ -17,6 +17,7 @@ from ktcp_ops.mesh.relay.plan import Node, plan
 from ktcp_ops.run.engine import LocalEngine
 from ktcp_ops.run.job import Job
 from ktcp_ops.run.reporter import Silent
+from ktcp_testbed.rehearsal.files import files
 from tests.contract.conftest import ROOT
 from tests.unit.mesh.conftest import RELAYS as RELAY_HOSTS
 from tests.unit.mesh.conftest import make_description
@@ -183,6 +184,16 @@ def test_the_files_of_a_relay_are_just_the_planned_lines(name: str, rendered: Re
         text = rendered[relay][f"{name}.conf"]
         lines = [line for line in text.splitlines() if line and not line.startswith("#")]
         assert lines == node["conf"][name]
+
+
+@pytest.mark.parametrize("relay", [*RELAYS, UNTRACKED])
+def test_a_rehearsal_has_the_files_that_a_relay_has(relay: str, rendered: Rendered) -> None:
+    made = files(nodes()[relay])
+    assert set(made) <= set(rendered[relay])
+    for name, found in made.items():
+        lines = [line for line in found.splitlines() if not line.startswith("#")]
+        text = rendered[relay][name].splitlines()
+        assert lines == [line for line in text if not line.startswith("#")], name
 
 
 def test_no_rule_redirects_what_the_module_did_not_take(rendered: Rendered) -> None:

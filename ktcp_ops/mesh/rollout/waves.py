@@ -2,14 +2,15 @@
 """Which relay is changed in which wave: a pure function of the mesh.
 
 The first wave, the canary, is small; the next ones are larger. No wave has both relays of a
-pair: while a relay is changed, those that it works with are not.
+pair: while a relay is changed, those that it works with are not. Nor has it relays of two ways of
+a path: while one way is changed, its flows can take the other.
 """
 
 import math
 import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import combinations, pairwise
 from typing import Self
 
 from ktcp_ops.errors import UsageError
@@ -71,7 +72,7 @@ def build(
         raise UsageError(f"--canary: {canary}: none of the relays {', '.join(sorted(hosts))}")
     if not steps or not hosts:
         return (tuple(sorted(hosts)),) if hosts else ()
-    partners, load = partners_of(mesh), loads(mesh)
+    apart, load = kept_apart(mesh), loads(mesh)
     left = set(hosts)
     waves: list[Wave] = []
     for size in sizes(steps, len(left)):
@@ -79,9 +80,9 @@ def build(
             # A relay with traffic, since one without would show nothing; of these, with the least.
             order = sorted(left, key=lambda n: (n != canary, not load[n], load[n], n))
         else:
-            # As Welsh and Powell colour a graph: the relay with most partners comes first.
-            order = sorted(left, key=lambda name: (-len(partners[name] & left), name))
-        waves.append(independent(order, partners, size))
+            # As Welsh and Powell colour a graph: the relay with most others comes first.
+            order = sorted(left, key=lambda name: (-len(apart[name] & left), name))
+        waves.append(independent(order, apart, size))
         left -= set(waves[-1])
         if not left:
             break
@@ -98,23 +99,38 @@ def sizes(steps: Sequence[Step], total: int) -> Iterable[int]:
         yield wanted[-1]
 
 
-def independent(order: Sequence[str], partners: dict[str, set[str]], size: int) -> Wave:
-    """Take relays in an order, without those that have a partner among those taken."""
+def independent(order: Sequence[str], apart: dict[str, set[str]], size: int) -> Wave:
+    """Take relays in an order, without those to be kept apart from one that is taken."""
     taken: set[str] = set()
     for name in order:
-        if len(taken) < size and not partners[name] & taken:
+        if len(taken) < size and not apart[name] & taken:
             taken.add(name)
     return tuple(sorted(taken))
+
+
+def kept_apart(mesh: Mesh) -> dict[str, set[str]]:
+    """Give the relays that are never in a wave with each relay: partners, and those of other ways.
+
+    Two ways of a path may have relays in common, which are on both whatever happens.
+    """
+    apart = partners_of(mesh)
+    for path in mesh.paths:
+        for one, other in combinations(map(set, path.courses), 2):
+            for name in one - other:
+                apart[name] |= other - one
+            for name in other - one:
+                apart[name] |= one - other
+    return apart
 
 
 def partners_of(mesh: Mesh) -> dict[str, set[str]]:
     """Give each relay's partners: the other relays of its pairs.
 
-    Pairs are those that are listed, and relays that follow each other on a path. In a full mesh
-    any two relays may work together, but they do so only on a path.
+    Pairs are those that are listed, and relays that follow each other on a path or one of its
+    backups. In a full mesh any two relays may work together, but they do so only on a path.
     """
     partners: dict[str, set[str]] = {name: set() for name in mesh.relays}
-    used = [pair for path in mesh.paths for pair in pairwise(path.relays)]
+    used = [pair for path in mesh.paths for way in path.courses for pair in pairwise(way)]
     for one, other in (*(mesh.pairs or ()), *used):
         partners[one].add(other)
         partners[other].add(one)

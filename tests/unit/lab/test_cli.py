@@ -119,7 +119,7 @@ def test_a_wrong_topology_is_a_usage_error(
     directory: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["lab", "up", "--topology", "papper"]) == ExitCode.USAGE
-    assert "give paper, single or a YAML file" in capfd.readouterr().err
+    assert "give paper, single, clouds or a YAML file" in capfd.readouterr().err
     assert not directory.exists()
 
 

@@ -7,8 +7,12 @@ import pytest
 import yaml
 
 from ktcp_ops.errors import ExitCode, UsageError
+from ktcp_ops.mesh.inventory import inventory
+from ktcp_ops.run.environment import collection_root
 from ktcp_testbed.lab import topology
 from ktcp_testbed.lab.topology import PAPER
+
+ROOT = collection_root()
 
 
 def file(tmp_path: Path, data: object) -> str:
@@ -43,8 +47,31 @@ def test_built_in_topologies_are_found_by_name() -> None:
     assert [guest.name for guest in topology.find("single").guests] == ["relay"]
 
 
+def test_clouds_are_six_relays_and_the_inventory_has_their_addresses() -> None:
+    found = topology.find("clouds")
+    relays = {guest.name for guest in found.guests if guest.forwarding}
+    mesh = inventory.load([str(ROOT / "inventories" / "clouds")])
+    assert set(mesh.relays) == relays
+    assert len(relays) == 6
+    for name, relay in mesh.relays.items():
+        links = found.links_of(name)
+        assert relay.ktcp_address in {link.address4(name).ip for link in links}
+        assert relay.ktcp_address6 in {link.address6(name).ip for link in links}
+    server = {str(net.network_address) for path in mesh.paths for net in path.destinations}
+    near = found.links_of("server")[0]
+    assert server == {str(near.address4("server").ip), str(near.address6("server").ip)}
+
+
+def test_between_clouds_a_detour_may_be_shorter() -> None:
+    rtts = {frozenset(link.ends): link.rtt_ms for link in topology.find("clouds").links}
+    detour = rtts[frozenset(("eu1", "us1"))] + rtts[frozenset(("us1", "ap1"))]
+    assert detour < rtts[frozenset(("eu1", "ap1"))]
+
+
 def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(UsageError, match="no topology 'papper': give paper, single or a YAML"):
+    with pytest.raises(
+        UsageError, match="no topology 'papper': give paper, single, clouds or a YAML"
+    ):
         topology.find("papper")
 
 

@@ -109,6 +109,31 @@ def test_pairs_are_listed_or_follow_each_other_on_a_path() -> None:
     assert partners_of(make_mesh(2, [])) == {"r00": set(), "r01": set()}
 
 
+def with_backups(ways: list[list[str]]) -> Mesh:
+    """A full mesh of a, b, c, d and e, with one path from a."""
+    path = {"name": "p", "ingress": "a", "via": ways[0], "backup": ways[1:]}
+    return Mesh.model_validate(
+        {"relays": {name: {"name": name} for name in "abcde"}, "paths": [path]}
+    )
+
+
+@pytest.mark.parametrize(
+    ("ways", "waves"),
+    [
+        # b and c are no pair, but each is to be there while the other is changed.
+        ([["b"], ["c"]], (("a",), ("b", "d", "e"), ("c",))),
+        ([["b"], ["c", "d"]], (("a",), ("b", "e"), ("c",), ("d",))),
+        # Both ways end at d.
+        ([["b", "d"], ["c", "d"]], (("a",), ("b", "e"), ("c",), ("d",))),
+    ],
+)
+def test_no_wave_has_two_ways_of_a_path(
+    ways: list[list[str]], waves: tuple[tuple[str, ...], ...]
+) -> None:
+    mesh = with_backups(ways)
+    assert build(mesh, list(mesh.relays), STANDARD) == waves
+
+
 ways = some.lists(some.integers(0, 11), min_size=1, max_size=4, unique=True).map(tuple)
 
 
