@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from ktcp_ops.mesh.model.mesh import Mesh
 from ktcp_ops.mesh.observation.status import RelayStatus
 from ktcp_ops.mesh.relay.plan import endpoint
+from ktcp_ops.mesh.relay.tunnel import over
 from ktcp_ops.mesh.rollout.waves import partners_of
 
 Links = Mapping[str, frozenset[str]]
@@ -46,6 +47,8 @@ def question(
     mesh: Mesh, wave: Collection[str], changed: Collection[str], before: Links
 ) -> Question:
     """Compute whom to ask after a wave; ``changed`` are all relays done so far, the wave's too."""
+    # Relays know each other by the addresses of their legs, in a tunnel by the tunnel's.
+    mesh = over(mesh)
     partners = partners_of(mesh)
     near = {name for host in wave for name in partners[host]} & set(changed)
     hosts = tuple(sorted({*wave, *near}))

@@ -3,7 +3,9 @@
 
 from ktcp_ops.mesh.model.mesh import Mesh
 from ktcp_ops.mesh.observation.status import RelayStatus
+from ktcp_ops.mesh.relay.plan import endpoint
 from ktcp_ops.mesh.relay.procfs import Peer, State
+from ktcp_ops.mesh.relay.tunnel import tunnel_address
 from ktcp_ops.mesh.rollout.gate import Question, links, question
 
 RELAYS = ("a", "b", "c")
@@ -45,6 +47,14 @@ def test_in_a_first_rollout_only_what_is_done_has_to_answer() -> None:
     fresh = dict.fromkeys(RELAYS, NONE)
     assert question(MESH, ["a"], ["a"], fresh) == Question(hosts=("a",), absent=(at("b"), at("c")))
     assert question(MESH, ["b"], ["a", "b"], fresh) == Question(hosts=("a", "b"), absent=(at("c"),))
+
+
+def test_an_encrypted_mesh_is_asked_about_the_ends_of_its_tunnels() -> None:
+    encrypted = MESH.model_copy(update={"encryption": "wireguard"})
+    ends = {name: endpoint(tunnel_address(encrypted, name), 5565) for name in RELAYS}
+    assert ends["b"] != at("b")
+    asked = question(encrypted, ["a"], ["a"], dict.fromkeys(RELAYS, NONE))
+    assert asked == Question(hosts=("a",), absent=tuple(sorted((ends["b"], ends["c"]))))
 
 
 def test_partners_that_are_done_are_asked_too_and_others_not() -> None:
