@@ -32,8 +32,8 @@ class Logs:
     def describe(self, what: str) -> str:
         """Say ``what`` happened, with the kernel's death and the last lines of both logs."""
         said = [what]
-        last = tail(self.console)
-        died = oops(self.console)
+        written = lines(self.console)
+        last, died = written[-LINES:], oops(written)
         if died and died[0] in last:
             died = []
         parts = (
@@ -52,11 +52,10 @@ def tail(path: Path) -> list[str]:
     return lines(path)[-LINES:]
 
 
-def oops(path: Path) -> list[str]:
-    """The kernel's report of its first death in a console's log; nothing if it did not die."""
-    found = lines(path)
-    first = next((number for number, line in enumerate(found) if OOPS.search(line)), len(found))
-    return found[first : first + OOPS_LINES]
+def oops(written: list[str]) -> list[str]:
+    """The kernel's report of its first death in a console's lines; nothing if it did not die."""
+    first = next((number for number, line in enumerate(written) if OOPS.search(line)), len(written))
+    return written[first : first + OOPS_LINES]
 
 
 def lines(path: Path) -> list[str]:
