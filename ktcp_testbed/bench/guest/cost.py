@@ -11,8 +11,9 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import sqrt
 from pathlib import Path
-from statistics import median
+from statistics import mean, stdev
 
 from ktcp_testbed.bench.guest import downloads
 from ktcp_testbed.bench.guest.channel import Channel
@@ -23,8 +24,10 @@ from ktcp_testbed.bench.guest.ways import WAYS, Place
 
 BULK = 100 * 1024**2
 WARM = 10 * 1024**2
-# How often the bulk is downloaded.
-ROUNDS = 3
+# The bulk is downloaded until the mean of the rounds is known so well (its standard error as a
+# share of it), at least and at most so many times.
+PRECISION = 0.006
+ROUNDS = range(3, 17)
 FILES = {"1b": 1, "warm": WARM, "bulk": BULK}
 AT_A_TIME = 8
 # The set-up of connections is timed one at a time, and so many at a time.
@@ -67,18 +70,26 @@ def measure(net: Network, job: Job, channel: Channel) -> None:
 
 
 def cpu(net: Network, place: Place, size: int, *, share: int = 1) -> float:
-    """CPU seconds for ``size`` bytes, the median of a few times, after a small download.
+    """CPU seconds for ``size`` bytes, the mean of several rounds, after a small download.
 
-    A single time varies by a few percent, with how TCP packs and acknowledges. With a ``share``
+    A single round varies by a few percent, with how TCP packs and acknowledges. With a ``share``
     of n there is only one download, of an n-th of the bytes.
     """
     downloads.fetch(net, place, "warm", WARM, 1)
     spent: list[float] = []
-    for _ in range(ROUNDS if share == 1 else 1):
+    while not spent or (share == 1 and not is_known(spent)):
         with busy_time() as one:
             downloads.fetch(net, place, "bulk", BULK, size // BULK // share)
         spent += one
-    return median(spent) * share
+    return mean(spent) * share
+
+
+def is_known(figures: list[float]) -> bool:
+    """Whether the mean of these is known as well as wanted, or they are as many as allowed."""
+    count = len(figures)
+    if count < ROUNDS[0]:
+        return False
+    return count == ROUNDS[-1] or stdev(figures) <= PRECISION * mean(figures) * sqrt(count)
 
 
 @contextmanager
