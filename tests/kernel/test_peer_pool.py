@@ -8,34 +8,10 @@ from functools import partial
 
 from tests.kernel import traffic
 from tests.kernel.mesh import CLIENT_PORT, KEY, RELAY_PORT, Mesh
+from tests.kernel.pools import fill, legs, peer, pool, wait_ready
 from tests.kernel.topology import Family
 from tests.kernel.traffic import Payload, Server, connect, echo, receive, send, serving
 from tests.kernel.wait import until
-
-
-def peer(family: Family) -> str:
-    """The name of rs on rc."""
-    return family.at(family.rs, RELAY_PORT)
-
-
-def pool(mesh: Mesh, family: Family) -> dict[str, int]:
-    """The figures of rc's pool: ready, connecting, hits, misses, failures, rtt_us."""
-    said = mesh.peer(peer(family))
-    return {name: int(value) for name, value in said.items() if name != "state"}
-
-
-def wait_ready(mesh: Mesh, family: Family, count: int) -> None:
-    """Wait until `ready` connections wait and none is being made."""
-    last: dict[str, int] = {}
-
-    def settled() -> bool:
-        last.update(pool(mesh, family))
-        return (last["ready"], last["connecting"]) == (count, 0)
-
-    try:
-        until(settled, f"not {count} ready")
-    except TimeoutError as error:
-        raise TimeoutError(f"{error}; {last}") from None
 
 
 def fetch(mesh: Mesh, family: Family, at: Server) -> None:
@@ -180,13 +156,6 @@ def dropped(mesh: Mesh, family: Family, *rule: str) -> Iterator[None]:
         mesh.rs.run([family.iptables, "-D", *rule, "-j", "DROP"])
 
 
-def legs(mesh: Mesh, family: Family) -> set[int]:
-    """The ports of rc's connections to rs."""
-    to_relay = ["dport", "=", f":{RELAY_PORT}"]
-    rows = mesh.rc.run(["ss", f"-{family.name[1]}", "-tnH", *to_relay]).stdout.splitlines()
-    return {int(row.split()[3].rpartition(":")[2]) for row in rows}
-
-
 def lose(mesh: Mesh, family: Family, ports: set[int]) -> None:
     """Have rs forget connections as in a reboot: rc is not told."""
     of_relay = ["OUTPUT", "-p", "tcp", "--sport", str(RELAY_PORT)]
@@ -194,17 +163,6 @@ def lose(mesh: Mesh, family: Family, ports: set[int]) -> None:
         for port in ports:
             to_leg = ["sport", "=", f":{RELAY_PORT}", "and", "dport", "=", f":{port}"]
             mesh.rs.run(["ss", f"-{family.name[1]}", "-K", *to_leg])
-
-
-def fill(mesh: Mesh, family: Family, count: int) -> set[int]:
-    """Have so many connections wait; the ports of these, without the watched one."""
-    mesh.rc.write("peers", f"set {peer(family)} low 0 high 0")
-    wait_ready(mesh, family, 0)
-    until(lambda: len(legs(mesh, family)) == 1, "no connection is watched")
-    watched = legs(mesh, family)
-    mesh.rc.write("peers", f"set {peer(family)} low {count} high {count}")
-    wait_ready(mesh, family, count)
-    return legs(mesh, family) - watched
 
 
 def test_dead_legs_cost_one_user(mesh: Mesh, family: Family) -> None:
