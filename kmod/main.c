@@ -11,6 +11,7 @@
 #include "control/table.h"
 #include "control/thread_marks.h"
 #include "control/version.h"
+#include "datapath/framed.h"
 #include "datapath/split.h"
 #include "datapath/transfer.h"
 #include "datapath/watch.h"
@@ -133,6 +134,7 @@ static int __init ktcp_init(void)
 	ktcp_procfs_offer(files);
 	ktcp_settings_on_change(apply_settings);
 	ktcp_health_on_loss(ktcp_split_abort_unheard);
+	ktcp_framed_on_idle(ktcp_session_idle);
 	err = ktcp_thread_pool_init();
 	if (err)
 		return err;

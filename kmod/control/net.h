@@ -46,6 +46,7 @@ struct proc_dir_entry;
  * @crowded: max_splits was nearly reached, new flows pass unsplit
  * @draining: new flows pass unsplit on request
  * @closing: the namespace goes, no new split may start
+ * @withdrawals: how often a relay listener was closed
  * @handshakes: number of connections of relays that have not proved a key yet
  * @strangers: of them, those of strangers, from whose address no key was proved
  * lately
@@ -68,7 +69,7 @@ struct ktcp_net {
 	struct ktcp_table __rcu *listeners;
 	struct ktcp_stats __percpu *stats;
 	struct list_head splits;
-	spinlock_t splits_lock; /* protects splits and closing */
+	spinlock_t splits_lock; /* protects splits, closing and withdrawals */
 	atomic_t split_count;
 	atomic_t active;
 	struct ktcp_rendezvous __percpu *rendezvous;
@@ -81,6 +82,7 @@ struct ktcp_net {
 	bool crowded;
 	bool draining;
 	bool closing;
+	unsigned int withdrawals;
 	atomic_t handshakes;
 	atomic_t strangers;
 	struct ktcp_share stranger_share;

@@ -51,6 +51,7 @@ static const struct setting settings[] = {
 	WORDS(turbo, off_on, 1),
 	WORDS(engine, engines, KTCP_ENGINE_EVENT),
 	WORDS(datapath, datapaths, KTCP_DATAPATH_ZEROCOPY),
+	WORDS(reuse, off_on, 1),
 	NUMBER(buffer_bytes, 16384, 4096, 1 << 20),
 	NUMBER(turbo_cwnd, 10000, 10, 65535),
 	NUMBER(relay_buffer_bytes, 32 << 20, 65536, 256 << 20),

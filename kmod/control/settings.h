@@ -29,6 +29,7 @@ enum ktcp_datapath {
  * @turbo: large windows on relay legs from the first byte
  * @engine: enum ktcp_engine
  * @datapath: enum ktcp_datapath
+ * @reuse: relay legs carry one stream after the other
  * @buffer_bytes: forwarding buffer of one direction, bytes
  * @turbo_cwnd: initial congestion window of relay legs, segments
  * @relay_buffer_bytes: socket buffers of relay legs, bytes
@@ -55,6 +56,7 @@ struct ktcp_settings {
 	u32 turbo;
 	u32 engine;
 	u32 datapath;
+	u32 reuse;
 	u32 buffer_bytes;
 	u32 turbo_cwnd;
 	u32 relay_buffer_bytes;

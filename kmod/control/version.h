@@ -4,6 +4,6 @@
 #define KTCP_VERSION_H
 
 #define KTCP_MODULE_VERSION "0.2.0"
-#define KTCP_WIRE_VERSION 1
+#define KTCP_WIRE_VERSION 2
 
 #endif /* KTCP_VERSION_H */

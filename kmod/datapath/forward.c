@@ -20,6 +20,7 @@
 #include "datapath/forward.h"
 #include "control/net.h"
 #include "control/stats.h"
+#include "datapath/framed.h"
 #include "datapath/trace.h"
 #include "lib/socket.h"
 #include "lib/socket_state.h"
@@ -94,9 +95,9 @@ bool ktcp_forward_is_out(const struct ktcp_split *split, enum ktcp_side side,
 }
 
 /**
- * ktcp_forward_end() - Pass FIN on
+ * ktcp_forward_end() - Pass FIN on, unless END has gone in its place
  * @split: the split
- * @from: the direction that the FIN ends
+ * @from: the direction that has ended
  *
  * Context: may sleep.
  */
@@ -108,7 +109,9 @@ void ktcp_forward_end(struct ktcp_split *split, enum ktcp_side from)
 	ktcp_count(split->ktcp, KTCP_HALF_CLOSES);
 	trace_ktcp_half_close(split, from);
 	WRITE_ONCE(split->fin[to], true);
-	ktcp_socket_end(split->sock[to]);
+	/* Otherwise END was moved as the last of the direction. */
+	if (READ_ONCE(split->records[to].writer.framing) == KTCP_FRAMING_NONE)
+		ktcp_socket_end(split->sock[to]);
 }
 
 /**
@@ -182,11 +185,16 @@ int ktcp_forward_confirm(struct ktcp_split *split, long wait)
  * @split: the split
  * @from: the side
  *
+ * While a stream comes in records it is short, and its leg is used again: the
+ * next stream begins with the same window.
+ *
  * Context: any.
  */
 bool ktcp_forward_opens(const struct ktcp_split *split, enum ktcp_side from)
 {
 	return split->relay[from] && READ_ONCE(split->ktcp->settings.turbo) &&
+	       READ_ONCE(split->records[from].reader.framing) ==
+		       KTCP_FRAMING_NONE &&
 	       !ktcp_sock_turbo_is_open(split->sock[from]->sk);
 }
 
@@ -213,11 +221,14 @@ u64 ktcp_forward_read(const struct ktcp_split *split, enum ktcp_side side)
 static enum ktcp_transfer_end move_bytes(struct ktcp_split *split,
 					 enum ktcp_side from, bool atomic)
 {
+	enum ktcp_framing framing = split->records[from].reader.framing;
 	enum ktcp_side to = ktcp_side_other(from);
 	const struct ktcp_settings *settings = &split->ktcp->settings;
 	struct ktcp_transfer transfer = {
 		.source = split->sock[from]->sk,
 		.sink = split->sock[to]->sk,
+		.reader = &split->records[from].reader,
+		.writer = &split->records[to].writer,
 		.refer = READ_ONCE(settings->datapath) ==
 			 KTCP_DATAPATH_ZEROCOPY,
 	};
@@ -234,6 +245,7 @@ static enum ktcp_transfer_end move_bytes(struct ktcp_split *split,
 		       ktcp_transfer(&transfer);
 	if (transfer.bytes)
 		ktcp_forward_account(split, from, transfer.bytes);
+	ktcp_framed_moved(split, from, framing);
 	return end;
 }
 

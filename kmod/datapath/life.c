@@ -49,7 +49,7 @@ static const struct state states[] = {
 		.next = OPENING | DROPPED | CLOSED,
 	},
 	[KTCP_LIFE_WAITING] = {
-		.next = OPENING | DROPPED,
+		.next = OPENING | DROPPED | CLOSED,
 	},
 	[KTCP_LIFE_DROPPED] = {
 		.next = CLOSED,

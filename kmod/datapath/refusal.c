@@ -77,7 +77,8 @@ static bool brought_nothing(const struct ktcp_split *split)
 	u32 proof = READ_ONCE(split->ticket.owed) ?
 			    sizeof(struct ktcp_wire_confirm) : 0;
 
-	return !READ_ONCE(split->bytes[KTCP_FAR]) && unread <= proof;
+	return !READ_ONCE(split->bytes[KTCP_FAR]) && unread <= proof &&
+	       !READ_ONCE(split->records[KTCP_FAR].reader.heard);
 }
 
 /* If it began longer ago, a connection has ended: no connect has failed. */

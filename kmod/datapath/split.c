@@ -11,6 +11,7 @@
 #include "control/net.h"
 #include "control/procfs.h"
 #include "control/stats.h"
+#include "datapath/framed.h"
 #include "datapath/trace.h"
 #include "lib/share.h"
 #include "lib/socket.h"
@@ -117,6 +118,7 @@ bool ktcp_split_count(struct ktcp_split *split)
 static void split_release(struct kref *ref)
 {
 	struct ktcp_split *split = container_of(ref, struct ktcp_split, ref);
+	bool ended = split->life == KTCP_LIFE_CLOSING;
 	struct ktcp_net *ktcp = split->ktcp;
 	unsigned int side;
 
@@ -134,9 +136,11 @@ static void split_release(struct kref *ref)
 		split->watch.release(split);
 	for (side = 0; side < KTCP_SIDES; side++)
 		if (split->sock[side])
-			ktcp_socket_release(split->sock[side]);
-	if (split->peer)
+			ktcp_framed_release(split, side, ended);
+	if (split->peer) {
+		ktcp_framed_lasts(split);
 		ktcp_peer_put(split->peer);
+	}
 	mutex_destroy(&split->lock);
 	kfree(split->event);
 	kfree(split);
@@ -381,11 +385,16 @@ void ktcp_split_abort_unheard(struct ktcp_net *ktcp,
  * @ktcp: the namespace
  * @port: the local port that they came to
  *
+ * Legs that carry a stream now are not used again after it.
+ *
  * Context: may sleep.
  */
 void ktcp_split_abort_waiting(struct ktcp_net *ktcp, u16 port)
 {
 	const struct doomed doomed = { .test = is_waiting, .port = port };
 
+	spin_lock_bh(&ktcp->splits_lock);
+	ktcp->withdrawals++;
+	spin_unlock_bh(&ktcp->splits_lock);
 	abort_doomed(ktcp, &doomed);
 }

@@ -9,6 +9,8 @@
 #include "lib/callbacks.h"
 #include "lib/thread_pool.h"
 #include "relay/handoff.h"
+#include "relay/leg.h"
+#include "relay/record.h"
 
 #include <linux/kref.h>
 #include <linux/list.h>
@@ -41,6 +43,19 @@ enum ktcp_role {
 };
 
 /**
+ * struct ktcp_records - The records of a stream on one of its legs
+ * @reader: of the direction that starts at the leg
+ * @writer: of the direction that ends there
+ *
+ * Both socks are locked when a direction reads or writes them. Without records
+ * both are zero.
+ */
+struct ktcp_records {
+	struct ktcp_record_reader reader;
+	struct ktcp_record_writer writer;
+};
+
+/**
  * struct ktcp_split - A split
  * @ref: held by whoever works on it, and while it waits for something
  * @ktcp: its namespace
@@ -57,7 +72,9 @@ enum ktcp_role {
  * @peer: the relay on the far side, NULL if that is the target
  * @ticket: how the key was proved on the far side, if that is a relay
  * @relay: the side is a relay leg
- * @fin: FIN was sent to the side, whatever state the split is in. This tells an
+ * @leg: what is known of it
+ * @records: of the stream on it
+ * @fin: FIN or END was sent to the side, whatever state the split is in. This tells an
  * RST after FIN from the proper end of the connection
  * @directions: with the engine "threads", how many directions still run
  * @ended: with the engine "threads", the direction from this side has ended;
@@ -92,6 +109,8 @@ struct ktcp_split {
 	struct ktcp_peer *peer;
 	struct ktcp_ticket ticket;
 	bool relay[KTCP_SIDES];
+	struct ktcp_leg leg[KTCP_SIDES];
+	struct ktcp_records records[KTCP_SIDES];
 	bool fin[KTCP_SIDES];
 	atomic_t directions;
 	bool ended[KTCP_SIDES];

@@ -3,7 +3,8 @@
  * The engine "threads" is the paper's: each direction has a thread. With
  * datapath "copy" the thread has a buffer (16 KiB by default: larger ones were
  * no faster, section 3). A full sink blocks the thread, so nothing is buffered
- * except in the two sockets and in this buffer.
+ * except in the two sockets and in this buffer. A stream in records does not use
+ * the buffer.
  *
  * Context of all: a thread of the split, may sleep.
  */
@@ -12,6 +13,7 @@
 #include "control/net.h"
 #include "control/stats.h"
 #include "datapath/forward.h"
+#include "datapath/framed.h"
 #include "datapath/trace.h"
 #include "lib/dscp.h"
 #include "lib/socket.h"
@@ -160,7 +162,8 @@ static enum ending pump_direction(struct ktcp_split *split, enum ktcp_side from)
 	if (from == KTCP_FAR &&
 	    ktcp_forward_confirm(split, msecs_to_jiffies(ms)))
 		return ENDED_BY_READ_ERROR;
-	if (READ_ONCE(settings->datapath) == KTCP_DATAPATH_COPY)
+	if (READ_ONCE(settings->datapath) == KTCP_DATAPATH_COPY &&
+	    ktcp_framed_is_plain(split, from))
 		return copy_all(split, from);
 	do
 		ending = refer_some(split, from);

@@ -7,12 +7,18 @@
  *
  * Nothing is held in between: bytes that the sink has no room for stay in the
  * source's queue, and close its window.
+ *
+ * Between relays a stream may come in records, and go on in others. Heads are
+ * taken out and put in on the way. A record announces only bytes that are in
+ * the source's queue already, so that each one is complete unless the stream
+ * breaks.
  */
 
 #include "datapath/transfer.h"
 #include "datapath/graft.h"
 #include "lib/compat/splice.h"
 #include "lib/dscp.h"
+#include "relay/record.h"
 
 #include <linux/mm.h>
 #include <linux/percpu.h>
@@ -31,6 +37,9 @@
  */
 #define COPY_BELOW 2048
 
+/* A record uses up as much of BYTES_MAX, or tiny ones would cost too much. */
+#define RECORD_COST 512
+
 /**
  * struct gather - Pieces of an skb on their way to the sink
  * @transfer: the transfer
@@ -40,7 +49,8 @@
  * @copied: the pieces gathered now have to be copied
  * @more: bytes follow this skb in the source
  * @err: the sink's error
- * @sent: bytes of the skb that the sink has taken
+ * @moved: bytes of the stream that were moved
+ * @sent: of them, those of the present skb
  * @bytes: bytes in all of @piece
  * @pieces: length of @piece
  * @piece: where the bytes are
@@ -53,6 +63,7 @@ struct gather {
 	bool copied;
 	bool more;
 	int err;
+	size_t moved;
 	size_t sent;
 	size_t bytes;
 	unsigned int pieces;
@@ -76,7 +87,7 @@ static int send_pieces(struct gather *gather, bool more)
 	gather->bytes = 0;
 	if (n < 0)
 		return n;
-	gather->sent += n;
+	gather->sent += ktcp_record_sent(gather->transfer->writer, n);
 	/* If it is full, it would say so only when asked again. */
 	return n < bytes ? -EAGAIN : 0;
 }
@@ -96,6 +107,20 @@ static int add_piece(struct gather *gather, struct page *page,
 	};
 	gather->bytes += size;
 	return err;
+}
+
+/* What the sink has to get before anything else: the head of a record. */
+static int add_owed(struct gather *gather)
+{
+	struct ktcp_record_writer *writer = gather->transfer->writer;
+	const void *data = ktcp_record_owed(writer);
+	struct page *page;
+
+	if (!writer->owed)
+		return 0;
+	page = virt_to_head_page(data);
+	return add_piece(gather, page, data - page_address(page), writer->owed,
+			 true);
 }
 
 static int add_head(struct gather *gather, const struct sk_buff *skb,
@@ -170,6 +195,72 @@ static size_t graft_skb(struct gather *gather, const struct sk_buff *skb,
 }
 
 /*
+ * Do bytes wait in the source behind these? Count only bytes: a FIN alone would
+ * leave the last segment corked.
+ */
+static bool has_more(const struct sock *source, const struct sk_buff *skb,
+		     unsigned int end)
+{
+	const struct tcp_skb_cb *tcb = TCP_SKB_CB(skb);
+	u32 seq = tcb->seq + !!(tcb->tcp_flags & TCPHDR_SYN) + end;
+
+	return tcp_sk(source)->rcv_nxt - seq > sock_flag(source, SOCK_DONE);
+}
+
+/* Move bytes of an skb; if the sink gets records, as many as one may have. */
+static size_t move_bytes(struct gather *gather, const struct sk_buff *skb,
+			 unsigned int offset, size_t size, bool more)
+{
+	struct ktcp_transfer *transfer = gather->transfer;
+	struct ktcp_record_writer *writer = transfer->writer;
+	size_t room = ktcp_record_announce(writer, size);
+
+	ktcp_dscp_follow(transfer->sink, skb);
+	gather->more = more || room < size;
+	gather->copy = !transfer->refer || room < COPY_BELOW ||
+		       size < skb->truesize / 2;
+	gather->copied = gather->copy;
+	gather->sent = 0;
+	if (writer->framing == KTCP_FRAMING_NONE && !writer->owed)
+		gather->sent = graft_skb(gather, skb, offset, room);
+	if (gather->sent < room) {
+		gather->err = add_owed(gather) ?:
+			      add_skb(gather, skb, offset + gather->sent,
+				      room - gather->sent) ?:
+			      send_pieces(gather, gather->more);
+		gather->pieces = 0;
+		gather->bytes = 0;
+	}
+	gather->moved += gather->sent;
+	return gather->sent;
+}
+
+static void use_up(read_descriptor_t *desc, size_t count)
+{
+	desc->count -= min(count, desc->count);
+}
+
+/* Take bytes of a record's head out of the skb. */
+static size_t take_head(read_descriptor_t *desc,
+			struct ktcp_record_reader *reader,
+			const struct sk_buff *skb, unsigned int offset,
+			size_t size)
+{
+	u8 bytes[sizeof(reader->head)];
+
+	size = min(size, ktcp_record_wants(reader));
+	if (skb_copy_bits(skb, offset, bytes, size))
+		return 0;
+	ktcp_record_read(reader, bytes, size);
+	use_up(desc, RECORD_COST);
+	/* Whatever follows END is no part of this stream. */
+	if (reader->framing == KTCP_FRAMING_ENDED ||
+	    reader->framing == KTCP_FRAMING_BROKEN)
+		desc->count = 0;
+	return size;
+}
+
+/*
  * For tcp_read_sock(): moves the skb that it is offered, unless desc->count is
  * used up. No skb is cut at that limit: its rest would leave in a small packet.
  */
@@ -178,25 +269,23 @@ static int move_skb(read_descriptor_t *desc, struct sk_buff *skb,
 {
 	struct gather *gather = desc->arg.data;
 	struct ktcp_transfer *transfer = gather->transfer;
+	struct ktcp_record_reader *reader = transfer->reader;
+	bool more = has_more(transfer->source, skb, offset + size);
 
 	if (!desc->count)
 		return 0;
-	ktcp_dscp_follow(transfer->sink, skb);
-	gather->copy = !transfer->refer || size < COPY_BELOW ||
-		       size < skb->truesize / 2;
-	gather->copied = gather->copy;
-	/* Count only bytes: a FIN alone would leave the last segment corked. */
-	gather->more = tcp_inq(transfer->source) > size;
-	gather->sent = graft_skb(gather, skb, offset, size);
-	if (gather->sent < size) {
-		gather->err = add_skb(gather, skb, offset + gather->sent,
-				      size - gather->sent) ?:
-			      send_pieces(gather, gather->more);
-		gather->pieces = 0;
-		gather->bytes = 0;
+	if (ktcp_record_wants(reader))
+		return take_head(desc, reader, skb, offset, size);
+	if (reader->framing == KTCP_FRAMING_RECORDS) {
+		/* Perhaps what follows this record is not there yet. */
+		more = more && reader->left > size;
+		size = min_t(size_t, size, reader->left);
 	}
-	desc->count -= min(gather->sent, desc->count);
-	return gather->sent;
+	size = move_bytes(gather, skb, offset, size, more);
+	if (reader->framing == KTCP_FRAMING_RECORDS)
+		reader->left -= size;
+	use_up(desc, size);
+	return size;
 }
 
 static bool has_ended(const struct sock *sk)
@@ -214,6 +303,53 @@ static enum ktcp_transfer_end end_of(struct sock *sk)
 	return KTCP_SOURCE_ENDED;
 }
 
+/* The source has ended: if the sink gets records, END is the last one. */
+static enum ktcp_transfer_end end_sink(struct gather *gather)
+{
+	struct ktcp_record_writer *writer = gather->transfer->writer;
+	int err;
+
+	if (WARN_ON_ONCE(writer->left))
+		return KTCP_SOURCE_BROKEN;
+	ktcp_record_end(writer);
+	gather->copy = true;
+	gather->copied = true;
+	err = add_owed(gather) ?: send_pieces(gather, false);
+	if (err == -EAGAIN)
+		return KTCP_SINK_FULL;
+	return err ? KTCP_SINK_BROKEN : KTCP_SOURCE_ENDED;
+}
+
+static enum ktcp_transfer_end judge_source(struct gather *gather, bool full)
+{
+	struct ktcp_transfer *transfer = gather->transfer;
+	enum ktcp_transfer_end end = KTCP_SOURCE_BROKEN;
+
+	switch (transfer->reader->framing) {
+	case KTCP_FRAMING_ENDED:
+		return end_sink(gather);
+	case KTCP_FRAMING_BROKEN:
+		return KTCP_SOURCE_BROKEN;
+	case KTCP_FRAMING_RECORDS:
+	case KTCP_FRAMING_NONE:
+		break;
+	}
+	if (full)
+		return KTCP_SOURCE_HAS_MORE;
+	if (!has_ended(transfer->source))
+		return KTCP_SOURCE_EMPTY;
+	/* FIN among records is no proper end of the stream. */
+	if (transfer->reader->framing == KTCP_FRAMING_NONE)
+		end = end_of(transfer->source);
+	return end == KTCP_SOURCE_ENDED ? end_sink(gather) : end;
+}
+
+static bool may_read(const struct ktcp_record_reader *reader)
+{
+	return reader->framing == KTCP_FRAMING_NONE ||
+	       reader->framing == KTCP_FRAMING_RECORDS;
+}
+
 static enum ktcp_transfer_end run_transfer(struct ktcp_transfer *transfer,
 					   bool atomic)
 {
@@ -223,18 +359,20 @@ static enum ktcp_transfer_end run_transfer(struct ktcp_transfer *transfer,
 		.arg.data = &gather,
 		.count = BYTES_MAX,
 	};
-	int n;
 
 	gather.transfer = transfer;
 	gather.atomic = atomic;
 	gather.grafted = false;
 	gather.pieces = 0;
 	gather.bytes = 0;
+	gather.moved = 0;
+	gather.sent = 0;
 	gather.err = 0;
 	/* An urgent byte would stop tcp_read_sock() for ever. */
 	tcp_sk(source)->urg_data = 0;
-	n = tcp_read_sock(source, &desc, move_skb);
-	transfer->bytes = max(n, 0);
+	if (may_read(transfer->reader))
+		tcp_read_sock(source, &desc, move_skb);
+	transfer->bytes = gather.moved;
 	if (gather.grafted && !atomic)
 		ktcp_graft_push(transfer->sink);
 
@@ -242,9 +380,7 @@ static enum ktcp_transfer_end run_transfer(struct ktcp_transfer *transfer,
 		return KTCP_SINK_FULL;
 	if (gather.err)
 		return KTCP_SINK_BROKEN;
-	if (!desc.count)
-		return KTCP_SOURCE_HAS_MORE;
-	return has_ended(source) ? end_of(source) : KTCP_SOURCE_EMPTY;
+	return judge_source(&gather, !desc.count);
 }
 
 /**

@@ -5,14 +5,16 @@
 
 #include <linux/types.h>
 
+struct ktcp_record_reader;
+struct ktcp_record_writer;
 struct sock;
 
 /* Why a transfer ended. */
 enum ktcp_transfer_end {
 	KTCP_SOURCE_EMPTY, /* all there is has been moved */
 	KTCP_SOURCE_HAS_MORE, /* moved as much as one transfer may */
-	KTCP_SOURCE_ENDED, /* by FIN, and all is moved */
-	KTCP_SOURCE_BROKEN, /* by an error, and all is moved */
+	KTCP_SOURCE_ENDED, /* by FIN or END, and all is moved, also an END */
+	KTCP_SOURCE_BROKEN, /* by an error or a wrong record, and all is moved */
 	KTCP_SINK_FULL, /* its callback tells when there is room */
 	KTCP_SINK_BROKEN,
 };
@@ -21,12 +23,16 @@ enum ktcp_transfer_end {
  * struct ktcp_transfer - What to move, and how much was moved
  * @source: the socket to read from
  * @sink: the socket to write to
+ * @reader: whether bytes come from @source in records
+ * @writer: whether @sink gets them in records
  * @refer: hand pages on by reference; if false, copy them
- * @bytes: how many bytes were moved
+ * @bytes: how many bytes of the stream were moved
  */
 struct ktcp_transfer {
 	struct sock *source;
 	struct sock *sink;
+	struct ktcp_record_reader *reader;
+	struct ktcp_record_writer *writer;
 	bool refer;
 	size_t bytes;
 };

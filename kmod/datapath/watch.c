@@ -21,6 +21,7 @@
 #include "control/net.h"
 #include "control/stats.h"
 #include "datapath/forward.h"
+#include "datapath/framed.h"
 #include "datapath/refusal.h"
 #include "datapath/split.h"
 #include "datapath/threads.h"
@@ -232,6 +233,7 @@ static void watch_look(struct timer_list *timer)
 	bool due;
 
 	note_activity(split);
+	ktcp_framed_lasts(split);
 	due = ktcp_forward_is_idle(split) || ktcp_forward_is_broken(split);
 	for (side = 0; side < KTCP_SIDES; side++)
 		due |= look_at(split, side);

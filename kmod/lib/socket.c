@@ -45,6 +45,28 @@ int ktcp_socket_hold(struct socket *sock)
 }
 
 /**
+ * ktcp_sock_let_go() - Keep the namespace no longer: the stream has ended
+ * @sk: sock of a socket that ktcp_socket_hold() was called on
+ *
+ * Context: any, @sk locked.
+ */
+void ktcp_sock_let_go(struct sock *sk)
+{
+	ktcp_compat_sk_let_net_go(sk);
+}
+
+/**
+ * ktcp_socket_let_go() - The same, for callers without the lock
+ * @sock: the socket
+ */
+void ktcp_socket_let_go(struct socket *sock)
+{
+	lock_sock(sock->sk);
+	ktcp_sock_let_go(sock->sk);
+	release_sock(sock->sk);
+}
+
+/**
  * ktcp_socket_create() - Make a socket to connect with
  * @net: its namespace
  * @family: AF_INET or AF_INET6

@@ -10,6 +10,8 @@ struct sock;
 struct socket;
 
 int ktcp_socket_hold(struct socket *sock);
+void ktcp_sock_let_go(struct sock *sk);
+void ktcp_socket_let_go(struct socket *sock);
 int ktcp_socket_create(struct net *net, sa_family_t family,
 		       struct socket **out);
 int ktcp_socket_transparent(struct socket *sock);

@@ -44,22 +44,58 @@ struct resume_transcript {
 } __packed;
 
 /* Receive what follows the head, in a record whose length is fixed. */
-static int recv_body(struct socket *sock, enum ktcp_record type, void *record,
-		     size_t size)
+static int recv_body(struct socket *sock, u8 version, enum ktcp_record type,
+		     void *record, size_t size)
 {
 	struct ktcp_wire_head *head = record;
 
-	if (!ktcp_wire_head_is(head, type) || head->length != htons(size))
+	if (!ktcp_wire_head_is(head, version, type) ||
+	    head->length != htons(size))
 		return -EPROTO;
 	return ktcp_socket_recv_all(sock, head + 1, size - sizeof(*head));
 }
 
-static int recv_record(struct socket *sock, enum ktcp_record type,
+static int recv_record(struct socket *sock, u8 version, enum ktcp_record type,
 		       void *record, size_t size)
 {
 	return ktcp_socket_recv_all(sock, record,
 				    sizeof(struct ktcp_wire_head)) ?:
-	       recv_body(sock, type, record, size);
+	       recv_body(sock, version, type, record, size);
+}
+
+/* The acceptor chooses the version of the connection, from what was offered. */
+static int recv_challenge(struct socket *sock, u8 offered,
+			  struct ktcp_wire_challenge *challenge)
+{
+	struct ktcp_wire_head *head = &challenge->head;
+	int err = ktcp_socket_recv_all(sock, head, sizeof(*head));
+
+	if (err)
+		return err;
+	if (head->version < KTCP_WIRE_PLAIN || head->version > offered)
+		return -EPROTO;
+	return recv_body(sock, head->version, KTCP_RECORD_CHALLENGE, challenge,
+			 sizeof(*challenge));
+}
+
+/* Offer a version in the nonce, where those that do not know it see nothing. */
+static void offer_version(struct ktcp_wire_hello *hello, u8 version)
+{
+	if (version == KTCP_WIRE_PLAIN)
+		return;
+	memcpy(hello->offer.mark, KTCP_WIRE_MARK, sizeof(hello->offer.mark));
+	hello->offer.version = version;
+}
+
+/* The version to speak with the sender of a HELLO. */
+static u8 choose_version(const struct ktcp_wire_hello *hello)
+{
+	static_assert(sizeof(KTCP_WIRE_MARK) == sizeof(hello->offer.mark));
+	if (memcmp(hello->offer.mark, KTCP_WIRE_MARK,
+		   sizeof(hello->offer.mark)) ||
+	    hello->offer.version < KTCP_WIRE_PLAIN)
+		return KTCP_WIRE_PLAIN;
+	return min_t(u8, hello->offer.version, KTCP_WIRE_VERSION);
 }
 
 static int transcript_mac(const struct ktcp_key *key, const char *role,
@@ -95,30 +131,46 @@ static int check_mac(const struct ktcp_key *key, const char *role,
 }
 
 static int prove_with(struct socket *sock, const struct ktcp_key *key,
-		      struct ktcp_ticket *ticket)
+		      u8 offered, struct ktcp_ticket *ticket)
 {
 	struct ktcp_wire_challenge challenge;
 	struct ktcp_wire_hello hello;
 	struct ktcp_wire_proof proof;
 	int err;
 
-	ktcp_wire_head_set(&hello.head, KTCP_RECORD_HELLO, sizeof(hello), key->id);
+	ktcp_wire_head_set(&hello.head, KTCP_WIRE_PLAIN, KTCP_RECORD_HELLO,
+			   sizeof(hello), key->id);
 	get_random_bytes(hello.nonce, sizeof(hello.nonce));
+	offer_version(&hello, offered);
 	err = ktcp_socket_send(sock, &hello, sizeof(hello)) ?:
-	      recv_record(sock, KTCP_RECORD_CHALLENGE, &challenge,
-			  sizeof(challenge)) ?:
+	      recv_challenge(sock, offered, &challenge) ?:
 	      check_mac(key, "acceptor", &hello, &challenge, challenge.mac);
 	if (err)
 		return err;
-	ktcp_wire_head_set(&proof.head, KTCP_RECORD_PROOF, sizeof(proof), key->id);
+	ktcp_wire_head_set(&proof.head, challenge.head.version,
+			   KTCP_RECORD_PROOF, sizeof(proof), key->id);
 	err = transcript_mac(key, "initiator", &hello, &challenge, proof.mac) ?:
 	      ktcp_socket_send(sock, &proof, sizeof(proof));
 	if (err)
 		return err;
 	memset(ticket, 0, sizeof(*ticket));
 	ticket->key = key->id;
+	ticket->offered = offered;
+	ticket->version = challenge.head.version;
 	memcpy(ticket->id, challenge.ticket, sizeof(ticket->id));
 	return 0;
+}
+
+/**
+ * ktcp_handoff_offer() - The version that this relay speaks to its peers
+ * @ktcp: the namespace
+ *
+ * Context: any.
+ */
+u8 ktcp_handoff_offer(const struct ktcp_net *ktcp)
+{
+	return READ_ONCE(ktcp->settings.reuse) ? KTCP_WIRE_VERSION :
+						 KTCP_WIRE_PLAIN;
 }
 
 /**
@@ -139,7 +191,7 @@ int ktcp_handoff_prove(struct ktcp_net *ktcp, struct socket *sock, u16 key_id,
 	int err = -ENOKEY;
 
 	if (key) {
-		err = prove_with(sock, key, ticket);
+		err = prove_with(sock, key, ktcp_handoff_offer(ktcp), ticket);
 		ktcp_key_put(key);
 	}
 	if (err)
@@ -163,8 +215,8 @@ static int resume_mac(const struct ktcp_key *key, const char *role,
 static void resume_set(struct ktcp_wire_resume *resume,
 		       const struct ktcp_ticket *ticket)
 {
-	ktcp_wire_head_set(&resume->head, KTCP_RECORD_RESUME, sizeof(*resume),
-			   ticket->key);
+	ktcp_wire_head_set(&resume->head, ticket->version, KTCP_RECORD_RESUME,
+			   sizeof(*resume), ticket->key);
 	memcpy(resume->ticket, ticket->id, sizeof(resume->ticket));
 	resume->use = cpu_to_be64(ticket->use);
 }
@@ -172,7 +224,8 @@ static void resume_set(struct ktcp_wire_resume *resume,
 /**
  * ktcp_handoff_resume() - As the initiator: use a ticket
  * @ktcp: the namespace
- * @ticket: the ticket, with a number of use that was never sent
+ * @ticket: the ticket, with a number of use that was never sent; its version
+ * becomes that of the connection
  * @resume: filled; the first record of a connection to a relay listener
  *
  * This waits for no answer. Call ktcp_handoff_confirm() before you receive the
@@ -188,6 +241,7 @@ int ktcp_handoff_resume(struct ktcp_net *ktcp, struct ktcp_ticket *ticket,
 
 	if (!key)
 		return -ENOKEY;
+	ticket->version = min(ticket->version, ktcp_handoff_offer(ktcp));
 	resume_set(resume, ticket);
 	err = resume_mac(key, "resume", resume, resume->mac);
 	ktcp_key_put(key);
@@ -205,7 +259,7 @@ static int confirm_with(struct socket *sock, const struct ktcp_key *key,
 
 	resume_set(&resume, ticket);
 	err = resume_mac(key, "confirm", &resume, mac) ?:
-	      recv_record(sock, KTCP_RECORD_CONFIRM, &confirm,
+	      recv_record(sock, ticket->version, KTCP_RECORD_CONFIRM, &confirm,
 			  sizeof(confirm));
 	if (err)
 		return err;
@@ -256,18 +310,20 @@ static int challenge_with(struct socket *sock, const struct ktcp_key *key,
 			  const struct ktcp_wire_hello *hello,
 			  const u8 *ticket)
 {
+	u8 version = choose_version(hello);
 	struct ktcp_wire_challenge challenge;
 	struct ktcp_wire_proof proof;
 	int err;
 
-	ktcp_wire_head_set(&challenge.head, KTCP_RECORD_CHALLENGE,
+	ktcp_wire_head_set(&challenge.head, version, KTCP_RECORD_CHALLENGE,
 			   sizeof(challenge), key->id);
 	get_random_bytes(challenge.nonce, sizeof(challenge.nonce));
 	memcpy(challenge.ticket, ticket, sizeof(challenge.ticket));
 	err = transcript_mac(key, "acceptor", hello, &challenge,
 			     challenge.mac) ?:
 	      ktcp_socket_send(sock, &challenge, sizeof(challenge)) ?:
-	      recv_record(sock, KTCP_RECORD_PROOF, &proof, sizeof(proof));
+	      recv_record(sock, version, KTCP_RECORD_PROOF, &proof,
+			  sizeof(proof));
 	return err ?: check_mac(key, "initiator", hello, &challenge,
 				proof.mac);
 }
@@ -275,15 +331,17 @@ static int challenge_with(struct socket *sock, const struct ktcp_key *key,
 /* Answer a stranger's HELLO, of which the head has been received. */
 static int accept_hello(struct ktcp_net *ktcp, struct socket *sock,
 			const struct ktcp_key *key,
-			const struct ktcp_wire_head *head)
+			const struct ktcp_wire_head *head, u8 *version)
 {
 	struct ktcp_wire_hello hello = { .head = *head };
 	struct ktcp_unproved_ticket ticket = { .key = key->id };
 	int err;
 
-	err = recv_body(sock, KTCP_RECORD_HELLO, &hello, sizeof(hello));
+	err = recv_body(sock, KTCP_WIRE_PLAIN, KTCP_RECORD_HELLO, &hello,
+			sizeof(hello));
 	if (err)
 		return err;
+	*version = choose_version(&hello);
 	get_random_bytes(ticket.id, sizeof(ticket.id));
 	ktcp_ticket_issuer_add(ktcp, &ticket);
 	err = challenge_with(sock, key, &hello, ticket.id);
@@ -293,14 +351,16 @@ static int accept_hello(struct ktcp_net *ktcp, struct socket *sock,
 /* Answer a stranger's RESUME, of which the head has been received. */
 static int accept_resume(struct ktcp_net *ktcp, struct socket *sock,
 			 const struct ktcp_key *key,
-			 const struct ktcp_wire_head *head)
+			 const struct ktcp_wire_head *head, u8 *version)
 {
 	struct ktcp_wire_resume resume = { .head = *head };
 	struct ktcp_wire_confirm confirm;
 	u8 mac[KTCP_MAC_BYTES];
 	int err;
 
-	err = recv_body(sock, KTCP_RECORD_RESUME, &resume, sizeof(resume)) ?:
+	*version = head->version;
+	err = recv_body(sock, *version, KTCP_RECORD_RESUME, &resume,
+			sizeof(resume)) ?:
 	      resume_mac(key, "resume", &resume, mac);
 	if (err)
 		return err;
@@ -310,20 +370,32 @@ static int accept_resume(struct ktcp_net *ktcp, struct socket *sock,
 					be64_to_cpu(resume.use));
 	if (err)
 		return err;
-	ktcp_wire_head_set(&confirm.head, KTCP_RECORD_CONFIRM, sizeof(confirm), key->id);
+	ktcp_wire_head_set(&confirm.head, *version, KTCP_RECORD_CONFIRM,
+			   sizeof(confirm), key->id);
 	return resume_mac(key, "confirm", &resume, confirm.mac) ?:
 	       ktcp_socket_send(sock, &confirm, sizeof(confirm));
+}
+
+/* A known ticket may be used with any version that both ends speak. */
+static bool is_resume(const struct ktcp_wire_head *head)
+{
+	return head->version >= KTCP_WIRE_PLAIN &&
+	       head->version <= KTCP_WIRE_VERSION &&
+	       ktcp_wire_head_is(head, head->version, KTCP_RECORD_RESUME);
 }
 
 /**
  * ktcp_handoff_challenge() - As the acceptor: let the initiator prove the key
  * @ktcp: the namespace
  * @sock: the connection, whose initiator has proved nothing yet
+ * @version: set to the version of the connection
+ * @key_id: set to the number of the key
  *
  * Return: 0, -ENOKEY, -EKEYREJECTED, -EALREADY for a use that was made before,
  * -EPROTO, or a socket's error.
  */
-int ktcp_handoff_challenge(struct ktcp_net *ktcp, struct socket *sock)
+int ktcp_handoff_challenge(struct ktcp_net *ktcp, struct socket *sock,
+			   u8 *version, u16 *key_id)
 {
 	struct ktcp_wire_head head;
 	struct ktcp_key *key;
@@ -333,12 +405,13 @@ int ktcp_handoff_challenge(struct ktcp_net *ktcp, struct socket *sock)
 	if (err)
 		goto out;
 	err = -ENOKEY;
-	key = ktcp_key_get(ktcp, ntohs(head.key));
+	*key_id = ntohs(head.key);
+	key = ktcp_key_get(ktcp, *key_id);
 	if (!key)
 		goto out;
-	err = ktcp_wire_head_is(&head, KTCP_RECORD_RESUME) ?
-		      accept_resume(ktcp, sock, key, &head) :
-		      accept_hello(ktcp, sock, key, &head);
+	err = is_resume(&head) ?
+		      accept_resume(ktcp, sock, key, &head, version) :
+		      accept_hello(ktcp, sock, key, &head, version);
 	ktcp_key_put(key);
 out:
 	if (err)

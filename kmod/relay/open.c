@@ -60,7 +60,8 @@ size_t ktcp_open_pack(const struct ktcp_open *open, struct ktcp_wire_open *wire)
 	unsigned int i;
 
 	memset(wire, 0, size);
-	ktcp_wire_head_set(&wire->head, KTCP_RECORD_OPEN, size, 0);
+	ktcp_wire_head_set(&wire->head, KTCP_WIRE_PLAIN, KTCP_RECORD_OPEN, size,
+			   0);
 	wire->flags = open->flags;
 	wire->hops = open->hops;
 	addr_pack(&wire->target, &open->target);
@@ -70,6 +71,17 @@ size_t ktcp_open_pack(const struct ktcp_open *open, struct ktcp_wire_open *wire)
 	return size;
 }
 
+/**
+ * ktcp_open_number() - Say on which leg a stream is handed on
+ * @wire: the record, as ktcp_open_pack() wrote it
+ * @leg: the leg; the stream is its present one
+ */
+void ktcp_open_number(struct ktcp_wire_open *wire, const struct ktcp_leg *leg)
+{
+	wire->head.version = leg->version;
+	wire->head.key = htons(ktcp_leg_number(leg));
+}
+
 static int unpack_open(struct ktcp_open *open,
 		       const struct ktcp_wire_open *wire)
 {
@@ -77,7 +89,7 @@ static int unpack_open(struct ktcp_open *open,
 	unsigned int i, j;
 	int err;
 
-	if (wire->flags & ~KTCP_OPEN_FLAGS || wire->reserved || wire->head.key ||
+	if (wire->flags & ~KTCP_OPEN_FLAGS || wire->reserved ||
 	    wire->hops > KTCP_HOPS_MAX || ntohs(wire->head.length) != size)
 		return -EPROTO;
 	err = addr_unpack(&open->target, &wire->target) ?:
@@ -104,7 +116,8 @@ static int check_path(struct ktcp_net *ktcp, const struct ktcp_open *open)
 	return 0;
 }
 
-static int recv_open(struct socket *sock, struct ktcp_wire_open *wire)
+static int recv_open(struct socket *sock, const struct ktcp_leg *leg,
+		     struct ktcp_wire_open *wire)
 {
 	size_t least = sizeof(*wire), length;
 	int err;
@@ -113,7 +126,8 @@ static int recv_open(struct socket *sock, struct ktcp_wire_open *wire)
 	if (err)
 		return err;
 	length = ntohs(wire->head.length);
-	if (!ktcp_wire_head_is(&wire->head, KTCP_RECORD_OPEN) || length < least ||
+	if (!ktcp_wire_head_is(&wire->head, leg->version, KTCP_RECORD_OPEN) ||
+	    ntohs(wire->head.key) != ktcp_leg_number(leg) || length < least ||
 	    length > KTCP_OPEN_MAX)
 		return -EPROTO;
 	return ktcp_socket_recv_all(sock, &wire->flags,
@@ -124,6 +138,7 @@ static int recv_open(struct socket *sock, struct ktcp_wire_open *wire)
  * ktcp_open_recv() - Receive OPEN and check all of it
  * @ktcp: the namespace
  * @sock: connection on which the key was proved
+ * @leg: what is known of it; the stream is its present one
  * @open: set on success
  *
  * Bytes that follow OPEN stay in the socket.
@@ -131,14 +146,14 @@ static int recv_open(struct socket *sock, struct ktcp_wire_open *wire)
  * Return: 0, -EPROTO, -ELOOP for a path that comes back, or a socket's error.
  */
 int ktcp_open_recv(struct ktcp_net *ktcp, struct socket *sock,
-		   struct ktcp_open *open)
+		   const struct ktcp_leg *leg, struct ktcp_open *open)
 {
 	struct ktcp_wire_open *wire = kzalloc(KTCP_OPEN_MAX, GFP_KERNEL);
 	int err;
 
 	if (!wire)
 		return -ENOMEM;
-	err = recv_open(sock, wire) ?: unpack_open(open, wire) ?:
+	err = recv_open(sock, leg, wire) ?: unpack_open(open, wire) ?:
 	      check_path(ktcp, open);
 	if (err == -EPROTO || err == -ELOOP)
 		ktcp_count(ktcp, KTCP_OPEN_REJECTED);

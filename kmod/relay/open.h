@@ -4,6 +4,7 @@
 #define KTCP_OPEN_H
 
 #include "lib/address.h"
+#include "relay/leg.h"
 #include "relay/route.h"
 #include "relay/wire.h"
 
@@ -33,7 +34,8 @@ struct ktcp_open {
 
 size_t ktcp_open_pack(const struct ktcp_open *open,
 		      struct ktcp_wire_open *wire);
+void ktcp_open_number(struct ktcp_wire_open *wire, const struct ktcp_leg *leg);
 int ktcp_open_recv(struct ktcp_net *ktcp, struct socket *sock,
-		   struct ktcp_open *open);
+		   const struct ktcp_leg *leg, struct ktcp_open *open);
 
 #endif /* KTCP_OPEN_H */

@@ -17,6 +17,8 @@
 #include "lib/thread_pool.h"
 #include "lib/turbo.h"
 #include "relay/leg.h"
+#include "relay/record.h"
+#include "relay/rest.h"
 #include "relay/trace.h"
 
 #include <linux/jiffies.h>
@@ -35,9 +37,16 @@
 /* Pause between two rounds of aborting connects. */
 #define ABORT_AGAIN (HZ / 10)
 
+/*
+ * After so many streams, or so long, a connection is not used again. This
+ * bounds what an old path, an old key or a mistake in counting can do.
+ */
+#define STREAMS_MAX 1000
+#define AGE_MAX (10 * 60 * HZ)
+
 /* Who owns a connection: several may claim a READY one, and one gets it. */
 enum pooled_state {
-	POOLED_BUSY, /* run_connect(), which puts it into the pool */
+	POOLED_BUSY, /* run_connect(), or who removes it from the resting ones */
 	POOLED_READY, /* nobody: it waits for the first who claims it */
 	POOLED_TAKEN, /* the one who claimed it */
 	POOLED_DEAD, /* nobody: whoever finds it in the depot frees it */
@@ -46,13 +55,14 @@ enum pooled_state {
 /**
  * struct pooled - A connection of a pool
  * @state: enum pooled_state
- * @node: in the pool's list of busy ones, later in a list of those to free
+ * @node: in one of the pool's lists, later in a list of those to free
  * @pool: the pool
  * @sock: the connection
  * @ticket: how the key was proved
- * @epoch: the pool's epoch when the connection entered it
+ * @leg: what else is known of it
  * @own: the socket's own callbacks
  * @round: the last round of aborts that it got
+ * @rest: what it waits for between two streams
  */
 struct pooled {
 	unsigned int state;
@@ -60,9 +70,10 @@ struct pooled {
 	struct ktcp_peer_pool *pool;
 	struct socket *sock;
 	struct ktcp_ticket ticket;
-	unsigned int epoch;
+	struct ktcp_leg leg;
 	struct ktcp_callbacks own;
 	unsigned int round;
+	struct ktcp_rest rest;
 };
 
 static void pool_release(struct kref *ref)
@@ -330,7 +341,7 @@ static bool is_current(const struct pooled *pooled)
 	const struct ktcp_peer_pool *pool = pooled->pool;
 
 	return pooled->ticket.key == READ_ONCE(pool->key) &&
-	       pooled->epoch == READ_ONCE(pool->epoch);
+	       pooled->leg.epoch == READ_ONCE(pool->epoch);
 }
 
 static bool reject_outdated(void *object, void *list)
@@ -408,6 +419,26 @@ static bool pooled_ready(struct pooled *pooled)
 	return READ_ONCE(pooled->sock->sk->sk_state) == TCP_ESTABLISHED;
 }
 
+/**
+ * ktcp_peer_pool_begin() - Note what is known of a new leg to the peer
+ * @pool: the pool
+ * @ticket: how the key was proved on it
+ * @leg: filled
+ *
+ * Context: any.
+ */
+void ktcp_peer_pool_begin(const struct ktcp_peer_pool *pool,
+			  const struct ktcp_ticket *ticket,
+			  struct ktcp_leg *leg)
+{
+	*leg = (struct ktcp_leg){
+		.version = ticket->version,
+		.key = ticket->key,
+		.epoch = READ_ONCE(pool->epoch),
+		.begun = jiffies,
+	};
+}
+
 /* Put it into the pool, unless it died or the pool closed meanwhile. */
 static bool pool_add(struct pooled *pooled)
 {
@@ -419,7 +450,7 @@ static bool pool_add(struct pooled *pooled)
 	pooled_watch(pooled);
 	spin_lock_bh(&pool->lock);
 	list_del_init(&pooled->node);
-	pooled->epoch = pool->epoch;
+	ktcp_peer_pool_begin(pool, &pooled->ticket, &pooled->leg);
 	if (!pool->closing) {
 		added = pooled_ready(pooled) &&
 			!ktcp_depot_put(&pool->ready, pooled);
@@ -504,11 +535,177 @@ static bool start_connect(struct ktcp_peer_pool *pool)
 	return false;
 }
 
+static struct pooled *next_of(struct ktcp_peer_pool *pool,
+			      struct list_head *list)
+{
+	struct pooled *pooled;
+
+	spin_lock_bh(&pool->lock);
+	pooled = list_first_entry_or_null(list, struct pooled, node);
+	if (pooled)
+		list_del_init(&pooled->node);
+	spin_unlock_bh(&pool->lock);
+	return pooled;
+}
+
+static bool pool_is_on(const struct ktcp_peer_pool *pool)
+{
+	return READ_ONCE(pool->ktcp->settings.conn_pool) &&
+	       READ_ONCE(pool->health.state) != KTCP_HEALTH_DOWN;
+}
+
+/* Release connections that cannot be used again after their stream. */
+static void release_spent(struct ktcp_peer_pool *pool)
+{
+	struct pooled *pooled;
+
+	while ((pooled = next_of(pool, &pool->spent)))
+		pooled_free(pooled);
+}
+
+static bool is_rejected(const struct ktcp_rest *rest)
+{
+	return rest->have == sizeof(rest->head) &&
+	       !ktcp_record_is_idle(&rest->head, rest->stream);
+}
+
+/*
+ * Put a connection back. Its sock is locked, so it does not die meanwhile. If
+ * somebody has removed it from the list, they own it, and free it.
+ */
+static void rest_over(struct ktcp_rest *rest, bool idle)
+{
+	struct pooled *pooled = container_of(rest, struct pooled, rest);
+	struct ktcp_peer_pool *pool = pooled->pool;
+	bool back = false;
+
+	if (is_rejected(rest))
+		ktcp_count(pool->ktcp, KTCP_RECORDS_REJECTED);
+	pooled_watch(pooled);
+	spin_lock_bh(&pool->lock);
+	if (list_empty(&pooled->node))
+		goto unlock;
+	list_del_init(&pooled->node);
+	atomic_dec(&pool->nr_lent);
+	if (idle && is_current(pooled)) {
+		ktcp_sock_let_go(pooled->sock->sk);
+		back = pooled_ready(pooled) &&
+		       !ktcp_depot_put(&pool->ready, pooled);
+		if (!back)
+			pooled_claim(pooled, POOLED_TAKEN);
+	}
+	if (!back)
+		list_add(&pooled->node, &pool->spent);
+	if (!back || !pool_is_on(pool) ||
+	    atomic_read(&pool->nr_ready) > (int)pool->high)
+		pool_kick(pool);
+unlock:
+	spin_unlock_bh(&pool->lock);
+}
+
+/**
+ * ktcp_peer_pool_lend() - A stream begins on a leg that may be used again
+ * @pool: the pool
+ * @leg: the leg
+ *
+ * Context: any.
+ */
+void ktcp_peer_pool_lend(struct ktcp_peer_pool *pool, struct ktcp_leg *leg)
+{
+	if (leg->stream > 1)
+		ktcp_count(pool->ktcp, KTCP_LEGS_REUSED);
+	if (leg->version == KTCP_WIRE_PLAIN)
+		return;
+	atomic_inc(&pool->nr_lent);
+	WRITE_ONCE(leg->lent, 1);
+}
+
+/**
+ * ktcp_peer_pool_keep() - A leg will not come back soon, or never
+ * @pool: the pool, which replaces it
+ * @leg: the leg
+ *
+ * Context: any.
+ */
+void ktcp_peer_pool_keep(struct ktcp_peer_pool *pool, struct ktcp_leg *leg)
+{
+	if (!READ_ONCE(leg->lent) || !xchg(&leg->lent, 0))
+		return;
+	atomic_dec(&pool->nr_lent);
+	ktcp_peer_pool_kick(pool);
+}
+
+static bool may_rest(const struct ktcp_peer_pool *pool,
+		     const struct ktcp_leg *leg)
+{
+	return READ_ONCE(pool->ktcp->settings.reuse) && pool_is_on(pool) &&
+	       atomic_read(&pool->nr_ready) < (int)READ_ONCE(pool->high) &&
+	       leg->stream < STREAMS_MAX &&
+	       time_before(jiffies, leg->begun + AGE_MAX);
+}
+
+/**
+ * ktcp_peer_pool_give_back() - A stream has ended, and its leg has not
+ * @pool: the pool that the leg goes to
+ * @sock: the leg; its callbacks are its own
+ * @ticket: how the key was proved on it
+ * @leg: what else is known of it
+ *
+ * Context: may sleep.
+ * Return: true if the pool has taken the socket over, false if it is still the
+ * caller's.
+ */
+bool ktcp_peer_pool_give_back(struct ktcp_peer_pool *pool, struct socket *sock,
+			      const struct ktcp_ticket *ticket,
+			      struct ktcp_leg *leg)
+{
+	struct pooled *pooled;
+	bool taken;
+
+	if (!may_rest(pool, leg))
+		return false;
+	pooled = kzalloc(sizeof(*pooled), GFP_KERNEL);
+	if (!pooled)
+		return false;
+	pooled->pool = pool;
+	pooled->sock = sock;
+	pooled->ticket = *ticket;
+	pooled->leg = *leg;
+	pooled->leg.lent = 0;
+	pooled->rest.sock = sock;
+	pooled->rest.stream = leg->stream;
+	pooled->rest.over = rest_over;
+	spin_lock_bh(&pool->lock);
+	taken = !pool->closing;
+	if (taken) {
+		list_add(&pooled->node, &pool->resting);
+		if (!xchg(&leg->lent, 0))
+			atomic_inc(&pool->nr_lent);
+	}
+	spin_unlock_bh(&pool->lock);
+	if (taken)
+		ktcp_rest_begin(&pooled->rest);
+	else
+		kfree(pooled);
+	return taken;
+}
+
+/* Close connections that rest; what they still have to send is sent. */
+static void release_resting(struct ktcp_peer_pool *pool)
+{
+	struct pooled *pooled;
+
+	while ((pooled = next_of(pool, &pool->resting))) {
+		ktcp_rest_cancel(&pooled->rest);
+		atomic_dec(&pool->nr_lent);
+		pooled_free(pooled);
+	}
+	release_spent(pool);
+}
+
 /* How many connections to make now; if negative, how many to close. */
 static int pool_wants(struct ktcp_peer_pool *pool)
 {
-	bool enabled = READ_ONCE(pool->ktcp->settings.conn_pool) &&
-		       READ_ONCE(pool->health.state) != KTCP_HEALTH_DOWN;
 	int ready, have, wants;
 
 	spin_lock_bh(&pool->lock);
@@ -519,11 +716,15 @@ static int pool_wants(struct ktcp_peer_pool *pool)
 	/* Only ready ones end the filling: those under way may still fail. */
 	if (ready >= (int)pool->high)
 		pool->filling = false;
-	/* Else one by one: nobody should wait while many are made at once. */
-	wants = pool->filling ? (int)pool->high - have : have < (int)pool->high;
+	/*
+	 * Else one by one: nobody should wait while many are made at once. Those
+	 * that are lent come back by themselves.
+	 */
+	wants = pool->filling ? (int)pool->high - have :
+		have + atomic_read(&pool->nr_lent) < (int)pool->high;
 	if (have > (int)pool->high)
 		wants = (int)pool->high - have;
-	if (!enabled)
+	if (!pool_is_on(pool))
 		wants = -ready;
 	if (pool->closing)
 		wants = 0;
@@ -577,6 +778,7 @@ static void pool_refill(struct work_struct *work)
 
 	release_dead(pool);
 	release_outdated(pool);
+	release_spent(pool);
 	wants = pool_wants(pool);
 	pool_shrink(pool, -wants);
 	if (wants > 0)
@@ -592,27 +794,38 @@ static void pool_refill(struct work_struct *work)
 	}
 }
 
+/* A leg that comes back is not replaced while enough others wait. */
+static void kick_if_wanting(struct ktcp_peer_pool *pool,
+			    const struct ktcp_leg *leg)
+{
+	if (leg->version == KTCP_WIRE_PLAIN ||
+	    atomic_read(&pool->nr_ready) < (int)READ_ONCE(pool->low))
+		ktcp_peer_pool_kick(pool);
+}
+
 /**
  * ktcp_peer_pool_take() - Take a connection that is ready for OPEN
  * @pool: the pool
  * @ticket: set to how the key was proved on it
+ * @leg: set to what else is known of it
  *
  * Context: may sleep.
  * Return: the connection, which the caller owns from now on; NULL if there is
  * none.
  */
 struct socket *ktcp_peer_pool_take(struct ktcp_peer_pool *pool,
-				   struct ktcp_ticket *ticket)
+				   struct ktcp_ticket *ticket,
+				   struct ktcp_leg *leg)
 {
 	struct pooled *pooled;
 	struct socket *sock;
 	bool alive;
 
 	while ((pooled = take_ready(pool))) {
-		ktcp_peer_pool_kick(pool);
 		pooled_unwatch(pooled);
 		sock = pooled->sock;
 		*ticket = pooled->ticket;
+		*leg = pooled->leg;
 		alive = is_current(pooled) &&
 			READ_ONCE(sock->sk->sk_state) == TCP_ESTABLISHED &&
 			!ktcp_socket_hold(sock);
@@ -623,8 +836,10 @@ struct socket *ktcp_peer_pool_take(struct ktcp_peer_pool *pool,
 			atomic64_inc(&pool->hits);
 			ktcp_count(pool->ktcp, KTCP_POOL_HITS);
 			trace_ktcp_pool_take(pool, true);
+			kick_if_wanting(pool, leg);
 			return sock;
 		}
+		ktcp_peer_pool_kick(pool);
 		ktcp_socket_release(sock);
 	}
 	atomic64_inc(&pool->misses);
@@ -652,7 +867,7 @@ void ktcp_peer_pool_set(struct ktcp_peer_pool *pool, u32 low, u32 high,
 	spin_lock_bh(&pool->lock);
 	other_key = pool->key != key;
 	WRITE_ONCE(pool->low, low);
-	pool->high = high;
+	WRITE_ONCE(pool->high, high);
 	WRITE_ONCE(pool->key, key);
 	pool->outdated = pool->outdated || other_key;
 	spin_unlock_bh(&pool->lock);
@@ -708,6 +923,8 @@ struct ktcp_peer_pool *ktcp_peer_pool_create(struct ktcp_net *ktcp,
 	ktcp_ticket_cache_init(&pool->tickets);
 	pool->portless = jiffies;
 	INIT_LIST_HEAD(&pool->busy);
+	INIT_LIST_HEAD(&pool->resting);
+	INIT_LIST_HEAD(&pool->spent);
 	INIT_DELAYED_WORK(&pool->refill, pool_refill);
 	ktcp_health_init(&pool->health, pool_renew, watched_ended);
 	return pool;
@@ -768,5 +985,6 @@ void ktcp_peer_pool_close(struct ktcp_peer_pool *pool)
 		}
 	} while (!wait_var_event_timeout(&pool->nr_connecting,
 					 pool_is_quiet(pool), ABORT_AGAIN));
+	release_resting(pool);
 	pool_shrink(pool, INT_MAX);
 }

@@ -6,6 +6,7 @@
 #include "lib/address.h"
 #include "lib/magazine.h"
 #include "relay/health.h"
+#include "relay/leg.h"
 #include "relay/ticket_cache.h"
 
 #include <linux/atomic.h>
@@ -32,8 +33,11 @@ DECLARE_EWMA(rtt, 4, 8)
  * @ready: connections to take, and those that died while they waited
  * @nr_ready: how many of them are alive
  * @nr_dead: how many of them are dead
+ * @nr_lent: how many are in use or rest, and will come back soon
  * @busy: connections on their way to @ready
  * @nr_connecting: length of @busy
+ * @resting: connections whose stream has ended, and that wait to be given back
+ * @spent: connections that are not used again; the work releases them
  * @epoch: grows each time that waiting connections lose our trust
  * @outdated: connections of another key or epoch may wait
  * @filling: there were fewer than @low, and there are not @high again yet
@@ -58,12 +62,15 @@ struct ktcp_peer_pool {
 	struct ktcp_depot ready;
 	atomic_t nr_ready;
 	atomic_t nr_dead;
+	atomic_t nr_lent;
 	spinlock_t lock; /* protects what follows, up to rtt */
 	u32 low;
 	u32 high;
 	u16 key;
 	struct list_head busy;
 	u32 nr_connecting;
+	struct list_head resting;
+	struct list_head spent;
 	unsigned int epoch;
 	bool outdated;
 	bool filling;
@@ -98,7 +105,16 @@ void ktcp_peer_pool_confirmed(struct ktcp_peer_pool *pool,
 			      const struct ktcp_ticket *ticket, int err);
 void ktcp_peer_pool_portless(struct ktcp_peer_pool *pool);
 bool ktcp_peer_pool_has_port(const struct ktcp_peer_pool *pool);
+void ktcp_peer_pool_begin(const struct ktcp_peer_pool *pool,
+			  const struct ktcp_ticket *ticket,
+			  struct ktcp_leg *leg);
 struct socket *ktcp_peer_pool_take(struct ktcp_peer_pool *pool,
-				   struct ktcp_ticket *ticket);
+				   struct ktcp_ticket *ticket,
+				   struct ktcp_leg *leg);
+void ktcp_peer_pool_lend(struct ktcp_peer_pool *pool, struct ktcp_leg *leg);
+void ktcp_peer_pool_keep(struct ktcp_peer_pool *pool, struct ktcp_leg *leg);
+bool ktcp_peer_pool_give_back(struct ktcp_peer_pool *pool, struct socket *sock,
+			      const struct ktcp_ticket *ticket,
+			      struct ktcp_leg *leg);
 
 #endif /* KTCP_PEER_POOL_H */

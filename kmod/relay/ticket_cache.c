@@ -26,14 +26,18 @@ void ktcp_ticket_cache_init(struct ktcp_ticket_cache *cache)
 	cache->known = false;
 }
 
-/* Make a use that nobody else makes. False if there is no ticket to trust. */
-static bool next_use(struct ktcp_ticket_cache *cache, u16 key,
+/*
+ * Make a use that nobody else makes. False if there is no ticket to trust, or if
+ * a handshake would tell whether the peer speaks a later version, too.
+ */
+static bool next_use(struct ktcp_ticket_cache *cache, u16 key, u8 version,
 		     struct ktcp_ticket *ticket)
 {
 	bool good;
 
 	spin_lock_bh(&cache->lock);
 	good = cache->known && cache->last.key == key &&
+	       cache->last.offered >= version &&
 	       time_before(jiffies, cache->fresh + TRUST);
 	if (good) {
 		cache->last.use++;
@@ -48,7 +52,8 @@ static void keep_ticket(struct ktcp_ticket_cache *cache,
 {
 	spin_lock_bh(&cache->lock);
 	/* If several handshakes each earned a ticket, keep the first. */
-	if (!cache->known || cache->last.key != ticket->key) {
+	if (!cache->known || cache->last.key != ticket->key ||
+	    cache->last.offered < ticket->offered) {
 		cache->last = *ticket;
 		cache->known = true;
 	}
@@ -72,7 +77,7 @@ int ktcp_ticket_cache_resume(struct ktcp_net *ktcp,
 			     struct ktcp_ticket *ticket,
 			     struct ktcp_wire_resume *resume)
 {
-	if (!next_use(cache, key, ticket))
+	if (!next_use(cache, key, ktcp_handoff_offer(ktcp), ticket))
 		return -ENOENT;
 	return ktcp_handoff_resume(ktcp, ticket, resume);
 }

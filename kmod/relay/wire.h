@@ -12,6 +12,10 @@
 #define KTCP_NONCE_BYTES 32
 #define KTCP_TICKET_BYTES 8
 
+/* Versions: of a connection that carries one stream, and of one with records. */
+#define KTCP_WIRE_PLAIN 1
+#define KTCP_WIRE_RECORDS 2
+
 enum ktcp_record {
 	KTCP_RECORD_HELLO = 1,
 	KTCP_RECORD_CHALLENGE = 2,
@@ -19,15 +23,20 @@ enum ktcp_record {
 	KTCP_RECORD_OPEN = 4,
 	KTCP_RECORD_RESUME = 5,
 	KTCP_RECORD_CONFIRM = 6,
+	KTCP_RECORD_DATA = 7,
+	KTCP_RECORD_END = 8,
+	KTCP_RECORD_RAW = 9,
+	KTCP_RECORD_IDLE = 10,
 };
 
 /**
  * struct ktcp_wire_head - The first bytes of each record
  * @magic: KTCP_WIRE_MAGIC
- * @version: KTCP_WIRE_VERSION
+ * @version: KTCP_WIRE_PLAIN or KTCP_WIRE_RECORDS
  * @type: enum ktcp_record
  * @length: bytes of the record, with this head
- * @key: number of the key; 0 in OPEN
+ * @key: number of the key. Records of a stream have the stream's number here,
+ * which is 0 with KTCP_WIRE_PLAIN
  */
 struct ktcp_wire_head {
 	__be16 magic;
@@ -37,9 +46,29 @@ struct ktcp_wire_head {
 	__be16 key;
 } __packed;
 
+/**
+ * struct ktcp_wire_nonce - Nonce of an initiator that speaks several versions
+ * @random: random bytes
+ * @mark: KTCP_WIRE_MARK
+ * @version: the highest version that it speaks
+ *
+ * To an acceptor that knows KTCP_WIRE_PLAIN only, all of it is random.
+ */
+struct ktcp_wire_nonce {
+	u8 random[KTCP_NONCE_BYTES - 8];
+	u8 mark[7];
+	u8 version;
+} __packed;
+
+#define KTCP_WIRE_MARK "KTCP v" /* with the zero behind it */
+
+/* The head is always that of KTCP_WIRE_PLAIN, which every relay understands. */
 struct ktcp_wire_hello {
 	struct ktcp_wire_head head;
-	u8 nonce[KTCP_NONCE_BYTES];
+	union {
+		u8 nonce[KTCP_NONCE_BYTES];
+		struct ktcp_wire_nonce offer;
+	} __packed;
 } __packed;
 
 struct ktcp_wire_challenge {
@@ -112,22 +141,22 @@ struct ktcp_wire_open {
 	struct ktcp_wire_addr hop[];
 } __packed;
 
-static inline void ktcp_wire_head_set(struct ktcp_wire_head *head,
+static inline void ktcp_wire_head_set(struct ktcp_wire_head *head, u8 version,
 				      enum ktcp_record type, size_t length,
 				      u16 key)
 {
 	head->magic = htons(KTCP_WIRE_MAGIC);
-	head->version = KTCP_WIRE_VERSION;
+	head->version = version;
 	head->type = type;
 	head->length = htons(length);
 	head->key = htons(key);
 }
 
 static inline bool ktcp_wire_head_is(const struct ktcp_wire_head *head,
-				     enum ktcp_record type)
+				     u8 version, enum ktcp_record type)
 {
 	return head->magic == htons(KTCP_WIRE_MAGIC) &&
-	       head->version == KTCP_WIRE_VERSION && head->type == type;
+	       head->version == version && head->type == type;
 }
 
 #endif /* KTCP_WIRE_H */

@@ -7,7 +7,8 @@
 
 static int __init selftest_init(void)
 {
-	return ktcp_selftest_use_window() ?: ktcp_selftest_magazine();
+	return ktcp_selftest_use_window() ?: ktcp_selftest_record() ?:
+	       ktcp_selftest_magazine();
 }
 
 static void __exit selftest_exit(void)

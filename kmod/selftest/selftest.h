@@ -4,6 +4,7 @@
 #define KTCP_SELFTEST_H
 
 int ktcp_selftest_magazine(void);
+int ktcp_selftest_record(void);
 int ktcp_selftest_use_window(void);
 
 #endif /* KTCP_SELFTEST_H */

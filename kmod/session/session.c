@@ -14,6 +14,7 @@
 #include "control/procfs.h"
 #include "control/stats.h"
 #include "datapath/engine.h"
+#include "datapath/framed.h"
 #include "datapath/refusal.h"
 #include "datapath/split.h"
 #include "datapath/threads.h"
@@ -115,6 +116,17 @@ struct opening {
 	size_t open_size;
 };
 
+/* The first or the next stream begins on the far leg: say so in OPEN. */
+static void begin_stream(struct ktcp_split *split, struct opening *opening)
+{
+	struct ktcp_leg *leg = &split->leg[KTCP_FAR];
+
+	leg->stream++;
+	ktcp_open_number((void *)opening->open, leg);
+	ktcp_framed_begin(split, KTCP_FAR);
+	ktcp_peer_pool_lend(split->peer->pool, leg);
+}
+
 static void tune_peer(struct ktcp_split *split)
 {
 	struct socket *sock = split->sock[KTCP_FAR];
@@ -143,6 +155,8 @@ static int connect_early(struct ktcp_split *split, struct opening *opening)
 				       &opening->resume);
 	if (err)
 		return err;
+	ktcp_peer_pool_begin(pool, &split->ticket, &split->leg[KTCP_FAR]);
+	begin_stream(split, opening);
 	err = connect_far(split, &pool->addr, &opening->resume,
 			  sizeof(opening->resume) + opening->open_size);
 	if (!err)
@@ -163,17 +177,22 @@ static int connect_peer(struct ktcp_split *split, struct opening *opening)
 	if (err)
 		return err;
 	tune_peer(split);
-	return ktcp_ticket_cache_prove(split->ktcp, &pool->tickets,
-				       split->sock[KTCP_FAR], split->peer->key,
-				       &split->ticket) ?:
-	       ktcp_socket_send(split->sock[KTCP_FAR], opening->open,
+	err = ktcp_ticket_cache_prove(split->ktcp, &pool->tickets,
+				      split->sock[KTCP_FAR], split->peer->key,
+				      &split->ticket);
+	if (err)
+		return err;
+	ktcp_peer_pool_begin(pool, &split->ticket, &split->leg[KTCP_FAR]);
+	begin_stream(split, opening);
+	return ktcp_socket_send(split->sock[KTCP_FAR], opening->open,
 				opening->open_size);
 }
 
 /* Use a leg that waited in the pool. */
 static int use_pooled(struct ktcp_split *split, struct socket *sock,
-		      const struct opening *opening)
+		      struct opening *opening)
 {
+	begin_stream(split, opening);
 	/* The window may have shrunk since the leg was connected. */
 	ktcp_socket_turbo(sock, ktcp_settings_turbo_cwnd(&split->ktcp->settings));
 	ktcp_dscp_set(sock, split->dsfield);
@@ -189,7 +208,8 @@ static int take_peer(struct ktcp_split *split, struct opening *opening)
 	int err;
 
 	if (READ_ONCE(split->ktcp->settings.conn_pool))
-		sock = ktcp_peer_pool_take(pool, &split->ticket);
+		sock = ktcp_peer_pool_take(pool, &split->ticket,
+					   &split->leg[KTCP_FAR]);
 	if (sock)
 		return use_pooled(split, sock, opening);
 	err = connect_peer(split, opening);
@@ -430,6 +450,7 @@ static void start_client(struct ktcp_net *ktcp, struct socket *near)
 /* OPEN has come, or the end of the connection: open the next leg. */
 static int open_next(struct ktcp_split *split)
 {
+	struct ktcp_leg *leg = &split->leg[KTCP_NEAR];
 	struct socket *near = split->sock[KTCP_NEAR];
 	struct ktcp_net *ktcp = split->ktcp;
 	struct ktcp_flow flow = {};
@@ -438,9 +459,11 @@ static int open_next(struct ktcp_split *split)
 
 	limit_handshake(ktcp, near);
 	split->dsfield = ktcp_dscp_of(near);
-	err = ktcp_open_recv(ktcp, near, &open);
+	leg->stream++;
+	err = ktcp_open_recv(ktcp, near, leg, &open);
 	if (err)
 		return err;
+	ktcp_framed_begin(split, KTCP_NEAR);
 	if (ktcp_split_is_over(ktcp)) {
 		ktcp_count(ktcp, KTCP_LIMIT_REFUSED);
 		return -EUSERS;
@@ -471,6 +494,7 @@ static void run_opened(void *arg)
 static void run_relay(void *arg)
 {
 	struct ktcp_split *split = arg;
+	struct ktcp_leg *leg = &split->leg[KTCP_NEAR];
 	struct socket *near = split->sock[KTCP_NEAR];
 	struct ktcp_net *ktcp = split->ktcp;
 	int err;
@@ -478,7 +502,7 @@ static void run_relay(void *arg)
 	ktcp_socket_relay_options(near);
 	ktcp_socket_turbo(near, ktcp_settings_turbo_cwnd(&ktcp->settings));
 	limit_handshake(ktcp, near);
-	err = ktcp_handoff_challenge(ktcp, near);
+	err = ktcp_handoff_challenge(ktcp, near, &leg->version, &leg->key);
 	ktcp_stranger_leave(ktcp, split->prefix);
 	if (!err)
 		ktcp_stranger_proved(ktcp, near);
@@ -509,12 +533,54 @@ static void start_relay(struct ktcp_net *ktcp, struct socket *near)
 	split->prefix = prefix;
 	split->sock[KTCP_NEAR] = near;
 	split->relay[KTCP_NEAR] = true;
+	split->leg[KTCP_NEAR].epoch = READ_ONCE(ktcp->withdrawals);
+	split->leg[KTCP_NEAR].begun = jiffies;
 	if (!ktcp_thread_pool_run(READ_ONCE(ktcp->settings.thread_pool),
 				  run_relay, split))
 		return;
 	ktcp_count(ktcp, KTCP_THREADS_MISSING);
 	ktcp_stranger_leave(ktcp, prefix);
 	finish_session(split, -ENOMEM);
+}
+
+static int give_back(struct socket *near, const struct ktcp_leg *leg)
+{
+	struct ktcp_wire_head record;
+
+	ktcp_record_idle(&record, leg->stream);
+	ktcp_socket_let_go(near);
+	/* Nothing is to be waited for: the leg's queue is all but empty. */
+	ktcp_socket_set_timeout(near, 0);
+	return ktcp_socket_send(near, &record, sizeof(record));
+}
+
+/**
+ * ktcp_session_idle() - A stream has ended: its leg waits for the next OPEN
+ * @ktcp: the namespace
+ * @near: the leg, taken over
+ * @leg: what is known of it
+ *
+ * Context: may sleep.
+ */
+void ktcp_session_idle(struct ktcp_net *ktcp, struct socket *near,
+		       const struct ktcp_leg *leg)
+{
+	struct ktcp_split *split = ktcp_split_create(ktcp, KTCP_ROLE_RELAY,
+						     GFP_KERNEL);
+
+	if (!split) {
+		ktcp_socket_release(near);
+		return;
+	}
+	split->leg[KTCP_NEAR] = *leg;
+	split->relay[KTCP_NEAR] = true;
+	WRITE_ONCE(split->sock[KTCP_NEAR], near);
+	/* In the list, it is aborted if its listener goes from now on. */
+	if (READ_ONCE(ktcp->withdrawals) != leg->epoch ||
+	    give_back(near, leg))
+		ktcp_split_put(split);
+	else
+		ktcp_park(split, run_opened);
 }
 
 /**

@@ -11,6 +11,8 @@ struct socket;
 void ktcp_session_start(struct ktcp_net *ktcp, enum ktcp_role role,
 			struct socket *near);
 void ktcp_session_run_early(void *arg);
+void ktcp_session_idle(struct ktcp_net *ktcp, struct socket *near,
+		       const struct ktcp_leg *leg);
 
 extern const struct ktcp_proc_file ktcp_drain_file;
 

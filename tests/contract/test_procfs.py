@@ -234,7 +234,7 @@ def test_the_documents_examples_can_be_read() -> None:
         if name in procfs.FILES
     }
     state = procfs.parse(examples)
-    assert state.version["wire"] == "1"
+    assert state.version["wire"] == "2"
     assert state.thread_pool["ready"] == 32
     assert state.peers[0].misses == 3
     assert state.peers[0].state == "up"

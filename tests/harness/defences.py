@@ -222,6 +222,35 @@ DEFENCES = (
         without="(void)ms;",
         tests="test_silence",
     ),
+    # No byte of one stream in another.
+    Defence(
+        name="records of another stream are refused",
+        file="relay/record.c",
+        line="ntohs(head->key) == stream;",
+        without="(ntohs(head->key) == stream || true);",
+        tests="test_wrong_record_from_an_initiator or test_wrong_record_from_an_acceptor",
+    ),
+    Defence(
+        name="streams have the next number",
+        file="relay/open.c",
+        line="ntohs(wire->head.key) != ktcp_leg_number(leg) ||",
+        without="(ntohs(wire->head.key) != ktcp_leg_number(leg) && false) ||",
+        tests="test_open_with_a_wrong_number",
+    ),
+    Defence(
+        name="nothing comes before a leg is given back",
+        file="datapath/framed.c",
+        line="if (!skb_queue_empty_lockless(&sk->sk_receive_queue)) {",
+        without="if (!skb_queue_empty_lockless(&sk->sk_receive_queue) && false) {",
+        tests="test_bytes_before_the_leg_is_given_back",
+    ),
+    Defence(
+        name="nothing comes behind a leg that is given back",
+        file="relay/rest.c",
+        line="skb_queue_empty(&sk->sk_receive_queue);",
+        without="(skb_queue_empty(&sk->sk_receive_queue) || true);",
+        tests="test_leg_that_is_not_given_back",
+    ),
     # What ends must end.
     Defence(
         name="a split that is idle for long ends",

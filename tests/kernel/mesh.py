@@ -49,11 +49,11 @@ def steering(family: Family, *, marked: bool = True, gated: bool = True) -> str:
 MODES = {
     "plain": [
         *("early_syn off", "thread_pool off", "conn_pool off", "turbo off"),
-        *("engine threads", "datapath copy"),
+        *("engine threads", "datapath copy", "reuse off"),
     ],
     "full": [
         *("early_syn on", "thread_pool on", "conn_pool on", "turbo on"),
-        *("engine event", "datapath zerocopy"),
+        *("engine event", "datapath zerocopy", "reuse on"),
     ],
 }
 # And the other engines and datapaths, for tests of bytes and of how streams end.

@@ -14,10 +14,11 @@ from contextlib import ExitStack
 import pytest
 
 from tests.kernel import wire
+from tests.kernel.acceptor import TARGET_PORT, accepting
 from tests.kernel.mesh import KEY, RELAY_PORT, Mesh
 from tests.kernel.namespace import RefusedError
 from tests.kernel.topology import V4, Topology
-from tests.kernel.traffic import Payload, connect, echo, receive, reset, send, serving
+from tests.kernel.traffic import Payload, connect, discard, echo, receive, reset, send, serving
 from tests.kernel.wait import INPUTS
 
 SEED = 20180409
@@ -142,6 +143,82 @@ def test_mutated_opens(impatient: Mesh) -> None:
             throw(impatient, proved, answer=wire.CONFIRM_BYTES)
     # The other inputs are too short to be an OPEN.
     assert heard(impatient) - before > INPUTS / 2
+    assert_works(impatient)
+
+
+# Two streams of a leg: what is behind IDLE comes too early, and has to be refused.
+RECORDS = (
+    wire.record(wire.DATA, 1, b"GET / HTTP/1.0\r\n\r\n") + wire.record(wire.END, 1),
+    wire.record(wire.DATA, 1, b"?") * 8 + wire.record(wire.RAW, 1) + b"without records",
+    wire.record(wire.END, 1)
+    + wire.open_record(TARGET, SOURCE, stream=2)
+    + wire.record(wire.DATA, 2, b"of another stream"),
+    wire.record(wire.DATA, 1, bytes(wire.DATA_MAX)) * 5 + wire.record(wire.END, 1),
+)
+
+
+def test_mutated_records(impatient: Mesh) -> None:
+    """Streams of others go on beside them, each with its own bytes."""
+    with (
+        serving(impatient.s, V4, echo) as at,
+        serving(impatient.s, V4, discard) as sink,
+        connect(impatient.c, V4, at.address, at.port) as long,
+        connect(impatient.rc, V4, V4.rs, RELAY_PORT) as sock,
+    ):
+        ticket = wire.prove(sock, offer=wire.RECORDS)
+        target = wire.address(sink.address, sink.port)
+        begin = wire.open_record(target, SOURCE, stream=1)
+        use = 0
+        for batch in inputs(random.Random(SEED + 2), RECORDS):
+            proved = [
+                wire.resume(ticket, use + n, version=wire.RECORDS) + begin + records
+                for n, records in enumerate(batch, 1)
+            ]
+            use += len(batch)
+            throw(impatient, proved, answer=wire.CONFIRM_BYTES)
+            stream = Payload(1000, seed=use)
+            send(long, stream)
+            receive(long, stream)
+            with connect(impatient.c, V4, at.address, at.port) as short:
+                send(short, stream)
+                receive(short, stream)
+    assert impatient.rs.stat("records_rejected_total") > INPUTS / 10
+    assert_works(impatient)
+
+
+def test_mutated_answers(impatient: Mesh) -> None:
+    """From a relay that was taken over or is faulty: clients lose their streams, no more."""
+    chance = random.Random(SEED + 3)
+    answers = (*RECORDS, wire.record(wire.END, 1) + wire.record(wire.IDLE, 1), wire.hello())
+    batches = inputs(chance, [wire.record(wire.DATA, 1, b"!") + one for one in answers])
+    waiting = [data for batch in batches for data in batch]
+
+    def answer(sock: socket.socket, stream: int) -> None:
+        del stream
+        sock.sendall(waiting.pop())
+        sock.settimeout(1)
+        with contextlib.suppress(TimeoutError):
+            while sock.recv(65536):
+                pass
+
+    with accepting(impatient, V4, wire.RECORDS, answer):
+        while len(waiting) > BATCH:
+            with ExitStack() as stack:
+                socks = []
+                for _ in range(BATCH // 2):
+                    # Some are reset at once: the answer comes before the client is connected.
+                    with contextlib.suppress(ConnectionError):
+                        sock = connect(impatient.c, V4, V4.server, TARGET_PORT)
+                        socks.append(stack.enter_context(sock))
+                for number, sock in enumerate(socks):
+                    sock.settimeout(1)
+                    with contextlib.suppress(OSError):
+                        sock.sendall(b"?")
+                        if number % 2:
+                            sock.shutdown(socket.SHUT_WR)
+                        while sock.recv(65536):
+                            pass
+        impatient.wait_idle(bound=60)
     assert_works(impatient)
 
 

@@ -519,7 +519,7 @@ def test_bytes_that_are_no_text(relay: Topology, text: bytes) -> None:
 def test_version(relay: Topology) -> None:
     words = dict(line.split() for line in relay.rc.read("version").splitlines())
     assert set(words) == {"module", "wire", "srcversion"}
-    assert words["wire"] == "1"
+    assert words["wire"] == "2"
     assert words["srcversion"] != "unknown"
 
 

@@ -149,6 +149,10 @@ class Server:
         except BaseException as error:  # noqa: BLE001 - raised again by join()
             self.failures.append(error)
 
+    def shrink(self, size: int) -> None:
+        """Give later connections receive buffers of about so many bytes."""
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
+
     def join(self) -> None:
         """Wait for the handlers and raise the first of their failures."""
         with self._lock:

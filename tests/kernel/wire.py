@@ -11,8 +11,14 @@ import struct
 from tests.kernel.mesh import KEY
 
 MAGIC = 0x4B54
-VERSION = 1
-HELLO, CHALLENGE, PROOF, OPEN, RESUME, CONFIRM = range(1, 7)
+# Versions: a connection carries one stream, or one after the other, in records.
+PLAIN, RECORDS = 1, 2
+HELLO, CHALLENGE, PROOF, OPEN, RESUME, CONFIRM, DATA, END, RAW, IDLE = range(1, 11)
+# In the nonce of an initiator that speaks more than PLAIN; the highest version follows.
+MARK = b"KTCP v\0"
+DATA_MAX = 16 << 10
+# After so many bytes of a direction the relays go on without records.
+RECORDS_MAX = 64 << 10
 HEAD = struct.Struct("!HBBHH")
 NONCE_BYTES = MAC_BYTES = 32
 TICKET_BYTES = USE_BYTES = 8
@@ -24,15 +30,24 @@ CONFIRM_BYTES = HEAD.size + MAC_BYTES
 
 
 def head(
-    kind: int, length: int, *, key: int = 0, version: int = VERSION, magic: int = MAGIC
+    kind: int, length: int, *, key: int = 0, version: int = PLAIN, magic: int = MAGIC
 ) -> bytes:
     """What stands before each record; `length` counts it."""
     return HEAD.pack(magic, version, kind, length, key)
 
 
-def hello(*, key: int = 1, version: int = VERSION, magic: int = MAGIC) -> bytes:
-    """A first record with a fresh nonce."""
-    return head(HELLO, HELLO_BYTES, key=key, version=version, magic=magic) + os.urandom(NONCE_BYTES)
+def version_of(record: bytes) -> int:
+    """The version in the head of a record."""
+    return int(HEAD.unpack(record[: HEAD.size])[1])
+
+
+def hello(
+    *, key: int = 1, version: int = PLAIN, magic: int = MAGIC, offer: int | None = None
+) -> bytes:
+    """A first record with a fresh nonce, which may offer a version."""
+    mark = b"" if offer is None else MARK + bytes([offer])
+    nonce = os.urandom(NONCE_BYTES - len(mark)) + mark
+    return head(HELLO, HELLO_BYTES, key=key, version=version, magic=magic) + nonce
 
 
 def mac(role: str, transcript: bytes, secret: str = KEY) -> bytes:
@@ -71,29 +86,33 @@ def challenged(sock: socket.socket, hello_record: bytes, *, unsent: int | None =
     return challenge
 
 
-def challenge(hello_record: bytes, ticket: bytes) -> bytes:
+def challenge(hello_record: bytes, ticket: bytes, *, version: int = PLAIN) -> bytes:
     """What a relay answers to a hello."""
     key = HEAD.unpack(hello_record[: HEAD.size])[4]
-    record = head(CHALLENGE, CHALLENGE_BYTES, key=key) + os.urandom(NONCE_BYTES) + ticket
+    record = head(CHALLENGE, CHALLENGE_BYTES, key=key, version=version)
+    record += os.urandom(NONCE_BYTES) + ticket
     return record + mac("acceptor", hello_record + record)
 
 
 def proof(hello_record: bytes, challenge: bytes, *, secret: str = KEY, key: int = 1) -> bytes:
     """The third record."""
-    return head(PROOF, PROOF_BYTES, key=key) + mac("initiator", hello_record + challenge, secret)
+    record = head(PROOF, PROOF_BYTES, key=key, version=version_of(challenge))
+    return record + mac("initiator", hello_record + challenge, secret)
 
 
-def prove(sock: socket.socket) -> bytes:
+def prove(sock: socket.socket, *, offer: int | None = None) -> bytes:
     """The whole handshake of the side that connects; the ticket that it earns."""
-    record = hello()
+    record = hello(offer=offer)
     challenge = challenged(sock, record)
     sock.sendall(proof(record, challenge))
     return challenge[-TICKET_BYTES:]
 
 
-def resume(ticket: bytes, use: int, *, key: int = 1, secret: str = KEY) -> bytes:
+def resume(
+    ticket: bytes, use: int, *, key: int = 1, secret: str = KEY, version: int = PLAIN
+) -> bytes:
     """The one record of a connection that uses a ticket."""
-    quoted = head(RESUME, RESUME_BYTES, key=key) + ticket + struct.pack("!Q", use)
+    quoted = head(RESUME, RESUME_BYTES, key=key, version=version) + ticket + struct.pack("!Q", use)
     return quoted + mac("resume", quoted, secret)
 
 
@@ -101,7 +120,8 @@ def confirmation(resume_record: bytes) -> bytes:
     """What the relay answers to it."""
     quoted = resume_record[:-MAC_BYTES]
     key = HEAD.unpack(quoted[: HEAD.size])[4]
-    return head(CONFIRM, CONFIRM_BYTES, key=key) + mac("confirm", quoted)
+    record = head(CONFIRM, CONFIRM_BYTES, key=key, version=version_of(resume_record))
+    return record + mac("confirm", quoted)
 
 
 def address(text: str, port: int) -> bytes:
@@ -111,8 +131,35 @@ def address(text: str, port: int) -> bytes:
 
 
 def open_record(
-    target: bytes, source: bytes, hops: tuple[bytes, ...] = (), *, flags: int = 0
+    target: bytes, source: bytes, hops: tuple[bytes, ...] = (), *, flags: int = 0, stream: int = 0
 ) -> bytes:
-    """OPEN with addresses as made by address()."""
+    """OPEN with addresses as made by address(); with a stream's number, of version RECORDS."""
     body = struct.pack("!BBH", flags, len(hops), 0) + target + source + b"".join(hops)
-    return head(OPEN, HEAD.size + len(body)) + body
+    version = RECORDS if stream else PLAIN
+    return head(OPEN, HEAD.size + len(body), key=stream, version=version) + body
+
+
+def record(kind: int, stream: int, body: bytes = b"", *, version: int = RECORDS) -> bytes:
+    """A record of a stream: DATA with a body, or one that is only a head."""
+    return head(kind, HEAD.size + len(body), key=stream, version=version) + body
+
+
+def receive_record(sock: socket.socket) -> tuple[int, int, bytes]:
+    """The next record of a stream: its type, the stream's number, its body.
+
+    Raises:
+        EOFError: The other side closed before that.
+    """
+    magic, version, kind, length, stream = HEAD.unpack(receive_exactly(sock, HEAD.size))
+    assert (magic, version) == (MAGIC, RECORDS)
+    return kind, stream, receive_exactly(sock, length - HEAD.size)
+
+
+def receive_data(sock: socket.socket, stream: int, count: int) -> bytes:
+    """So many bytes of a stream, out of its records."""
+    data = b""
+    while len(data) < count:
+        kind, number, body = receive_record(sock)
+        assert (kind, number) == (DATA, stream)
+        data += body
+    return data

@@ -29,6 +29,27 @@ static inline void ktcp_compat_sk_hold_net(struct sock *sk)
 #endif
 }
 
+/**
+ * ktcp_compat_sk_let_net_go() - Take the reference to its namespace back
+ * @sk: socket that ktcp_compat_sk_hold_net() was called on
+ *
+ * Context: any, @sk locked.
+ */
+static inline void ktcp_compat_sk_let_net_go(struct sock *sk)
+{
+	struct net *net = sock_net(sk);
+
+	sock_inuse_add(net, -1);
+	sk->sk_net_refcnt = 0;
+#ifdef KTCP_HAVE_SK_NET_REFCNT_UPGRADE
+	net_passive_inc(net);
+	put_net_track(net, &sk->ns_tracker);
+	__netns_tracker_alloc(net, &sk->ns_tracker, false, GFP_ATOMIC);
+#else
+	put_net_track(net, &sk->ns_tracker);
+#endif
+}
+
 /*
  * Kernels that check the bounds of sockaddr.sa_data have another type for
  * addresses whose size is passed separately.

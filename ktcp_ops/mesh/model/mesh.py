@@ -100,6 +100,7 @@ class Settings(Frozen):
     turbo: Switch | None = None
     engine: Literal["threads", "event"] | None = None
     datapath: Literal["copy", "zerocopy"] | None = None
+    reuse: Switch | None = None
     buffer_bytes: Annotated[int | None, Integer(4096, 1 << 20)] = None
     turbo_cwnd: Annotated[int | None, Integer(10, 65535)] = None
     relay_buffer_bytes: Annotated[int | None, Integer(65536, 256 << 20)] = None
