@@ -76,6 +76,8 @@ def split(net: Network, step: int, more: dict[str, str] | None = None) -> Iterat
     ``more`` are settings to use in place of the job's.
     """
     settings = {name: "on" if number < step else "off" for number, name in enumerate(IMPROVEMENTS)}
+    # Not the paper's; the last row has all there is.
+    settings["reuse"] = "on" if step == len(IMPROVEMENTS) else "off"
     settings |= net.job.settings if more is None else more
     with loaded(), configured(net, settings):
         if step > 2:
