@@ -315,7 +315,7 @@ static bool is_unheard(const struct ktcp_split *split,
 	const struct socket *far = READ_ONCE(split->sock[KTCP_FAR]);
 
 	return peer && peer->pool == doomed->pool && far &&
-	       ktcp_socket_is_unheard(far, READ_ONCE(split->begun));
+	       ktcp_socket_is_unheard(far, READ_ONCE(split->leg[KTCP_FAR].written));
 }
 
 static bool is_waiting(const struct ktcp_split *split,

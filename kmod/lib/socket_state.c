@@ -94,17 +94,36 @@ bool ktcp_socket_is_filling(const struct socket *sock)
 }
 
 /**
- * ktcp_socket_is_unheard() - Is an answer due, and has nothing come @since
- * then?
+ * ktcp_socket_written() - How much was ever written to a connection?
  * @sock: the socket
- * @since: jiffies
+ *
+ * Context: may sleep.
+ * Return: bytes, as ktcp_socket_is_unheard() counts them.
  */
-bool ktcp_socket_is_unheard(const struct socket *sock, unsigned long since)
+u64 ktcp_socket_written(struct socket *sock)
+{
+	struct sock *sk = sock->sk;
+	const struct tcp_sock *tp = tcp_sk(sk);
+	u64 written;
+
+	lock_sock(sk);
+	written = tp->bytes_acked + (tp->write_seq - tp->snd_una);
+	release_sock(sk);
+	return written;
+}
+
+/**
+ * ktcp_socket_is_unheard() - Is an answer due to what followed the first
+ * bytes, and was none of it acknowledged?
+ * @sock: the socket
+ * @written: how many bytes do not count; a late answer to them may still come
+ */
+bool ktcp_socket_is_unheard(const struct socket *sock, u64 written)
 {
 	const struct tcp_sock *tp = tcp_sk(sock->sk);
 
 	return READ_ONCE(tp->packets_out) &&
-	       time_before32(READ_ONCE(tp->rcv_tstamp), (u32)since);
+	       READ_ONCE(tp->bytes_acked) <= written;
 }
 
 /**

@@ -17,6 +17,7 @@ struct socket;
  * @epoch: at the initiator that of the pool, at the acceptor that of the
  * listeners, from when the connection was made
  * @begun: jiffies when it was made
+ * @written: bytes that were written to it before its present stream
  * @lent: its pool expects it back soon
  */
 struct ktcp_leg {
@@ -25,6 +26,7 @@ struct ktcp_leg {
 	u16 key;
 	unsigned int epoch;
 	unsigned long begun;
+	u64 written;
 	unsigned int lent;
 };
 

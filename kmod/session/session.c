@@ -116,11 +116,16 @@ struct opening {
 	size_t open_size;
 };
 
-/* The first or the next stream begins on the far leg: say so in OPEN. */
-static void begin_stream(struct ktcp_split *split, struct opening *opening)
+/*
+ * The first or the next stream begins on the far leg: say so in OPEN. Its
+ * socket is NULL if it is yet to be connected.
+ */
+static void begin_stream(struct ktcp_split *split, struct socket *sock,
+			 struct opening *opening)
 {
 	struct ktcp_leg *leg = &split->leg[KTCP_FAR];
 
+	WRITE_ONCE(leg->written, sock ? ktcp_socket_written(sock) : 0);
 	leg->stream++;
 	ktcp_open_number((void *)opening->open, leg);
 	ktcp_framed_begin(split, KTCP_FAR);
@@ -156,7 +161,7 @@ static int connect_early(struct ktcp_split *split, struct opening *opening)
 	if (err)
 		return err;
 	ktcp_peer_pool_begin(pool, &split->ticket, &split->leg[KTCP_FAR]);
-	begin_stream(split, opening);
+	begin_stream(split, NULL, opening);
 	err = connect_far(split, &pool->addr, &opening->resume,
 			  sizeof(opening->resume) + opening->open_size);
 	if (!err)
@@ -183,7 +188,7 @@ static int connect_peer(struct ktcp_split *split, struct opening *opening)
 	if (err)
 		return err;
 	ktcp_peer_pool_begin(pool, &split->ticket, &split->leg[KTCP_FAR]);
-	begin_stream(split, opening);
+	begin_stream(split, split->sock[KTCP_FAR], opening);
 	return ktcp_socket_send(split->sock[KTCP_FAR], opening->open,
 				opening->open_size);
 }
@@ -192,7 +197,7 @@ static int connect_peer(struct ktcp_split *split, struct opening *opening)
 static int use_pooled(struct ktcp_split *split, struct socket *sock,
 		      struct opening *opening)
 {
-	begin_stream(split, opening);
+	begin_stream(split, sock, opening);
 	/* The window may have shrunk since the leg was connected. */
 	ktcp_socket_turbo(sock, ktcp_settings_turbo_cwnd(&split->ktcp->settings));
 	ktcp_dscp_set(sock, split->dsfield);
