@@ -22,18 +22,31 @@ Answer = Callable[[socket.socket, int], None]
 
 
 @dataclass
+class Leg:
+    """A connection that has carried streams, and how many."""
+
+    streams: int = 0
+
+
+@dataclass
 class Acceptor:
     """Proves the key to whoever connects, and plays streams.
 
     Attributes:
         version: The highest that it speaks.
         answer: Plays a stream, of this number; 0 on a connection that carries only one.
-        streams: How many began on each connection that has carried any.
+        legs: The connections that have carried streams. Their threads only append to it, so that
+            two that begin at once do not count each other's.
     """
 
     version: int
     answer: Answer
-    streams: list[int] = field(default_factory=list)
+    legs: list[Leg] = field(default_factory=list)
+
+    @property
+    def streams(self) -> list[int]:
+        """How many streams began on each leg."""
+        return [leg.streams for leg in self.legs]
 
     def __call__(self, sock: socket.socket) -> None:
         # The connection by which rc watches its peers carries no stream.
@@ -43,17 +56,16 @@ class Acceptor:
     def serve(self, sock: socket.socket) -> None:
         """Speak with an initiator."""
         version = self.accept(sock)
-        number = None
+        leg = Leg()
         while True:
             head = wire.receive_exactly(sock, wire.HEAD.size)
             _, spoken, kind, length, stream = wire.HEAD.unpack(head)
             wire.receive_exactly(sock, length - len(head))
             assert (spoken, kind) == (version, wire.OPEN)
-            if number is None:
-                number = len(self.streams)
-                self.streams.append(0)
-            self.streams[number] += 1
-            assert stream == (self.streams[number] if version == wire.RECORDS else 0)
+            if not leg.streams:
+                self.legs.append(leg)
+            leg.streams += 1
+            assert stream == (leg.streams if version == wire.RECORDS else 0)
             self.answer(sock, stream)
             if version == wire.PLAIN:
                 return
