@@ -644,6 +644,43 @@ static bool may_rest(const struct ktcp_peer_pool *pool,
 	       time_before(jiffies, leg->begun + AGE_MAX);
 }
 
+static struct pooled *pooled_of(struct ktcp_peer_pool *pool,
+				struct socket *sock,
+				const struct ktcp_ticket *ticket,
+				const struct ktcp_leg *leg)
+{
+	struct pooled *pooled = kzalloc(sizeof(*pooled), GFP_KERNEL);
+
+	if (!pooled)
+		return NULL;
+	pooled->pool = pool;
+	pooled->sock = sock;
+	pooled->ticket = *ticket;
+	pooled->leg = *leg;
+	pooled->leg.lent = 0;
+	pooled->rest.sock = sock;
+	pooled->rest.stream = leg->stream;
+	pooled->rest.over = rest_over;
+	return pooled;
+}
+
+/* False if the pool is closing. From here on others may find the connection. */
+static bool add_resting(struct pooled *pooled, struct ktcp_leg *leg)
+{
+	struct ktcp_peer_pool *pool = pooled->pool;
+	bool added;
+
+	spin_lock_bh(&pool->lock);
+	added = !pool->closing;
+	if (added) {
+		list_add(&pooled->node, &pool->resting);
+		if (!xchg(&leg->lent, 0))
+			atomic_inc(&pool->nr_lent);
+	}
+	spin_unlock_bh(&pool->lock);
+	return added;
+}
+
 /**
  * ktcp_peer_pool_give_back() - A stream has ended, and its leg has not
  * @pool: the pool that the leg goes to
@@ -659,33 +696,23 @@ bool ktcp_peer_pool_give_back(struct ktcp_peer_pool *pool, struct socket *sock,
 			      const struct ktcp_ticket *ticket,
 			      struct ktcp_leg *leg)
 {
+	struct sock *sk = sock->sk;
 	struct pooled *pooled;
 	bool taken;
 
 	if (!may_rest(pool, leg))
 		return false;
-	pooled = kzalloc(sizeof(*pooled), GFP_KERNEL);
+	pooled = pooled_of(pool, sock, ticket, leg);
 	if (!pooled)
 		return false;
-	pooled->pool = pool;
-	pooled->sock = sock;
-	pooled->ticket = *ticket;
-	pooled->leg = *leg;
-	pooled->leg.lent = 0;
-	pooled->rest.sock = sock;
-	pooled->rest.stream = leg->stream;
-	pooled->rest.over = rest_over;
-	spin_lock_bh(&pool->lock);
-	taken = !pool->closing;
-	if (taken) {
-		list_add(&pooled->node, &pool->resting);
-		if (!xchg(&leg->lent, 0))
-			atomic_inc(&pool->nr_lent);
-	}
-	spin_unlock_bh(&pool->lock);
+	sock_hold(sk);
+	lock_sock(sk);
+	taken = add_resting(pooled, leg);
 	if (taken)
 		ktcp_rest_begin(&pooled->rest);
-	else
+	release_sock(sk);
+	sock_put(sk);
+	if (!taken)
 		kfree(pooled);
 	return taken;
 }

@@ -76,16 +76,16 @@ static const struct ktcp_callbacks callbacks = {
  *
  * It may be over when this returns.
  *
- * Context: may sleep.
+ * Context: may sleep, the sock locked: so whoever finds the leg cannot cancel
+ * what has yet to begin.
  */
 void ktcp_rest_begin(struct ktcp_rest *rest)
 {
 	struct sock *sk = rest->sock->sk;
 
-	lock_sock(sk);
+	sock_owned_by_me(sk);
 	ktcp_callbacks_take(sk, &callbacks, rest, &rest->own);
 	look_at(rest, sk);
-	release_sock(sk);
 }
 
 /**
