@@ -138,9 +138,12 @@ static int __init ktcp_init(void)
 	err = ktcp_thread_pool_init();
 	if (err)
 		return err;
-	err = ktcp_watch_module_init();
+	err = ktcp_split_module_init();
 	if (err)
 		goto exit_thread_pool;
+	err = ktcp_watch_module_init();
+	if (err)
+		goto exit_split;
 	err = ktcp_listener_init();
 	if (err)
 		goto exit_watch;
@@ -153,6 +156,8 @@ exit_listener:
 	ktcp_listener_exit();
 exit_watch:
 	ktcp_watch_module_exit();
+exit_split:
+	ktcp_split_module_exit();
 exit_thread_pool:
 	ktcp_thread_pool_exit();
 	return err;
@@ -163,6 +168,7 @@ static void __exit ktcp_exit(void)
 	unregister_pernet_subsys(&net_ops);
 	ktcp_listener_exit();
 	ktcp_watch_module_exit();
+	ktcp_split_module_exit();
 	ktcp_transfer_exit();
 	ktcp_thread_pool_exit();
 }

@@ -27,6 +27,30 @@
 /* How many are aborted between two looks at the list. */
 #define ABORT_BATCH 16
 
+/* A split is a little larger than a power of two. */
+static struct kmem_cache *cache;
+
+/**
+ * ktcp_split_module_init() - Make the cache of splits
+ *
+ * Return: 0 or -ENOMEM.
+ */
+int ktcp_split_module_init(void)
+{
+	cache = KMEM_CACHE(ktcp_split, 0);
+	return cache ? 0 : -ENOMEM;
+}
+
+/**
+ * ktcp_split_module_exit() - Free the cache
+ *
+ * Context: may sleep; no split is left.
+ */
+void ktcp_split_module_exit(void)
+{
+	kmem_cache_destroy(cache);
+}
+
 /**
  * ktcp_split_create() - Make a split
  * @ktcp: its namespace
@@ -40,7 +64,7 @@
 struct ktcp_split *ktcp_split_create(struct ktcp_net *ktcp,
 				     enum ktcp_role role, gfp_t gfp)
 {
-	struct ktcp_split *split = kzalloc(sizeof(*split), gfp);
+	struct ktcp_split *split = kmem_cache_zalloc(cache, gfp);
 	bool closing;
 
 	if (!split)
@@ -63,7 +87,7 @@ struct ktcp_split *ktcp_split_create(struct ktcp_net *ktcp,
 	}
 	spin_unlock_bh(&ktcp->splits_lock);
 	if (closing) {
-		kfree(split);
+		kmem_cache_free(cache, split);
 		return NULL;
 	}
 	return split;
@@ -143,7 +167,7 @@ static void split_release(struct kref *ref)
 	}
 	mutex_destroy(&split->lock);
 	kfree(split->event);
-	kfree(split);
+	kmem_cache_free(cache, split);
 	/* The namespace may be gone once its count is 0. */
 	if (atomic_dec_and_test(&ktcp->split_count))
 		wake_up_var(&ktcp->split_count);

@@ -127,6 +127,8 @@ struct ktcp_split {
 	struct ktcp_callbacks parked;
 };
 
+int ktcp_split_module_init(void);
+void ktcp_split_module_exit(void);
 struct ktcp_split *ktcp_split_create(struct ktcp_net *ktcp,
 				     enum ktcp_role role, gfp_t gfp);
 void ktcp_split_set_flow(struct ktcp_split *split,
