@@ -24,7 +24,7 @@ from ktcp_ops.run.transcript import NoTranscript, Transcript, pass_on
 from ktcp_ops.signals import handled
 
 ANSWERS = {r"Are you sure you want to continue connecting.*\?\s*$": "no"}
-"""Pattern -> answer for ssh, which asks about unknown host keys before ansible-core 2.19."""
+"""Pattern -> answer for paramiko's connections, which ask about unknown host keys."""
 
 
 class Engine(Protocol):

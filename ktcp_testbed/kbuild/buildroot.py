@@ -14,6 +14,7 @@ from pathlib import Path
 
 from ktcp_ops.errors import KtcpError
 from ktcp_testbed.kbuild import cached, progress
+from ktcp_testbed.kbuild.privilege import as_root
 from ktcp_testbed.lab.image import Image, apt_configuration
 from ktcp_testbed.lab.recipe import DEFAULT_MIRROR, LEFT_OUT, Release, apt_options, keyring, sources
 
@@ -100,12 +101,6 @@ class Buildroot:
     def sources(self) -> Path:
         """The kernel's source archive, as the release ships it."""
         return next(self.root.glob("usr/src/linux-source-*.tar.xz"))
-
-
-def as_root() -> list[str]:
-    """The command that runs another as root: we are root already, or in a user namespace."""
-    own_mounts = ["unshare", "--mount"]
-    return own_mounts if os.geteuid() == 0 else [*own_mounts, "--map-root-user", "--map-auto"]
 
 
 def ensure(release: Release) -> Buildroot:

@@ -204,10 +204,7 @@ def note_origins(value: Any, key: str, origins: dict[str, str]) -> None:  # noqa
 
 def origin_of(value: Any) -> str | None:  # noqa: ANN401
     """Give ``file:line`` of a value that Ansible's YAML loader made, if it left a trace."""
-    position = getattr(value, "ansible_pos", None)  # ansible-core up to 2.18
-    if isinstance(position, tuple) and len(position) == 3:
-        return f"{nearest(str(position[0]))}:{position[1]}"
-    try:  # ansible-core from 2.19 on has tags, with no public way to read this one
+    try:  # there is no public way to read this tag
         from ansible._internal._datatag._tags import Origin  # noqa: PLC0415
     except ImportError:
         return None

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from ktcp_ops.errors import KtcpError
 from ktcp_testbed.kbuild import cached, progress
-from ktcp_testbed.kbuild.buildroot import Buildroot, as_root
+from ktcp_testbed.kbuild.buildroot import Buildroot
+from ktcp_testbed.kbuild.privilege import as_root
 
 CHECKERS = ("kasan", "kcsan")
 CONFIG = Path(__file__).with_name("debug-kernel.config")

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Everything around the compilers: caches, logs, copies. Tests in VMs run the compilers."""
 
+import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from ktcp_ops.errors import KtcpError
 from ktcp_testbed.kbuild import cached, kmodule, progress
 from ktcp_testbed.kbuild.buildroot import Buildroot
+from ktcp_testbed.lab import cache
 
 
 def test_keys_tell_parts_from_their_sum() -> None:
@@ -34,6 +37,48 @@ def test_a_directory_is_made_once_and_as_a_whole(
     assert cached.directory("thing", made.append) == place
     assert len(made) == 1
     assert list(place.iterdir()) == []
+
+
+@pytest.fixture
+def one_day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache whose directories are unused after a day."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(cached, "UNUSED_S", 24 * 3600.0)
+    monkeypatch.setattr(cached, "as_root", list)
+    return tmp_path / "ktcp"
+
+
+def last_used(place: Path, *, hours_ago: float) -> None:
+    then = time.time() - hours_ago * 3600
+    os.utime(cached.lock_of(place), (then, then))
+
+
+def full(place: Path) -> None:
+    (place / "file").touch()
+
+
+def test_a_new_directory_takes_the_place_of_those_not_in_use(one_day: Path) -> None:
+    names = ("root-a-1", "root-a-2", "root-a-3", "root-b-1", "root-a-more-1")
+    for place in [cached.directory(name, full) for name in names]:
+        last_used(place, hours_ago=25)
+    last_used(one_day / "root-a-2", hours_ago=23)
+    cached.directory("root-a-3", full)
+    (one_day / "root-a-1.partial").mkdir()
+    full(one_day / "root-a-1.partial")
+    cached.directory("root-a-4", full)
+    left = {path.name for path in one_day.iterdir() if path.is_dir()}
+    assert left == {"root-a-2", "root-a-3", "root-a-4", "root-b-1", "root-a-more-1"}
+
+
+def test_a_locked_directory_is_not_removed(one_day: Path) -> None:
+    place = cached.directory("root-a-1", full)
+    with cache.locked(cached.lock_of(place)):
+        last_used(place, hours_ago=25)
+        cached.directory("root-a-2", full)
+    assert place.exists()
+    cached.directory("root-a-3", full)
+    assert not place.exists()
+    assert (one_day / "root-a-2").exists()
 
 
 def test_programs_that_fail_are_quoted(tmp_path: Path) -> None:
