@@ -159,6 +159,16 @@ def wait(condition: Callable[[], bool]) -> None:
         time.sleep(1)
 
 
+def test_a_probe_tells_the_loss_under_a_download(lab: Lab, operator: Operator) -> None:
+    with downloading(lab):
+        code, told = operator.run("probe", "--check")
+    assert code == 0, told
+    legs = {(trip["source"], trip["destination"]): trip for trip in told["round_trips"]}
+    # rb has sent ra what fits into its window, which is much more than the client has read.
+    assert legs["rb", "ra"]["sent"] >= 1000, told
+    assert legs["rb", "ra"]["loss_ppm"] < 100_000, told
+
+
 def test_a_change_of_configuration_cuts_no_live_flow(lab: Lab, operator: Operator) -> None:
     loaded = srcversion(lab.ra)
     with downloading(lab), operator.changed(pool={"low": 3, "high": 6}, settings={"turbo": False}):
