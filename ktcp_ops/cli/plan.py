@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """``ktcp-ops mesh validate|schema|plan``: a mesh as it is described, and what it leads to."""
 
-from collections.abc import Sequence
 from functools import partial
 from typing import Annotated, Any
 
@@ -15,7 +14,7 @@ from ktcp_ops.cli.options import Inventories, Limit, Relays
 from ktcp_ops.errors import ExitCode, UsageError
 from ktcp_ops.mesh.checks import services
 from ktcp_ops.mesh.inventory import schema
-from ktcp_ops.mesh.observation import gains
+from ktcp_ops.mesh.observation import gains, shortcuts
 from ktcp_ops.mesh.rollout import change, preview
 from ktcp_ops.mesh.rollout.preview import LivePreview, Preview
 
@@ -68,7 +67,7 @@ def show_plan(
     Computed from the description alone; no host is asked. Keys are shown by number only. Once
     `mesh probe` has measured, a table of the paths shows how long their legs are, and what the
     model predicts: the time to the first byte in ms and the Mbit/s of a megabyte's download,
-    routed and split.
+    routed and split. Another table lists pairs of relays that are faster over a third relay.
 
     With --live the relays are asked, and only what a rollout would change is shown: the lines
     that /proc/net/ktcp would gain (+) and lose (-), the module's version, the tasks that would
@@ -97,21 +96,26 @@ def print_plan(found: Preview) -> None:
     """Print what relays have to hold, and what paths gain."""
     for name, node in found.nodes.items():
         print_node(name, node)
-    print_gains(found.gained)
+    print_gains(found)
 
 
 def print_survey(asked: LivePreview) -> None:
     """Print what would change on relays."""
-    print_gains(asked.gained)
+    print_gains(asked.chosen)
     for relay in asked.survey.relays:
         for line in change.text(relay):
             console.print_line(line)
 
 
-def print_gains(gained: Sequence[gains.Gain]) -> None:
-    """Print what paths gain, a line each, once anything has been measured."""
-    if any(gain.split for gain in gained):
-        console.print_table(gains.COLUMNS, [gains.row(gain) for gain in gained])
+def print_gains(found: Preview) -> None:
+    """Print what paths and pairs of relays gain, a line each, once anything has been measured."""
+    if any(gain.split for gain in found.gained):
+        console.print_table(gains.COLUMNS, [gains.row(gain) for gain in found.gained])
+    shorter = found.shorter
+    if shorter.best:
+        console.print_table(shortcuts.COLUMNS, [shortcuts.row(one) for one in shorter.best])
+    if shorter.count > len(shorter.best):
+        console.print_line(f"and {shorter.count - len(shorter.best)} more")
 
 
 def print_node(name: str, node: dict[str, Any]) -> None:

@@ -18,21 +18,23 @@ def measure(
     inventory_names: Inventories,
     limit: Limit = None,
     fresh: Annotated[
-        bool, typer.Option("--fresh", help="Ping even where a relay's pool has measured.")
+        bool, typer.Option("--fresh", help="Ping even where connections have measured.")
     ] = False,
     check: Check = False,
     output: OutputOption = Output.TEXT,
 ) -> None:
-    """Measure round-trip times between relays, and choose the ways of paths with via: auto.
+    """Measure round trips and losses between relays, and choose the ways of paths with via: auto.
 
     A relay tells what TCP measured on the pooled connections to its peers; without that, it
-    pings them, or else connects. Exits connect to the targets of paths, and hosts where probes
-    start ping ingress and target. The results are kept in latency.txt beside mesh.ktcp.yml,
-    where plan and rollout find them; with --check nothing is written. Legs that no host could
-    be asked about keep their time.
+    pings them, or else connects. LOSS is the share of lost segments on the connections with a
+    peer that are there now, or else of lost pings; a dash where too few were sent. Exits connect
+    to the targets of paths, and hosts where probes start ping ingress and target. The results
+    are kept in latency.txt beside mesh.ktcp.yml, where plan and rollout find them; with --check
+    nothing is written. Legs that no host could be asked about keep their time.
 
     A path changes its way only for a round trip that is ktcp_mesh.auto.min_gain_percent
-    shorter. Exit code 4 if a host is unreachable, 1 if one failed.
+    shorter; each percent of loss makes a leg count a tenth longer. Exit code 4 if a host is
+    unreachable, 1 if one failed.
     """
     measured = probe.measure(
         engine=workers.make_engine(),

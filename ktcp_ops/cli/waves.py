@@ -69,8 +69,8 @@ ROLLOUT = """Bring the mesh to its hosts in waves: module, configuration, steeri
 
     Runs playbooks/site.yml, as ansible-playbook would, first on one relay, then on a tenth of
     them, then on the rest, and never on both relays of a pair at once: those that follow each
-    other on a path, or are listed in `pairs`. Running it again changes only what differs. Only
-    a new module touches live splits.
+    other on a path, or are listed in `pairs`. The mesh's edges come last. Running it again
+    changes only what differs. Only a new module touches live splits.
 
     After each wave a gate asks whether its relays, and their partners that were changed
     before, are healthy and connected. When more relays are bad than --max-failures allows, the

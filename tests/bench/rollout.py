@@ -4,7 +4,8 @@
     ./dev run python -m tests.bench.rollout --hosts 50 --workers 2
 
 All hosts are this one, reached without ssh; each has files of its own that a run changes. So the
-time is Ansible's and ours, and not the hosts'. Prints JSON.
+time is Ansible's and ours, and not the hosts'. Prints JSON: for each way the seconds, the seconds
+of CPU time, which other work on this host hardly changes, and the memory of the largest process.
 """
 
 import argparse
@@ -15,9 +16,10 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ktcp_ops import console
 from ktcp_ops.run.engine import Engine, LocalEngine
@@ -33,6 +35,14 @@ WORKER_COMMAND = (*WORKER, sys.executable, "-m", "ansible_runner", "worker")
 
 Run = Callable[[int], None]
 """Rolls a round out; its number makes it a change."""
+
+
+class Cost(NamedTuple):
+    """What a run took; processor time and memory are those of all its processes."""
+
+    seconds: float
+    cpu_seconds: float
+    highest_mib: int
 
 
 def write(directory: Path, hosts: int) -> tuple[Path, Path]:
@@ -88,25 +98,52 @@ def by(engine: Engine, inventory: Path, playbook: Path, hosts: int) -> Run:
     return run
 
 
-def measure(ways: Mapping[str, Run], rounds: int) -> dict[str, list[float]]:
-    """Time each way in turn, so that all have the same of whatever else this host does."""
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
+def measure(ways: Mapping[str, Run], rounds: int) -> dict[str, list[Cost]]:
+    """Measure each way in turn, so that all have the same of whatever else this host does."""
+    costs: dict[str, list[Cost]] = {name: [] for name in ways}
     number = 0
     for _ in range(rounds):
         for name, run in ways.items():
             number += 1
-            begin = time.monotonic()
+            costs[name].append(cost(run, number))
+            console.print_note(f"{name}: {costs[name][-1]}")
+    return costs
+
+
+def cost(run: Run, number: int) -> Cost:
+    """Measure a run in a process of its own, whose end tells what it and its children took.
+
+    Raises:
+        RuntimeError: when it failed.
+    """
+    begin = time.monotonic()
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
             run(number)
-            seconds[name].append(round(time.monotonic() - begin, 2))
-            console.print_note(f"{name}: {seconds[name][-1]:.2f} s")
-    return seconds
+            code = 0
+        finally:
+            if code:
+                traceback.print_exc()
+            os._exit(code)
+    _, status, usage = os.wait4(child, 0)
+    if status:
+        raise RuntimeError(f"a run failed: {status}")
+    seconds = time.monotonic() - begin
+    cpu_seconds = usage.ru_utime + usage.ru_stime
+    return Cost(round(seconds, 2), round(cpu_seconds, 2), usage.ru_maxrss >> 10)
 
 
-def summary(seconds: Mapping[str, list[float]], hosts: int) -> dict[str, Any]:
+def summary(costs: Mapping[str, list[Cost]], hosts: int) -> dict[str, Any]:
     """Give the figures as data; a ratio is a median's to that of ansible-playbook."""
-    medians = {name: statistics.median(times) for name, times in seconds.items()}
-    ratios = {name: round(median / medians["ansible"], 2) for name, median in medians.items()}
-    return {"hosts": hosts, "tasks": FILES, "seconds": dict(seconds), "ratios": ratios}
+    found: dict[str, Any] = {"hosts": hosts, "tasks": FILES}
+    for figure in Cost._fields:
+        values = {name: [getattr(one, figure) for one in each] for name, each in costs.items()}
+        medians = {name: statistics.median(each) for name, each in values.items()}
+        ratios = {name: round(each / medians["ansible"], 2) for name, each in medians.items()}
+        found[figure] = {"values": values, "ratios": ratios}
+    return found
 
 
 def main() -> None:

@@ -3,9 +3,9 @@
 
     ./dev run python -m tests.bench.ways --relays 1000
 
-Each relay is the ingress of a path with `via: auto`. Reading with the choice of ways, predicting
-and planning are timed in one process, in seconds of CPU time, which other work on this host does
-not change. Its peak memory is printed, too. Prints JSON.
+Each relay is the ingress of a path with `via: auto`. Reading with the choice of ways, predicting,
+finding shortcuts and planning are timed in one process, in seconds of CPU time, which other work
+on this host does not change. Its peak memory is printed, too. Prints JSON.
 """
 
 import argparse
@@ -22,6 +22,7 @@ from ktcp_ops import console
 from ktcp_ops.mesh.inventory.reader import read
 from ktcp_ops.mesh.model.description import Description
 from ktcp_ops.mesh.model.latency import Latency
+from ktcp_ops.mesh.observation import shortcuts
 from ktcp_ops.mesh.observation.gains import predict
 from ktcp_ops.mesh.relay.plan import plan
 
@@ -99,6 +100,8 @@ def main() -> None:
             mesh = read(description)
     with timed(seconds, "predict"):
         gained = list(predict(mesh))
+    with timed(seconds, "shortcuts"):
+        shorter = shortcuts.find(mesh, names)
     with timed(seconds, "plan"):
         nodes = plan(mesh)
     console.print_json(
@@ -108,6 +111,7 @@ def main() -> None:
             "highest_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10,
             "paths": len(gained),
             "longer_ways": sum(len(gain.relays) > 2 for gain in gained),
+            "shortcuts": shorter.count,
             "nodes": len(nodes),
         }
     )

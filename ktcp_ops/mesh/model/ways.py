@@ -19,6 +19,8 @@ from ktcp_ops.mesh.model.mesh import Mesh, Path
 
 RELAY_COST_US = 1000
 """Added for each leg: the relay's own time, and the error of a measurement."""
+WORST_LOSS = 100_000
+"""Of a million packets. With it, or more, a leg counts twice its round trip; with less, less."""
 UNMEASURED_US = 1 << 40
 NEVER_US = 1 << 50
 """For two relays that are not a pair."""
@@ -31,7 +33,7 @@ class Candidate:
     Attributes:
         unmeasured: how many of its legs are not measured.
         place: the exit's place in the path's list; 0 if all exits' time to the target is known.
-        cost_us: its round trip, plus ``RELAY_COST_US`` for each leg.
+        cost_us: its round trip, longer where packets are lost, plus ``RELAY_COST_US`` a leg.
         relays: from the ingress to the exit.
     """
 
@@ -63,6 +65,11 @@ def choose(mesh: Mesh, latency: Latency) -> dict[str, tuple[str, ...]]:
     }
 
 
+def cost(rtt_us: int, loss: int) -> int:
+    """Give what a measured leg costs; each percent of loss makes it a tenth longer."""
+    return rtt_us + rtt_us * min(loss, WORST_LOSS) // WORST_LOSS + RELAY_COST_US
+
+
 class DistanceTable:
     """The distances between a mesh's relays, and what follows from them."""
 
@@ -83,22 +90,23 @@ class DistanceTable:
             one, other = (self.place.get(name) for name in (min(pair), max(pair)))
             if one is not None and other is not None:
                 legs[one][other] = legs[other][one] = unmeasured
-        for one, other, rtt in self.measured():
+        for one, other, cost in self.measured():
             if legs[one][other] < NEVER_US:
-                legs[one][other] = legs[other][one] = rtt + RELAY_COST_US
+                legs[one][other] = legs[other][one] = cost
         for place in range(count):
             legs[place][place] = 0
         return legs
 
     def measured(self) -> Iterator[tuple[int, int, int]]:
-        """Give the round-trip times between relays, by the places of the ends."""
+        """Give what measured legs between relays cost, by the places of the ends."""
         for name, others in self.latency.rtts.items():
             one = self.place.get(name)
             if one is None:
                 continue
+            losses = self.latency.losses.get(name, {})
             for other, rtt in others.items():
                 if other in self.place:
-                    yield one, self.place[other], rtt
+                    yield one, self.place[other], cost(rtt, losses.get(other, 0))
 
     def way(self, path: Path, before: Sequence[str] | None) -> tuple[str, ...] | None:
         """Choose a path's way: the best, or the one it has now if that is hardly worse."""
@@ -132,10 +140,10 @@ class DistanceTable:
         legs = [self.legs[one][other] for one, other in pairwise(places)]
         if any(leg >= NEVER_US for leg in legs):
             return None
-        unmeasured, cost = divmod(sum(legs), UNMEASURED_US)
+        unmeasured, total = divmod(sum(legs), UNMEASURED_US)
         if to_targets is not None:
-            return Candidate(unmeasured, 0, cost + to_targets[relays[-1]], relays)
-        return Candidate(unmeasured, path.exits.index(relays[-1]), cost, relays)
+            return Candidate(unmeasured, 0, total + to_targets[relays[-1]], relays)
+        return Candidate(unmeasured, path.exits.index(relays[-1]), total, relays)
 
     def shortest(self, path: Path, place: int) -> tuple[str, ...]:
         """Give a path's shortest way to an exit; without one, what ``candidate`` refuses."""

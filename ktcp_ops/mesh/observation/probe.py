@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Measures round-trip times: between relays, and at the ends of paths.
+"""Measures round-trip times, between relays and at the ends of paths, and loss between relays.
 
-Relays tell what TCP measured on their pools' connections, else they ping; exits connect to
-targets. The hosts where probes start ping ingress and target: no relay splits a ping.
+Relays tell what TCP measured on their connections, else they ping; exits connect to targets.
+The hosts where probes start ping ingress and target: no relay splits a ping.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 from ktcp_ops.errors import ExitCode, worst
 from ktcp_ops.mesh.inventory.selection import about
 from ktcp_ops.mesh.model.distance import over, target_of
-from ktcp_ops.mesh.model.latency import RTT_MAX_US, Latency, ends
+from ktcp_ops.mesh.model.latency import MILLION, RTT_MAX_US, Ends, Latency, ends
 from ktcp_ops.mesh.model.mesh import Mesh
 from ktcp_ops.mesh.model.values import Endpoint
 from ktcp_ops.mesh.model.ways import choose
@@ -37,12 +37,21 @@ class RoundTrip:
     Attributes:
         rtt_us: None if there was no answer.
         how: by pool, ping or tcp.
+        sent: packets or segments of which we know what became of them; 0 if of too few.
+        lost: how many of them were lost.
     """
 
     source: str
     destination: str
     rtt_us: int | None
     how: str
+    sent: int = 0
+    lost: int = 0
+
+    @property
+    def loss_ppm(self) -> int | None:
+        """How many of a million are lost, None if unknown."""
+        return round(self.lost * MILLION / self.sent) if self.sent else None
 
 
 @dataclass(frozen=True)
@@ -159,42 +168,57 @@ def round_trips(mesh: Mesh, result: RunResult) -> Iterator[RoundTrip]:
                 names[str(Endpoint(address, mesh.ports.relay))] = relay.name
     targets = {str(target): str(target.address) for target in map(target_of, mesh.paths) if target}
     for host, output in sorted(result.outputs.get(MEASURE_TASK, {}).items()):
-        for where, rtt_us, how in json.loads(str(output.get("stdout") or "[]")):
+        for where, rtt_us, how, sent, lost in json.loads(str(output.get("stdout") or "[]")):
             known = rtt_us is None or 1 <= rtt_us <= RTT_MAX_US
+            counted = (sent, lost) if 0 <= lost <= sent else (0, 0)
             destination = names.get(where) or targets.get(where, where)
-            yield RoundTrip(host, destination, rtt_us if known else None, how)
+            yield RoundTrip(host, destination, rtt_us if known else None, how, *counted)
 
 
 def update(mesh: Mesh, found: Sequence[RoundTrip]) -> Latency:
     """Update what was known, and choose the ways of auto paths by it.
 
-    Of the two directions the shorter time counts, since a busy host only adds to it. Legs that
-    no host could be asked about keep their time; legs without an answer lose it.
+    Of the two directions the shorter time counts, since a busy host only adds to it, and the
+    larger loss, since data flows both ways. Legs that no host could be asked about keep their
+    time; legs without an answer lose it. A leg keeps its loss as long as it has a time and no
+    other loss is measured.
     """
-    answers: dict[tuple[str, str], list[int]] = {}
+    rtts: dict[Ends, list[int]] = {}
+    losses: dict[Ends, list[int]] = {}
     for trip in found:
-        heard = answers.setdefault(ends(trip.source, trip.destination), [])
-        heard += [trip.rtt_us] if trip.rtt_us is not None else []
-    rtts: dict[str, dict[str, int]] = {}
-    for one, other, rtt in mesh_legs(mesh):
-        if (one, other) not in answers:
-            rtts.setdefault(one, {})[other] = rtt
-    for (one, other), heard in answers.items():
-        if heard:
-            rtts.setdefault(one, {})[other] = min(heard)
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    latency = replace(mesh.latency, measured=now, rtts=rtts)
+        leg = ends(trip.source, trip.destination)
+        rtts.setdefault(leg, []).extend([] if trip.rtt_us is None else [trip.rtt_us])
+        if trip.loss_ppm is not None:
+            losses.setdefault(leg, []).append(trip.loss_ppm)
+    times = {leg: min(heard) for leg, heard in rtts.items() if heard}
+    times |= {leg: rtt for leg, rtt in mesh_legs(mesh, mesh.latency.rtts) if leg not in rtts}
+    shares = {leg: max(heard) for leg, heard in losses.items()}
+    shares = dict(mesh_legs(mesh, mesh.latency.losses)) | shares
+    latency = replace(
+        mesh.latency,
+        measured=datetime.now(UTC).isoformat(timespec="seconds"),
+        rtts=nested(times),
+        losses=nested({leg: loss for leg, loss in shares.items() if loss and leg in times}),
+    )
     return replace(latency, ways=choose(mesh, latency))
 
 
-def mesh_legs(mesh: Mesh) -> Iterator[tuple[str, str, int]]:
-    """Give the legs known before, between those that are still in the mesh."""
+def mesh_legs(mesh: Mesh, known: Mapping[str, Mapping[str, int]]) -> Iterator[tuple[Ends, int]]:
+    """Give what is known of legs, if both ends are still in the mesh."""
     targets = {str(target.address) for target in map(target_of, mesh.paths) if target}
     present = {*mesh.relays, *targets, *(path.probe.host for path in mesh.paths if path.probe)}
-    for one, others in mesh.latency.rtts.items():
-        for other, rtt in others.items():
+    for one, others in known.items():
+        for other, value in others.items():
             if one in present and other in present:
-                yield one, other, rtt
+                yield (one, other), value
+
+
+def nested(legs: Mapping[Ends, int]) -> dict[str, dict[str, int]]:
+    """Order what is known of legs by their first ends."""
+    found: dict[str, dict[str, int]] = {}
+    for (one, other), value in legs.items():
+        found.setdefault(one, {})[other] = value
+    return found
 
 
 def choices(mesh: Mesh, latency: Latency) -> list[Choice]:
@@ -211,13 +235,14 @@ def choices(mesh: Mesh, latency: Latency) -> list[Choice]:
     ]
 
 
-COLUMNS = ("FROM", "TO", "RTT_MS", "BY")
+COLUMNS = ("FROM", "TO", "RTT_MS", "BY", "LOSS")
 CHOICE_COLUMNS = ("PATH", "WAY", "RTT_MS", "BEFORE")
 
 
 def row(trip: RoundTrip) -> list[str]:
     """Write a line of the table."""
-    return [trip.source, trip.destination, milliseconds(trip.rtt_us), trip.how or "no answer"]
+    how, rtt = trip.how or "no answer", milliseconds(trip.rtt_us)
+    return [trip.source, trip.destination, rtt, how, percent(trip)]
 
 
 def choice_row(choice: Choice) -> list[str]:
@@ -237,9 +262,14 @@ def milliseconds(rtt_us: int | None) -> str:
     return "-" if rtt_us is None else f"{rtt_us / 1000:.3f}"
 
 
+def percent(trip: RoundTrip) -> str:
+    """Write the loss, and of how many it is a share; a dash if it is unknown."""
+    return f"{trip.lost / trip.sent:.2%} of {trip.sent}" if trip.sent else "-"
+
+
 def to_data(found: Sequence[RoundTrip], chosen: Sequence[Choice]) -> dict[str, Any]:
     """Give it as JSON data."""
     return {
-        "round_trips": [vars(trip) for trip in found],
+        "round_trips": [{**vars(trip), "loss_ppm": trip.loss_ppm} for trip in found],
         "ways": {choice.path: vars(choice) for choice in chosen},
     }

@@ -110,6 +110,19 @@ def hosts_of(action: str, mesh: Mesh, inventories: Sequence[str], limit: str) ->
     return relays
 
 
+def edges_of(mesh: Mesh, inventories: Sequence[str], limit: str | None) -> list[str]:
+    """Ask Ansible to which edges a rollout comes, within a limit.
+
+    Raises:
+        UsageError: for an inventory that does not exist.
+        KtcpError: with Ansible's words, when it cannot tell.
+    """
+    if limit is None or not mesh.edges:
+        return sorted(mesh.edges)
+    found = about(mesh, job("rollout", mesh, inventories, limit=limit)).hosts
+    return sorted(name for name in found if name in mesh.edges)
+
+
 def job(
     action: str,
     mesh: Mesh,

@@ -4,11 +4,12 @@
 Each wave is one run of the change's playbook. Then the gate asks its relays, and their
 partners that were changed before, whether all is well. One budget counts the bad relays of the
 whole run: those that failed, were not reached, or that the gate found unhealthy. When more are
-bad than it allows, the wave is rolled back and the rest of the mesh stays as it was.
+bad than it allows, the wave is rolled back and the rest of the mesh stays as it was. Edges are
+the last wave of a rollout, which has no gate and is not rolled back.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -80,7 +81,10 @@ class Campaign:
 
     def look(self) -> gate.Links:
         """Ask all relays before any is changed: too many may be bad already."""
-        hosts = [host for number in range(len(self.run.waves)) for host in self.run.left(number)]
+        left = [host for number in range(len(self.run.waves)) for host in self.run.left(number)]
+        hosts = self.relays_of(left)
+        if not hosts:
+            return {}
         result, statuses = status.fetch(
             engine=self.engine,
             reporter=self.reporter,
@@ -118,7 +122,7 @@ class Campaign:
 
     def ask(self, number: int, before: gate.Links) -> bool:
         """Let the gate ask the relays of a wave; tell whether the user interrupted it."""
-        well = [name for name in self.run.hosts if name not in self.run.bad]
+        well = [name for name in self.relays_of(self.run.hosts) if name not in self.run.bad]
         wave = [name for name in self.run.waves[number].hosts if name in well]
         asked = gate.question(self.mesh, wave, well, before)
         if not wave:
@@ -151,7 +155,7 @@ class Campaign:
         reason = f"wave {number + 1}: bad relays: {named(bad)}; allowed: {self.rules.budget}"
         self.say(f"{self.run.action}: stopped: {reason}")
         self.note(self.run.with_wave(number, WaveState.FAILED, reason))
-        if self.rules.undo:
+        if self.rules.undo and self.relays_of(self.run.waves[number].hosts):
             self.take_back(number)
         self.note(self.run.finished(Outcome.STOPPED, self.run.waves[number].reason))
 
@@ -195,6 +199,10 @@ class Campaign:
             title=title,
         )
         return self.engine.run(job, self.reporter)
+
+    def relays_of(self, hosts: Iterable[str]) -> list[str]:
+        """Leave out the edges, which have no module: no gate asks them and no undo knows them."""
+        return [name for name in hosts if name not in self.mesh.edges]
 
     @property
     def is_within_budget(self) -> bool:

@@ -8,8 +8,9 @@ from typing import Any
 from ktcp_ops.errors import ExitCode, UsageError
 from ktcp_ops.mesh.journal.redact import without_keys
 from ktcp_ops.mesh.model.mesh import Mesh
-from ktcp_ops.mesh.observation import gains
+from ktcp_ops.mesh.observation import gains, shortcuts
 from ktcp_ops.mesh.observation.gains import Gain
+from ktcp_ops.mesh.observation.shortcuts import Shortcuts
 from ktcp_ops.mesh.relay.plan import plan
 from ktcp_ops.mesh.rollout import actions, change
 from ktcp_ops.mesh.rollout.change import Survey
@@ -19,14 +20,25 @@ from ktcp_ops.run.reporter import Reporter
 
 @dataclass(frozen=True, kw_only=True)
 class Preview:
-    """Relays that were chosen, what they have to hold, and the paths that begin at them."""
+    """Relays that were chosen, what they have to hold, and what paths and pairs of them gain.
+
+    The paths are those that begin at these relays, the pairs those with one of them as an end.
+    """
 
     nodes: Mapping[str, dict[str, Any]]
     gained: tuple[Gain, ...]
+    shorter: Shortcuts
+
+    def gains_data(self) -> dict[str, Any]:
+        """Give what paths and pairs gain as JSON data."""
+        return {
+            "paths": gains.to_data(self.gained),
+            "shortcuts": shortcuts.to_data(self.shorter),
+        }
 
     def to_data(self) -> dict[str, Any]:
         """Give it as JSON data."""
-        return {"relays": self.nodes, "paths": gains.to_data(self.gained)}
+        return {"relays": self.nodes, **self.gains_data()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +46,7 @@ class LivePreview:
     """What a rollout would change on relays; with ``drift``, a change is a failure."""
 
     survey: Survey
-    gained: tuple[Gain, ...]
+    chosen: Preview
     drift: bool
 
     @property
@@ -47,7 +59,7 @@ class LivePreview:
     def to_data(self) -> dict[str, Any]:
         """Give it as JSON data."""
         relays = {relay.relay: change.to_data(relay) for relay in self.survey.relays}
-        return {"relays": relays, "paths": gains.to_data(self.gained)}
+        return {"relays": relays, **self.chosen.gains_data()}
 
 
 def preview(
@@ -68,6 +80,7 @@ def preview(
     return Preview(
         nodes={name: without_keys(nodes[name]) for name in wanted},
         gained=tuple(gain for gain in gains.predict(mesh) if gain.relays[0] in wanted),
+        shorter=shortcuts.find(mesh, wanted),
     )
 
 
@@ -88,4 +101,4 @@ def ask(
         inventories=inventories,
         relays=list(chosen.nodes),
     )
-    return LivePreview(survey=survey, gained=chosen.gained, drift=drift)
+    return LivePreview(survey=survey, chosen=chosen, drift=drift)

@@ -85,6 +85,8 @@ def planned(request: Request, mesh: Mesh) -> Run:
     found = waves.build(mesh, hosts, steps, request.canary)
     if not found:
         raise KtcpError("no host was selected; see --limit and the inventory")
+    if request.action == "rollout":
+        found += edge_wave(request, mesh)
     return Run.begin(
         request.action,
         mesh=mesh,
@@ -98,6 +100,16 @@ def planned(request: Request, mesh: Mesh) -> Run:
             **request.more,
         },
     )
+
+
+def edge_wave(request: Request, mesh: Mesh) -> tuple[waves.Wave, ...]:
+    """Give the last wave of a rollout: edges, whose relays have to be there before.
+
+    Raises:
+        KtcpError: with Ansible's words, when it cannot tell what the limit selects.
+    """
+    edges = tuple(actions.edges_of(mesh, request.inventories, request.limit))
+    return (edges,) if edges else ()
 
 
 def resumed(request: Request, journal: Journal, mesh: Mesh) -> Run:

@@ -3,6 +3,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,8 @@ from typing import Any
 import pytest
 import yaml
 from testinfra.host import Host
+
+from ktcp_ops.run.environment import ansible_environment, playbook
 
 SCENARIO = Path(__file__).parents[1]
 KMOD = SCENARIO.parents[1] / "kmod"
@@ -137,6 +140,25 @@ def test_it_goes_on_when_that_is_mended(lab: Lab, operator: Operator) -> None:
     assert split_downloads(lab) == 1
 
 
+def test_the_plain_playbook_finds_nothing_left_to_change(operator: Operator) -> None:
+    """Both lead to the same state: what one has done, the other does not change."""
+    command = [sys.executable, "-m", "ansible", "playbook", "-i", str(operator.inventory)]
+    done = subprocess.run(
+        [*command, str(playbook("site.yml"))],
+        env={**os.environ, **ansible_environment()},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    recap = re.findall(
+        r"^(\w+) +: ok=\d+ +changed=(\d+) +unreachable=0 +failed=0", done.stdout, re.MULTILINE
+    )
+    assert sorted(recap) == [("ra", "0"), ("rb", "0"), ("rc", "0")], done.stdout
+    code, told = operator.run("rollout")
+    assert code == 0, told
+    assert {host["state"] for host in told["hosts"].values()} == {"ok"}
+
+
 @contextmanager
 def downloading(lab: Lab) -> Iterator[None]:
     """A download that is halfway through, and goes on to its end afterwards."""
@@ -157,6 +179,16 @@ def wait(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(1)
+
+
+def test_a_probe_tells_the_loss_under_a_download(lab: Lab, operator: Operator) -> None:
+    with downloading(lab):
+        code, told = operator.run("probe", "--check")
+    assert code == 0, told
+    legs = {(trip["source"], trip["destination"]): trip for trip in told["round_trips"]}
+    # rb has sent ra what fits into its window, which is much more than the client has read.
+    assert legs["rb", "ra"]["sent"] >= 1000, told
+    assert legs["rb", "ra"]["loss_ppm"] < 100_000, told
 
 
 def test_a_change_of_configuration_cuts_no_live_flow(lab: Lab, operator: Operator) -> None:
@@ -206,6 +238,7 @@ def test_the_journal_has_it_all(operator: Operator) -> None:
     assert code == 0
     runs = [(run["action"], run["outcome"]) for run in reversed(told["runs"])]
     assert runs == [
+        ("rollout", "done"),
         ("rollout", "done"),
         ("rollout", "done"),
         ("rollout", "stopped"),

@@ -10,7 +10,7 @@ import pytest
 
 from ktcp_ops.errors import ExitCode, KtcpError, UsageError
 from ktcp_ops.mesh.journal.journal import Journal, Outcome, Run, WaveState
-from ktcp_ops.mesh.model.mesh import Mesh
+from ktcp_ops.mesh.model.mesh import Edge, Mesh
 from ktcp_ops.mesh.observation import status
 from ktcp_ops.mesh.rollout import actions
 from ktcp_ops.mesh.rollout.campaign import Campaign, Rules, resumable
@@ -108,6 +108,43 @@ def test_the_playbooks_are_told_what_they_need(begin: Start) -> None:
     assert gate.title == "rollout: gate 1 of 3"
     assert gate.variables["ktcp_gate_absent"] == [f"192.0.2.{n}:5565" for n in (2, 3, 4)]
     assert fleet.jobs[-1].variables["ktcp_gate_absent"] == []
+
+
+WITH_EDGE = MESH.model_copy(
+    update={"edges": {"office": Edge.model_validate({"relay": "a"})}},
+)
+
+
+def begun_with_an_edge(begin: Start, fleet: Fleet) -> Campaign:
+    """Begin the campaign of a mesh with an edge."""
+    waves = (*WAVES, ("office",))
+    run = Run.begin("rollout", mesh=WITH_EDGE, inventories=["inv"], limit=None, waves=waves)
+    return replace(begin(fleet, run), mesh=WITH_EDGE)
+
+
+def test_edges_come_last_and_neither_gate_nor_status_asks_them(
+    begin: Start, journal: Journal
+) -> None:
+    fleet = Fleet()
+    run = begun_with_an_edge(begin, fleet).carry_out()
+    assert fleet.played[0] == ("status", "a,b,c,d")
+    assert fleet.played[-2:] == [("gate", "b,c,d"), ("site", "office")]
+    assert (run.outcome, run.hosts["office"].state) == (Outcome.DONE, HostState.CHANGED)
+    assert written(journal) == run
+
+
+def test_an_edge_that_fails_is_not_rolled_back_and_goes_on_alone(
+    begin: Start, journal: Journal
+) -> None:
+    fleet = Fleet({("site", "office"): "failed"})
+    run = begun_with_an_edge(begin, fleet).carry_out()
+    assert fleet.played[-1] == ("site", "office")
+    assert [wave.state for wave in run.waves] == [*[WaveState.DONE] * 3, WaveState.FAILED]
+    assert (run.outcome, run.exit_code) == (Outcome.STOPPED, ExitCode.GATE)
+    well = Fleet()
+    again = replace(begin(well, resumable(journal, "rollout", WITH_EDGE)), mesh=WITH_EDGE)
+    assert again.carry_out().outcome is Outcome.DONE
+    assert well.played == [("site", "office")]
 
 
 @pytest.mark.parametrize("fate", ["failed", "unreachable"])

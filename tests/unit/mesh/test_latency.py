@@ -12,6 +12,7 @@ TEXT = f"""{FORMAT}
 measured 2026-01-31T12:00:00+00:00
 rtt 10.77.3.2 rs 26034
 rtt rc rs 215123
+loss rc rs 1250
 way web rc rs
 """
 
@@ -21,11 +22,19 @@ def test_it_is_written_as_it_is_read(tmp_path: Path) -> None:
     path.write_text(TEXT)
     latency = load(str(path))
     assert latency.measured == "2026-01-31T12:00:00+00:00"
+    assert latency.losses == {"rc": {"rs": 1250}}
     assert latency.ways == {"web": ("rc", "rs")}
     path.unlink()
     latency.save()
     assert path.read_text() == TEXT
     assert [each.name for each in tmp_path.iterdir()] == ["latency.txt"]
+
+
+def test_a_file_without_losses_is_read_too() -> None:
+    older = "ktcp-latency 1\nrtt rc rs 215123\nway web rc rs\n"
+    latency = parse("latency.txt", older)
+    assert (latency.rtt("rc", "rs"), latency.losses) == (215123, {})
+    assert next(latency.lines()) == FORMAT == "ktcp-latency 2"
 
 
 def test_a_leg_has_no_direction() -> None:
@@ -41,7 +50,7 @@ def test_nothing_is_known_without_a_file(tmp_path: Path) -> None:
     assert load("") == Latency()
 
 
-@pytest.mark.parametrize("text", ["", "rtt rc rs 1\n", "ktcp-latency 2\n", "ktcp-latency 10\n"])
+@pytest.mark.parametrize("text", ["", "rtt rc rs 1\n", "ktcp-latency 3\n", "ktcp-latency 10\n"])
 def test_another_format_is_refused(text: str) -> None:
     with pytest.raises(InvalidMeshError) as caught:
         parse("a/latency.txt", text)
@@ -59,6 +68,9 @@ WRONG = [
     "rtt rc rs 1.5",
     "rtt rc rs 60000001",
     "rtt rc rs 1 2",
+    "loss rc rs 0",
+    "loss rs rc 1",
+    "loss rc rs 1000001",
     "measured yesterday",
     "way web",
     "pair rc rs",

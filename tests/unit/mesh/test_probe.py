@@ -56,14 +56,17 @@ def result_of(**outputs: object) -> RunResult:
 
 
 MEASURED = {
-    "rc": [["10.77.2.2:5565", 215000, "pool"], ["10.77.2.3:5565", 90000, "ping"]],
-    "rs": [
-        ["10.77.2.1:5565", 214000, "pool"],
-        ["10.77.2.3:5565", None, ""],
-        ["10.77.3.2:80", 26000, "tcp"],
+    "rc": [
+        ["10.77.2.2:5565", 215000, "pool", 40000, 50],
+        ["10.77.2.3:5565", 90000, "ping", 100, 0],
     ],
-    "rx": [["[fd77::2]:5565", 40000, "pool"], ["10.77.3.2:80", 99000, "ping"]],
-    "client": [["10.77.2.1", 32000, "ping"], ["10.77.3.2", 280000, "ping"]],
+    "rs": [
+        ["10.77.2.1:5565", 214000, "pool", 2000, 0],
+        ["10.77.2.3:5565", None, "", 0, 0],
+        ["10.77.3.2:80", 26000, "tcp", 0, 0],
+    ],
+    "rx": [["[fd77::2]:5565", 40000, "pool", 0, 0], ["10.77.3.2:80", 99000, "ping", 0, 0]],
+    "client": [["10.77.2.1", 32000, "ping", 0, 0], ["10.77.3.2", 280000, "ping", 0, 0]],
 }
 
 
@@ -113,13 +116,15 @@ def test_ends_are_named(auto: Mesh) -> None:
 def test_ends_are_named_by_their_tunnel_addresses(auto: Mesh) -> None:
     encrypted = auto.model_copy(update={"encryption": "wireguard"})
     address = tunnel_address(encrypted, "rs")
-    (trip,) = probe.round_trips(encrypted, result_of(rc=[[f"[{address}]:5565", 215000, "pool"]]))
+    (trip,) = probe.round_trips(
+        encrypted, result_of(rc=[[f"[{address}]:5565", 215000, "pool", 0, 0]])
+    )
     assert trip.destination == "rs"
 
 
 @pytest.mark.parametrize("rtt", [0, -5, 60_000_001])
 def test_nonsense_is_no_answer(auto: Mesh, rtt: int) -> None:
-    (trip,) = probe.round_trips(auto, result_of(rc=[["10.77.2.2:5565", rtt, "ping"]]))
+    (trip,) = probe.round_trips(auto, result_of(rc=[["10.77.2.2:5565", rtt, "ping", 0, 0]]))
     assert trip.rtt_us is None
 
 
@@ -129,6 +134,29 @@ def test_the_shorter_direction_counts_and_ways_are_chosen(auto: Mesh) -> None:
     assert latency.rtt("rs", "rx") == 40000
     assert latency.ways == {"web": ("rc", "rx", "rs")}
     assert latency.path == auto.latency.path
+
+
+@pytest.mark.parametrize(("sent", "lost"), [(100, 101), (100, -1), (-2, -1)])
+def test_nonsense_is_no_loss(auto: Mesh, sent: int, lost: int) -> None:
+    (trip,) = probe.round_trips(auto, result_of(rc=[["10.77.2.2:5565", 9, "ping", sent, lost]]))
+    assert (trip.rtt_us, trip.loss_ppm) == (9, None)
+
+
+def test_the_larger_loss_of_both_directions_counts(auto: Mesh) -> None:
+    assert update(auto, trips()).losses == {"rc": {"rs": 1250}}
+
+
+def test_a_loss_stays_until_it_is_measured_again_or_there_is_no_answer(auto: Mesh) -> None:
+    def later(*found: RoundTrip) -> object:
+        return update(mesh, found).losses
+
+    known = {"rc": {"rs": 1000, "gone": 3}}
+    before = Latency("f", rtts={"rc": {"rs": 9}}, losses=known)
+    mesh = auto.model_copy(update={"latency": before})
+    assert later() == later(RoundTrip("rc", "rs", 9, "pool")) == {"rc": {"rs": 1000}}
+    assert later(RoundTrip("rs", "rc", 9, "pool", 1000, 2)) == {"rc": {"rs": 2000}}
+    assert later(RoundTrip("rc", "rs", 9, "ping", 100, 0)) == {}
+    assert later(RoundTrip("rc", "rs", None, "")) == {}
 
 
 def test_what_was_not_asked_stays_and_what_did_not_answer_goes(auto: Mesh) -> None:
@@ -165,8 +193,9 @@ def test_probe_shows_and_keeps(
     assert main.run(["mesh", "probe", "-i", "inv", "--limit", "relays", "--fresh"]) == 0
     said = capsys.readouterr()
     rows = [line.split() for line in said.out.splitlines()]
-    assert ["rc", "rs", "215.000", "pool"] in rows
-    assert ["rs", "rx", "-", "no", "answer"] in rows
+    assert ["rc", "rs", "215.000", "pool", "0.12%", "of", "40000"] in rows
+    assert ["rc", "rx", "90.000", "ping", "0.00%", "of", "100"] in rows
+    assert ["rs", "rx", "-", "no", "answer", "-"] in rows
     assert rows[-1] == ["web", "rc,rx,rs", "130.000", "rc,rs"]
     assert f"written: {auto.latency.path}" in said.err
     assert load(auto.latency.path).ways == {"web": ("rc", "rx", "rs")}
@@ -192,6 +221,26 @@ def test_a_probe_of_a_mesh_that_was_measured_before(
         "rtt_us": 130000,
     }
     assert len(data["round_trips"]) == 9
+    assert [trip for trip in data["round_trips"] if trip["source"] == "rs"][:2] == [
+        {
+            "source": "rs",
+            "destination": "rc",
+            "rtt_us": 214000,
+            "how": "pool",
+            "sent": 2000,
+            "lost": 0,
+            "loss_ppm": 0,
+        },
+        {
+            "source": "rs",
+            "destination": "rx",
+            "rtt_us": None,
+            "how": "",
+            "sent": 0,
+            "lost": 0,
+            "loss_ppm": None,
+        },
+    ]
     assert main.run(["mesh", "probe", "-i", "inv"]) == 0
     assert capsys.readouterr().out.endswith("the same\n")
 
@@ -247,7 +296,7 @@ def test_the_playbook_has_hosts_measure_their_peers_and_more(tmp_path: Path) -> 
     result = LocalEngine().run(job, Silent())
     assert result.exit_code is ExitCode.OK, result
     said = {
-        host: [(where, bool(rtt)) for where, rtt, _ in json.loads(output["stdout"])]
+        host: [(where, bool(rtt)) for where, rtt, *_ in json.loads(output["stdout"])]
         for host, output in result.outputs[MEASURE_TASK].items()
     }
     assert said == {

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ktcp_ops.mesh.model.latency import Latency, ends
 from ktcp_ops.mesh.model.mesh import Mesh
-from ktcp_ops.mesh.model.ways import RELAY_COST_US, choose, resolve
+from ktcp_ops.mesh.model.ways import RELAY_COST_US, choose, cost, resolve
 
 NAMES = ("a", "b", "c", "d", "e")
 
@@ -90,6 +90,26 @@ def test_what_the_inventory_says_of_targets_goes_first() -> None:
     legs = {"a-d": 100, "a-e": 10, "d-203.0.113.5": 5, "e-203.0.113.5": 50}
     mesh = mesh_of(exits=("d", "e"), max_hops=1, target_rtt_ms={"e": 95.5})
     assert way(mesh, latency_of(legs)) == "ad"
+
+
+def test_of_ways_alike_one_without_loss_is_taken() -> None:
+    legs = {"a-d": 100, "a-b": 50, "b-d": 52}
+    lossy = {"a": {"d": 5000}}
+    assert way(mesh_of(), latency_of(legs)) == "ad"
+    assert way(mesh_of(), latency_of(legs, losses=lossy)) == "abd"
+    assert way(mesh_of(), latency_of(legs, losses={**lossy, "b": {"d": 10_000}})) == "ad"
+    # 5000 of a million are half a percent, which is less than the gain that a change needs.
+    assert way(mesh_of(), latency_of(legs, losses=lossy, ways={"web": ("a", "d")})) == "ad"
+    lossy = {"a": {"d": 20_000}}
+    assert way(mesh_of(), latency_of(legs, losses=lossy, ways={"web": ("a", "d")})) == "abd"
+
+
+@pytest.mark.parametrize(
+    ("loss", "cost_us"),
+    [(0, 101_000), (10_000, 111_000), (100_000, 201_000), (1_000_000, 201_000)],
+)
+def test_loss_makes_a_leg_longer_up_to_twice(loss: int, cost_us: int) -> None:
+    assert cost(100_000, loss) == cost_us
 
 
 @pytest.mark.parametrize(
