@@ -2,16 +2,18 @@
 """``ktcp-ops mesh remove|drain|undrain``: each runs one playbook over the relays."""
 
 import re
+from collections.abc import Sequence
+from functools import partial
 from typing import Annotated, Any
 
 import typer
 
 from ktcp_ops import console
 from ktcp_ops.cli import workers
-from ktcp_ops.cli.ansible import load
-from ktcp_ops.cli.answer import Output, OutputOption
+from ktcp_ops.cli.ansible import load_all
+from ktcp_ops.cli.answer import Answer, Output, OutputOption, give_each
 from ktcp_ops.cli.options import Check, Inventories, Limit
-from ktcp_ops.cli.show import give_run
+from ktcp_ops.cli.show import run_answer
 from ktcp_ops.errors import UsageError
 from ktcp_ops.mesh.model.mesh import Mesh
 from ktcp_ops.mesh.rollout import actions
@@ -47,33 +49,49 @@ def remove(
         raise UsageError("--host and --limit both choose hosts; leave one of them out")
     if host is not None and not re.fullmatch(r"[\w.:-]+", host, re.ASCII):
         raise UsageError(f"--host {host}: is not the name or the address of one host")
+    meshes = load_all(inventory_names, limit)
+    if host is not None:
+        meshes = (actions.mesh_of(host, meshes),)
     if not (yes or check):
-        confirm_removal(load(inventory_names), limit, host)
+        confirm_removal(meshes, limit, host)
     if host is None:
-        run_action("remove", inventory_names, limit=limit, check=check, output=output)
-        return
+        give_runs("remove", inventory_names, meshes, limit=limit, check=check, output=output)
+    else:
+        act = partial(host_removed, host, meshes[0], inventory_names, check=check)
+        give_each(output, {host: act})
+
+
+def host_removed(host: str, mesh: Mesh, inventories: Sequence[str], *, check: bool) -> Answer:
+    """Remove KTCP from one host."""
     result = actions.remove_host(
         host,
         engine=workers.make_engine(),
         reporter=console.Progress(),
-        mesh=load(inventory_names),
-        inventories=inventory_names,
+        mesh=mesh,
+        inventories=inventories,
         check=check,
     )
-    give_run("remove", result, check=check, output=output)
+    return run_answer("remove", result, check=check)
 
 
-def confirm_removal(mesh: Mesh, limit: str | None, host: str | None = None) -> None:
+def confirm_removal(meshes: Sequence[Mesh], limit: str | None, host: str | None) -> None:
     """Ask whether KTCP is to be removed.
 
     Raises:
         UsageError: when the answer is no, or nobody can be asked.
     """
-    whom = f"the hosts of --limit {limit}" if limit else f"all {len(mesh.relays)} relays"
+    whom = f"the hosts of --limit {limit}" if limit else everyone(meshes)
     whom = host or whom
     question = f"Remove KTCP from {whom} and reset the live splits there?"
     if not console.confirm(question):
         raise UsageError("nothing was removed; --yes removes without asking")
+
+
+def everyone(meshes: Sequence[Mesh]) -> str:
+    """Name all relays, and their meshes if there are several."""
+    names = [mesh.name for mesh in meshes if mesh.name]
+    of = f" of mesh{'es' if len(names) > 1 else ''} {' and '.join(names)}" if names else ""
+    return f"all {sum(len(mesh.relays) for mesh in meshes)} relays{of}"
 
 
 def drain(
@@ -132,15 +150,36 @@ def run_action(
     output: Output,
     options: dict[str, Any] | None = None,
 ) -> None:
-    """Run an action's playbook, print its report and end with its exit code."""
-    result = actions.run(
-        action,
-        engine=workers.make_engine(),
-        reporter=console.Progress(),
-        mesh=load(inventory_names),
-        inventories=inventory_names,
-        limit=limit,
-        check=check,
-        options=options,
+    """Run an action's playbook over the meshes, print its report and end with its exit code."""
+    meshes = load_all(inventory_names, limit)
+    give_runs(
+        action, inventory_names, meshes, limit=limit, check=check, output=output, options=options
     )
-    give_run(action, result, check=check, output=output)
+
+
+def give_runs(
+    action: str,
+    inventory_names: list[str],
+    meshes: Sequence[Mesh],
+    *,
+    limit: str | None,
+    check: bool,
+    output: Output,
+    options: dict[str, Any] | None = None,
+) -> None:
+    """Do the same for meshes that were read before."""
+
+    def ran(mesh: Mesh) -> Answer:
+        result = actions.run(
+            action,
+            engine=workers.make_engine(),
+            reporter=console.Progress(),
+            mesh=mesh,
+            inventories=inventory_names,
+            limit=limit,
+            check=check,
+            options=options,
+        )
+        return run_answer(action, result, check=check)
+
+    give_each(output, {mesh.name: partial(ran, mesh) for mesh in meshes})

@@ -5,7 +5,7 @@ import functools
 import inspect
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -14,8 +14,9 @@ from typing import Annotated, Any
 import typer
 
 from ktcp_ops import console
+from ktcp_ops.cli.options import MeshName
 from ktcp_ops.errors import UsageError
-from ktcp_ops.mesh.inventory import inventory
+from ktcp_ops.mesh.inventory import inventory, selection
 from ktcp_ops.mesh.journal.log import Log
 from ktcp_ops.mesh.model.mesh import Mesh
 from ktcp_ops.run.options import Options
@@ -23,6 +24,8 @@ from ktcp_ops.run.options import Options
 USUAL = Options()
 chosen: ContextVar[Options] = ContextVar("options", default=USUAL)
 log: ContextVar[Log | None] = ContextVar("log", default=None)
+named: ContextVar[str | None] = ContextVar("named", default=None)
+"""The mesh that the user named, of an inventory with several."""
 
 MEMORY = Path("/dev/shm")
 """Files in it are on no disk."""
@@ -73,11 +76,14 @@ def options(
 
 
 def with_options(name: str, command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options of ``options``, and a log whose name is printed at its end."""
+    """Give a command --mesh and the options of ``options``, and a log named at its end."""
     own, more = inspect.signature(command), inspect.signature(options)
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    mesh = inspect.Parameter("mesh_name", keyword, default=None, annotation=MeshName)
 
     @functools.wraps(command)
     def run(**values: Any) -> None:  # noqa: ANN401 - each command has its own
+        named.set(values.pop(mesh.name))
         wanted = options(**{key: values.pop(key) for key in more.parameters})
         book = Log(name, console.print_note, verbose=wanted.verbosity > 0, diff=wanted.diff)
         chosen.set(wanted)
@@ -90,22 +96,42 @@ def with_options(name: str, command: Callable[..., None]) -> Callable[..., None]
             if book.path:
                 console.print_note(f"log: {book.path}")
 
-    keyword = inspect.Parameter.KEYWORD_ONLY
-    every = [*own.parameters.values(), *more.parameters.values()]
+    every = [*own.parameters.values(), mesh, *more.parameters.values()]
     run.__signature__ = own.replace(  # type: ignore[attr-defined]
         parameters=[parameter.replace(kind=keyword) for parameter in every]
     )
-    run.__annotations__ = {**command.__annotations__, **options.__annotations__, "return": None}
+    annotations = {**command.__annotations__, mesh.name: MeshName, **options.__annotations__}
+    run.__annotations__ = {**annotations, "return": None}
     return run
 
 
 def load(inventories: Sequence[str]) -> Mesh:
-    """Read the mesh, and tell the log its keys, so that none is written there."""
-    mesh = inventory.load(inventories)
+    """Read the mesh that a command is about, if it is about one: the only one, or that named.
+
+    Raises:
+        UsageError: when there are several, and none was named.
+    """
+    mesh = inventory.the_one(inventories, inventory.load_all(inventories, named.get()))
+    learn([mesh])
+    return mesh
+
+
+def load_all(inventories: Sequence[str], limit: str | None = None) -> tuple[Mesh, ...]:
+    """Read the meshes that a command is about: all with a host within the limit, or that named.
+
+    Raises:
+        UsageError: for a limit that selects no host of several meshes.
+    """
+    meshes = inventory.load_all(inventories, named.get())
+    learn(meshes)
+    return selection.within(meshes, inventories, limit)
+
+
+def learn(meshes: Iterable[Mesh]) -> None:
+    """Tell the log the keys of meshes, so that none is written there."""
     book = log.get()
     if book:
-        book.learn(mesh.keys.values())
-    return mesh
+        book.learn(key for mesh in meshes for key in mesh.keys.values())
 
 
 @contextmanager

@@ -6,12 +6,13 @@ from functools import partial
 
 from ktcp_ops import console
 from ktcp_ops.cli import workers
-from ktcp_ops.cli.ansible import load
-from ktcp_ops.cli.answer import Output, OutputOption, give
+from ktcp_ops.cli.ansible import load_all
+from ktcp_ops.cli.answer import Answer, Output, OutputOption, give_each
 from ktcp_ops.cli.options import Inventories, Limit
 from ktcp_ops.mesh.diagnosis import doctor
 from ktcp_ops.mesh.diagnosis.doctor import Diagnosis
 from ktcp_ops.mesh.diagnosis.finding import Severity
+from ktcp_ops.mesh.model.mesh import Mesh
 
 STYLES = {
     Severity.ERROR: "failed",
@@ -34,16 +35,27 @@ def examine(
     that means and what to do. Exit code 1 if there is an error, 6 if there is only drift, 4 if a
     relay is unreachable; warnings and hints do not count.
     """
+    meshes = load_all(inventory_names, limit)
+    give_each(
+        output, {mesh.name: partial(examined, mesh, inventory_names, limit) for mesh in meshes}
+    )
+
+
+def examined(mesh: Mesh, inventories: Sequence[str], limit: str | None) -> Answer:
+    """Examine the hosts of a mesh."""
     result, diagnoses = doctor.examine(
         engine=workers.make_engine(),
         reporter=console.Progress(),
-        mesh=load(inventory_names),
-        inventories=inventory_names,
+        mesh=mesh,
+        inventories=inventories,
         limit=limit,
     )
-    code = doctor.exit_code(result, diagnoses)
-    data = {"relays": {found.relay: doctor.to_data(found) for found in diagnoses}}
-    give(output, code, data, partial(show_all, diagnoses), remarks=result.remarks)
+    return Answer(
+        code=doctor.exit_code(result, diagnoses),
+        data={"relays": {found.relay: doctor.to_data(found) for found in diagnoses}},
+        show=partial(show_all, diagnoses),
+        remarks=result.remarks,
+    )
 
 
 def show_all(diagnoses: Sequence[Diagnosis]) -> None:

@@ -80,7 +80,8 @@ def rotate(asked: Asked) -> None:
     again to go on: the inventory and the journal say where it stands, and waves that are done
     are left alone.
 
-    It asks first, unless --yes or --check is given.
+    It asks first, unless --yes or --check is given. Of several meshes it is about one, which
+    --mesh names: its keys are in the group_vars of its group.
     """
     change = key_change.foresee(asked.request(), asked.until, load)
     if asked.check:

@@ -19,6 +19,9 @@ ktcp_inside_interface (where the targets' packets come in); ktcp_mesh and ktcp_k
 group_vars/all; and a file mesh.ktcp.yml with the line `plugin: ktcp_mesh`. See
 inventories/example.
 
+If several groups set ktcp_mesh, each is a mesh with the group's name: commands are about all of
+them, or about the one that --mesh names.
+
 Ansible finds vault passwords as usual, by ansible.cfg or ANSIBLE_VAULT_PASSWORD_FILE.
 """
 

@@ -52,6 +52,14 @@ Inventories = Annotated[
         "Can be given several times.",
     ),
 ]
+MeshName = Annotated[
+    str | None,
+    typer.Option(
+        "--mesh",
+        metavar="NAME",
+        help="Only this mesh, if several groups of the inventory set ktcp_mesh: its group.",
+    ),
+]
 Limit = Annotated[
     str | None,
     typer.Option(

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """``ktcp-ops mesh validate|schema|plan``: a mesh as it is described, and what it leads to."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Annotated, Any
 
@@ -8,12 +9,13 @@ import typer
 
 from ktcp_ops import console
 from ktcp_ops.cli import workers
-from ktcp_ops.cli.ansible import load
-from ktcp_ops.cli.answer import Output, OutputOption, give
+from ktcp_ops.cli.ansible import load_all
+from ktcp_ops.cli.answer import Answer, Output, OutputOption, give_each
 from ktcp_ops.cli.options import Inventories, Limit, Relays
 from ktcp_ops.errors import ExitCode, UsageError
 from ktcp_ops.mesh.checks import services
 from ktcp_ops.mesh.inventory import schema
+from ktcp_ops.mesh.model.mesh import Mesh
 from ktcp_ops.mesh.observation import gains, shortcuts
 from ktcp_ops.mesh.rollout import change, preview
 from ktcp_ops.mesh.rollout.preview import LivePreview, Preview
@@ -23,9 +25,15 @@ def validate(inventory_names: Inventories, output: OutputOption = Output.TEXT) -
     """Check a mesh without touching any host.
 
     Every error is reported at once, each on a line: the file, the key in it, what is wrong and
-    how to correct it. Exit code 3 if there is any.
+    how to correct it. Exit code 3 if there is any. Of several meshes, all are checked, and that
+    no host and no key is in two of them.
     """
-    mesh = load(inventory_names)
+    meshes = load_all(inventory_names)
+    give_each(output, {mesh.name: partial(validated, inventory_names, mesh) for mesh in meshes})
+
+
+def validated(inventory_names: Sequence[str], mesh: Mesh) -> Answer:
+    """Say of a valid mesh how large it is, and what is worth a note."""
     counts = {"relays": len(mesh.relays), "pairs": mesh.pair_count, "paths": len(mesh.paths)}
     notes = list(services.open_services(mesh))
     said = ", ".join(
@@ -37,7 +45,8 @@ def validate(inventory_names: Inventories, output: OutputOption = Output.TEXT) -
         f"{', '.join(inventory_names)}: the mesh is valid: {said}",
     ]
     data = {"valid": True, "problems": [], "notes": notes, **counts}
-    give(output, ExitCode.OK, data, partial(console.print_line, "\n".join(lines)))
+    show = partial(console.print_line, "\n".join(lines))
+    return Answer(code=ExitCode.OK, data=data, show=show)
 
 
 def show_schema() -> None:
@@ -75,21 +84,38 @@ def show_plan(
     """
     if drift and not live:
         raise UsageError("--drift needs --live, which asks the relays")
-    mesh = load(inventory_names)
-    found = preview.preview(mesh, inventory_names, relays or (), limit)
-    if not live:
-        give(output, ExitCode.OK, found.to_data(), partial(print_plan, found))
-        return
+    meshes = preview.with_relays(load_all(inventory_names, limit), relays or ())
+    act = partial(surveyed, drift=drift) if live else planned
+    show = partial(act, inventories=inventory_names, relays=relays or (), limit=limit)
+    give_each(output, {mesh.name: partial(show, mesh) for mesh in meshes})
+
+
+def planned(
+    mesh: Mesh, *, inventories: Sequence[str], relays: Sequence[str], limit: str | None
+) -> Answer:
+    """Say what relays of a mesh have to hold."""
+    found = preview.preview(mesh, inventories, relays, limit)
+    return Answer(code=ExitCode.OK, data=found.to_data(), show=partial(print_plan, found))
+
+
+def surveyed(
+    mesh: Mesh, *, inventories: Sequence[str], relays: Sequence[str], limit: str | None, drift: bool
+) -> Answer:
+    """Ask relays of a mesh what would change."""
     asked = preview.ask(
-        found,
+        preview.preview(mesh, inventories, relays, limit),
         engine=workers.make_engine(),
         reporter=console.Progress(),
         mesh=mesh,
-        inventories=inventory_names,
+        inventories=inventories,
         drift=drift,
     )
-    show = partial(print_survey, asked)
-    give(output, asked.exit_code, asked.to_data(), show, remarks=asked.survey.remarks)
+    return Answer(
+        code=asked.exit_code,
+        data=asked.to_data(),
+        show=partial(print_survey, asked),
+        remarks=asked.survey.remarks,
+    )
 
 
 def print_plan(found: Preview) -> None:

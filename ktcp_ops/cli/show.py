@@ -4,15 +4,18 @@
 from functools import partial
 
 from ktcp_ops import console
-from ktcp_ops.cli.answer import Output, give
+from ktcp_ops.cli.answer import Answer
 from ktcp_ops.run.result import RunResult
 
 
-def give_run(action: str, result: RunResult, *, check: bool, output: Output) -> None:
-    """Print the outcome of an action, and end with its exit code."""
-    data = {"command": action, "check": check, **result.to_data()}
-    show = partial(print_run, result, check=check)
-    give(output, result.exit_code, data, show, remarks=result.remarks)
+def run_answer(action: str, result: RunResult, *, check: bool) -> Answer:
+    """Make the answer of an action from its run."""
+    return Answer(
+        code=result.exit_code,
+        data={"command": action, "check": check, **result.to_data()},
+        show=partial(print_run, result, check=check),
+        remarks=result.remarks,
+    )
 
 
 def print_run(result: RunResult, *, check: bool = False) -> None:

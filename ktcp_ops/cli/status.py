@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """``ktcp-ops mesh status|verify``: how the relays and the paths are."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Annotated
 
@@ -9,13 +9,21 @@ import typer
 
 from ktcp_ops import console
 from ktcp_ops.cli import workers
-from ktcp_ops.cli.ansible import load
-from ktcp_ops.cli.answer import Output, OutputOption, WideOutput, WideOutputOption, give
+from ktcp_ops.cli.ansible import load_all
+from ktcp_ops.cli.answer import (
+    Answer,
+    Output,
+    OutputOption,
+    WideOutput,
+    WideOutputOption,
+    give_each,
+)
 from ktcp_ops.cli.options import Inventories, Limit
 from ktcp_ops.cli.show import print_result
 from ktcp_ops.cli.watch import watch
 from ktcp_ops.errors import UsageError
 from ktcp_ops.mesh.diagnosis import verify
+from ktcp_ops.mesh.model.mesh import Mesh
 from ktcp_ops.mesh.observation import status
 
 Peers = Annotated[bool, typer.Option("--peers", help="Show a line for each peer of each relay.")]
@@ -52,19 +60,35 @@ def show_status(
     """
     if again and (peers or output is not WideOutput.TEXT):
         raise UsageError("--watch shows one table on the terminal: leave out --peers and -o")
-    mesh = load(inventory_names)
+    meshes = load_all(inventory_names, limit)
     if again:
-        watch(workers.make_engine(), mesh, inventory_names, limit=limit, interval=interval)
+        watch(workers.make_engine(), meshes, inventory_names, limit=limit, interval=interval)
+    show = partial(print_status, peers=peers, wide=output is WideOutput.WIDE)
+    act = partial(asked, inventories=inventory_names, limit=limit, show=show)
+    give_each(output.plain, {mesh.name: partial(act, mesh) for mesh in meshes})
+
+
+def asked(
+    mesh: Mesh,
+    *,
+    inventories: Sequence[str],
+    limit: str | None,
+    show: Callable[[Sequence[status.RelayStatus]], None],
+) -> Answer:
+    """Ask the relays of a mesh for their state."""
     result, relays = status.fetch(
         engine=workers.make_engine(),
         reporter=console.Progress(),
         mesh=mesh,
-        inventories=inventory_names,
+        inventories=inventories,
         limit=limit,
     )
-    data = {"relays": {relay.relay: status.to_data(relay) for relay in relays}}
-    show = partial(print_status, relays, peers=peers, wide=output is WideOutput.WIDE)
-    give(output.plain, status.exit_code(result, relays), data, show, remarks=result.remarks)
+    return Answer(
+        code=status.exit_code(result, relays),
+        data={"relays": {relay.relay: status.to_data(relay) for relay in relays}},
+        show=partial(show, relays),
+        remarks=result.remarks,
+    )
 
 
 def print_status(relays: Sequence[status.RelayStatus], *, peers: bool, wide: bool) -> None:
@@ -91,15 +115,27 @@ def verify_paths(
 
     With --limit these relays are checked, and the paths that begin at them.
     """
+    meshes = load_all(inventory_names, limit)
+    give_each(
+        output, {mesh.name: partial(verified, mesh, inventory_names, limit) for mesh in meshes}
+    )
+
+
+def verified(mesh: Mesh, inventories: Sequence[str], limit: str | None) -> Answer:
+    """Check the hosts and the paths of a mesh."""
     found = verify.check(
         engine=workers.make_engine(),
         reporter=console.Progress(),
-        mesh=load(inventory_names),
-        inventories=inventory_names,
+        mesh=mesh,
+        inventories=inventories,
         limit=limit,
     )
-    show = partial(print_verification, found)
-    give(output, found.exit_code, found.to_data(), show, remarks=found.remarks)
+    return Answer(
+        code=found.exit_code,
+        data=found.to_data(),
+        show=partial(print_verification, found),
+        remarks=found.remarks,
+    )
 
 
 def print_verification(found: verify.Verification) -> None:

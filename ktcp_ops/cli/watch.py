@@ -17,7 +17,7 @@ from ktcp_ops.run.reporter import Silent
 
 def watch(
     engine: Engine,
-    mesh: Mesh,
+    meshes: Sequence[Mesh],
     inventories: Sequence[str],
     *,
     limit: str | None,
@@ -33,16 +33,20 @@ def watch(
         with console.Watch(title=f"ktcp-ops: {', '.join(inventories)}") as screen:
             while True:
                 begun = time.monotonic()
-                result, now = status.fetch(
-                    engine=engine,
-                    reporter=Silent(),
-                    mesh=mesh,
-                    inventories=inventories,
-                    limit=limit,
-                )
-                if result.canceled:  # the engine handles the signal itself
-                    end(ExitCode.INTERRUPTED)
-                screen.show(rates.COLUMNS, rates.rows(before, now), result.complaint)
+                now, complaints = list[RelayStatus](), list[str]()
+                for mesh in meshes:
+                    result, relays = status.fetch(
+                        engine=engine,
+                        reporter=Silent(),
+                        mesh=mesh,
+                        inventories=inventories,
+                        limit=limit,
+                    )
+                    if result.canceled:  # the engine handles the signal itself
+                        end(ExitCode.INTERRUPTED)
+                    now += relays
+                    complaints += [result.complaint] if result.complaint else []
+                screen.show(rates.COLUMNS, rates.rows(before, now), "\n".join(complaints))
                 # A relay that did not answer is compared with its last answer.
                 before = remembered(before, now)
                 time.sleep(max(interval - (time.monotonic() - begun), 0))

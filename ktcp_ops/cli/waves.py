@@ -11,14 +11,15 @@ import typer
 from ktcp_ops import console
 from ktcp_ops.cli import workers
 from ktcp_ops.cli.actions import run_action
-from ktcp_ops.cli.ansible import load
-from ktcp_ops.cli.answer import Output, OutputOption, give
-from ktcp_ops.cli.options import Check, Inventories, Limit, from_fields
+from ktcp_ops.cli.ansible import load_all
+from ktcp_ops.cli.answer import Answer, Output, OutputOption, give_each
+from ktcp_ops.cli.options import Check, Inventories, Limit, MeshName, from_fields
 from ktcp_ops.cli.show import print_result
 from ktcp_ops.errors import ExitCode, UsageError
 from ktcp_ops.mesh.journal import history
 from ktcp_ops.mesh.journal.journal import Journal, Run
-from ktcp_ops.mesh.rollout import request
+from ktcp_ops.mesh.model.mesh import Mesh
+from ktcp_ops.mesh.rollout import request, waves
 from ktcp_ops.mesh.rollout.campaign import Rules
 from ktcp_ops.mesh.rollout.request import STEPS, Request
 
@@ -79,6 +80,10 @@ ROLLOUT = """Bring the mesh to its hosts in waves: module, configuration, steeri
     --resume goes on after Ctrl-C, a crash or a stop. `mesh history` shows all runs. With --check
     nothing is changed and the report says what would be.
 
+    Several meshes of an inventory are changed one after the other, in the order of their names,
+    each in waves of its own; after one that does not end well, none is begun. --canary and
+    --resume are about one mesh, which --mesh names.
+
     The report has a line for each host: ok, changed, failed or unreachable, with the task
     that failed and why. Exit code 1 if a host failed, 4 if one was unreachable, 3 if the mesh
     is invalid (then no host was touched).
@@ -90,7 +95,8 @@ UPGRADE = """Bring this version of the module to the relays, and nothing else, i
     it drains, loads the new one, applies its own configuration and takes new flows again. The
     module that ran before is kept for `mesh rollback`.
 
-    Waves, gate, budget, --resume and exit codes are those of `mesh rollout`.
+    Waves, gate, budget, --resume, exit codes and the order of several meshes are those of
+    `mesh rollout`.
     """
 
 ROLLBACK = """Return the relays to the module that ran before this one, in waves.
@@ -101,7 +107,7 @@ ROLLBACK = """Return the relays to the module that ran before this one, in waves
     is not changed. The next `mesh rollout` or `mesh upgrade` brings this version again.
 
     Changes of the inventory are not undone; for that, roll out the former inventory. Waves,
-    gate, budget, --resume and exit codes are those of `mesh rollout`.
+    gate, budget, --resume, exit codes and the order of several meshes are those of `mesh rollout`.
     """
 
 
@@ -153,15 +159,24 @@ def bring(action: str, asked: Asked) -> None:
             options=wanted.variables,
         )
         return
-    run = request.carry_out(
-        wanted,
-        engine=workers.make_engine(),
-        reporter=console.Progress(),
-        say=console.print_note,
-        load=load,
-        resume=asked.resume,
-    )
-    finish(run, asked.output)
+    waves.parse_steps(asked.steps)
+    meshes = load_all(asked.inventory_names, asked.limit)
+    if len(meshes) > 1 and (asked.canary or asked.resume):
+        option = "--canary" if asked.canary else "--resume"
+        raise UsageError(f"{option}: is about one mesh, and there are several; name it with --mesh")
+
+    def brought(mesh: Mesh) -> Answer:
+        run = request.carry_out(
+            wanted,
+            engine=workers.make_engine(),
+            reporter=console.Progress(),
+            say=console.print_note,
+            mesh=mesh,
+            resume=asked.resume,
+        )
+        return outcome(run)
+
+    give_each(asked.output, {mesh.name: partial(brought, mesh) for mesh in meshes}, careful=True)
 
 
 CHANGES = {
@@ -175,6 +190,7 @@ def show_history(
     run_id: Annotated[
         str | None, typer.Option("--run", metavar="ID", help="Show all that is known of one run.")
     ] = None,
+    mesh_name: MeshName = None,
     output: OutputOption = Output.TEXT,
 ) -> None:
     """Show who changed the mesh from this host, when, and how it ended; the latest first.
@@ -183,17 +199,31 @@ def show_history(
     failed, stopped by a gate, interrupted, or crashed. With --run, that run's waves and hosts.
 
     The journal is in KTCP_STATE_DIR, else in ~/.local/state/ktcp, with a file for each run.
-    Files that cannot be read are named on stderr, and the exit code is 1 then.
+    Files that cannot be read are named on stderr, and the exit code is 1 then. Of several meshes
+    each has its own journal; runs from before there were several are under `all`.
     """
-    runs, problems = Journal.of(inventory_names).runs()
-    if run_id is not None:
-        runs = [run for run in runs if run.id == run_id]
-        if not runs:
-            raise UsageError(f"--run: {run_id}: not in the journal; `mesh history` lists its runs")
-    code = ExitCode.FAILED if problems else ExitCode.OK
-    data = {"problems": problems, "runs": [history.to_data(run) for run in runs]}
-    show = partial(print_runs, runs) if run_id is None else partial(print_one, runs[0])
-    give(output, code, data, show, remarks=problems)
+    journals = {
+        name: journal
+        for name, journal in Journal.of(inventory_names).with_meshes().items()
+        if mesh_name in (None, name) and (run_id is None or journal.has(run_id))
+    }
+    if not journals and run_id is not None:
+        raise UsageError(f"--run: {run_id}: not in the journal; `mesh history` lists its runs")
+    if not journals:
+        raise UsageError(f"--mesh {mesh_name}: has no run in the journal; `mesh history` shows all")
+    give_each(output, {name: partial(told, own, run_id) for name, own in journals.items()})
+
+
+def told(journal: Journal, run_id: str | None) -> Answer:
+    """Tell all runs of a journal, or one."""
+    runs, problems = journal.runs()
+    runs = [run for run in runs if run_id in (None, run.id)]
+    return Answer(
+        code=ExitCode.FAILED if problems else ExitCode.OK,
+        data={"problems": problems, "runs": [history.to_data(run) for run in runs]},
+        show=partial(print_runs, runs) if run_id is None else partial(print_one, runs[0]),
+        remarks=problems,
+    )
 
 
 def print_runs(runs: Sequence[Run]) -> None:
@@ -209,10 +239,12 @@ def print_one(run: Run) -> None:
     print_result(run.result())
 
 
-def finish(run: Run, output: Output) -> None:
-    """Print the outcome of a run, and end with its exit code."""
+def outcome(run: Run) -> Answer:
+    """Make the answer about a run that has ended."""
     result = run.result()
-    data = {"command": run.action, "check": False, **history.to_data(run), **result.to_data()}
-    show = partial(print_result, result)
-    remarks = [run.reason] if run.reason else []
-    give(output, ExitCode(run.exit_code or 0), data, show, remarks=remarks)
+    return Answer(
+        code=ExitCode(run.exit_code or 0),
+        data={"command": run.action, "check": False, **history.to_data(run), **result.to_data()},
+        show=partial(print_result, result),
+        remarks=[run.reason] if run.reason else [],
+    )

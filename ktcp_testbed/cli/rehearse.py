@@ -65,6 +65,8 @@ def rehearse(asked: Asked) -> None:
     and after, and whether the download arrived whole. Exit code 5 if the rollout would stop in a
     wave: a relay refuses its configuration or does not reach a peer, a download breaks, or a new
     flow is not served, or not split though its whole path has been changed.
+
+    Of several meshes one is rehearsed, which --mesh names.
     """
     chosen = selection(asked)
     perform = session.in_guest(asked.release.value, collection_root() / "build" / "rehearsal")

@@ -7,7 +7,7 @@ It only carries data between Ansible and ``ktcp_ops``, which knows what a mesh i
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,9 @@ except ImportError:  # a checkout that is not installed: the package is beside t
 
 try:
     from ktcp_ops.errors import InvalidMeshError
-    from ktcp_ops.mesh.inventory.reader import read
+    from ktcp_ops.mesh.inventory.reader import read_all
     from ktcp_ops.mesh.model.description import RELAY_VARIABLES, Description, key_path
+    from ktcp_ops.mesh.model.mesh import Mesh
     from ktcp_ops.mesh.relay.edge import host_variables
     from ktcp_ops.mesh.relay.plan import plan
 except ImportError as error:
@@ -43,12 +44,16 @@ description:
     it, checks them as a whole, and sets C(ktcp_node) on each relay.
   - If the mesh has tunnels or edges, sets C(ktcp_wireguard_interface) and C(ktcp_edge_routes) on
     their hosts. The mesh's edges are in group C(ktcp_edges).
+  - Variables C(ktcp_mesh) of several groups are several meshes, each with its group's name. The
+    relays of mesh C(NAME) are then also in group C(ktcp_relays_NAME), its edges in
+    C(ktcp_edges_NAME).
   - Its file is the last one of an inventory and its name ends in C(ktcp.yml).
 options:
   latency:
     description:
       - Name of the file that C(ktcp-ops mesh probe) writes round-trip times to, and by which
         paths with C(via=auto) choose their way; relative to this plugin's file. It may be missing.
+        Of several meshes, each has its own, C(latency-NAME.txt).
     type: str
     default: latency.txt
   plugin:
@@ -57,7 +62,7 @@ options:
     choices: [ktcp_mesh, pathway.ktcp.ktcp_mesh]
   export:
     description:
-      - Instead of checking the mesh, set C(ktcp_description) on group C(all) to the data that
+      - Instead of checking the mesh, set C(ktcp_descriptions) on group C(all) to the data that
         was found, secrets included. For C(ktcp-ops), which checks it itself.
     type: bool
     default: false
@@ -90,72 +95,137 @@ class InventoryModule(BaseInventoryPlugin):  # type: ignore[misc]  # Ansible shi
             raise AnsibleParserError(
                 f"{path}: {MISSING}; install ktcp-ops for {sys.executable}, which runs Ansible"
             )
-        description = self.describe(path)
+        descriptions = self.describe(path)
         if self.get_option("export"):
-            inventory.set_variable("all", "ktcp_description", description.to_data())
+            data = [description.to_data() for description in descriptions]
+            inventory.set_variable("all", "ktcp_descriptions", data)
             return
         try:
-            mesh = read(description)
+            meshes = read_all(descriptions)
         except InvalidMeshError as invalid:
             raise AnsibleParserError(
                 "\n".join(("the mesh is invalid", *invalid.problems))
             ) from None
+        inventory.add_group(EDGES)
+        for mesh in meshes:
+            self.add(mesh)
+
+    def add(self, mesh: Mesh) -> None:
+        """Set the variables of a mesh's hosts, and put the hosts into their groups."""
         for name, node in plan(mesh).items():
-            inventory.set_variable(name, "ktcp_node", node)
+            self.inventory.set_variable(name, "ktcp_node", node)
         for name, variables in host_variables(mesh).items():
             for variable, value in variables.items():
-                inventory.set_variable(name, variable, value)
-        inventory.add_group(EDGES)
+                self.inventory.set_variable(name, variable, value)
         for name in mesh.edges:
-            inventory.add_child(EDGES, name)
+            self.inventory.add_child(EDGES, name)
+        for group, hosts in mesh.own_groups.items():
+            self.inventory.add_group(group)
+            for name in hosts:
+                self.inventory.add_child(group, name)
 
-    def describe(self, path: str) -> Description:
-        """Collect the data about the mesh from the sources before this one."""
+    def describe(self, path: str) -> list[Description]:
+        """Collect the data about each mesh from the sources before this one."""
         sources = [*self.inventory.processed_sources, path]
+        holders = self.find_holders(sources)
+        members = {str(host) for name in holders for host in self.hosts_in(name)}
+        return [
+            self.describe_one(path, sources, name, variables, members, alone=len(holders) == 1)
+            for name, variables in holders.items()
+        ]
+
+    def describe_one(
+        self,
+        path: str,
+        sources: Sequence[str],
+        holder: str,
+        holding: Mapping[str, Any],
+        members: Collection[str],
+        *,
+        alone: bool,
+    ) -> Description:
+        """Collect the data about the mesh of a group, which holds these variables.
+
+        If it is not alone, its relays are hosts of that group. ``members`` are all meshes' hosts.
+        """
         origins: dict[str, str] = {}
-        holder = self.find_mesh_holder(sources)
         mesh, keys = (
-            self.final(holder, name, name, origins) for name in ("ktcp_mesh", "ktcp_keys")
+            self.final(holding, name, name, origins) for name in ("ktcp_mesh", "ktcp_keys")
         )
         name = mesh.get("relays_group", "relays") if isinstance(mesh, Mapping) else "relays"
-        group = self.inventory.groups.get(str(name))
-        relays: dict[str, dict[str, Any]] = {}
-        for host in sorted(group.get_hosts() if group else [], key=lambda host: str(host.name)):
-            variables = self.host_variables(host, sources)
-            relays[str(host.name)] = {
-                variable: self.final(
-                    variables, variable, key_path("hostvars", str(host.name), variable), origins
-                )
-                for variable in RELAY_VARIABLES
-                if variables.get(variable) is not None
-                and not (variable == "ansible_host" and is_template(variables[variable]))
-            }
+        group = self.hosts_in(str(name))
+        own = {str(host) for host in (group if alone else self.hosts_in(holder))}
+        strays = [] if alone else [host for host in group if str(host) not in members]
+        for host in strays:
+            note_address(host, origins)
         return Description(
             mesh=mesh,
             keys=keys,
-            relays=relays,
+            relays={
+                str(host): self.relay_variables(host, sources, origins)
+                for host in group
+                if str(host) in own
+            },
             hosts=tuple(sorted(str(host) for host in self.inventory.hosts)),
-            source=nearest(path),
-            latency=nearest(str(Path(path).absolute().parent / self.get_option("latency"))),
+            source=nearest(path) if alone else f"{nearest(path)} (mesh {holder})",
+            group=holder,
+            alone=alone,
+            strays=tuple(map(str, strays)),
+            latency=nearest(str(self.latency_file(path, "" if alone else holder))),
             origins=origins,
         )
 
-    def find_mesh_holder(self, sources: Sequence[str]) -> Mapping[str, Any]:
-        """Find the variables with ``ktcp_mesh``: those of ``all``, or of the one group with it."""
+    def relay_variables(
+        self,
+        host: Any,  # noqa: ANN401
+        sources: Sequence[str],
+        origins: dict[str, str],
+    ) -> dict[str, Any]:
+        """Collect the variables of a relay that the mesh needs."""
+        variables = self.host_variables(host, sources)
+        return {
+            variable: self.final(
+                variables, variable, key_path("hostvars", str(host), variable), origins
+            )
+            for variable in RELAY_VARIABLES
+            if variables.get(variable) is not None
+            and not (variable == "ansible_host" and is_template(variables[variable]))
+        }
+
+    def latency_file(self, path: str, mesh: str) -> Path:
+        """Name the file of a mesh's round-trip times; of several meshes each has its own."""
+        file = Path(path).absolute().parent / str(self.get_option("latency"))
+        # A name with a slash is refused later.
+        name = f"{file.stem}-{mesh}{file.suffix}".replace("/", "_")
+        return file.with_name(name) if mesh else file
+
+    def hosts_in(self, group: str) -> list[Any]:
+        """Give the hosts of a group, also those of its children, by name; there may be none."""
+        found = self.inventory.groups.get(group)
+        return sorted(found.get_hosts() if found else [], key=lambda host: str(host.name))
+
+    def find_holders(self, sources: Sequence[str]) -> dict[str, Mapping[str, Any]]:
+        """Find the groups with ``ktcp_mesh``, each with its variables; without any, give ``all``.
+
+        Raises:
+            AnsibleParserError: when ``all`` has it, and another group, too.
+        """
         groups = self.inventory.groups
-        holder = self.group_variables([groups["all"]], sources)
-        if "ktcp_mesh" in holder:
-            return holder
+        general = self.group_variables([groups["all"]], sources)
         found = {
             str(name): variables
             for name, group in sorted(groups.items())
-            if "ktcp_mesh" in (variables := self.group_variables([group], sources))
+            if name != "all"
+            and "ktcp_mesh" in (variables := self.group_variables([group], sources))
         }
-        if len(found) > 1:
+        if "ktcp_mesh" in general and found:
             raise AnsibleParserError(
-                f"groups {', '.join(found)} each set ktcp_mesh; keep one, best in group_vars/all"
+                f"ktcp_mesh is set for group all and for {', '.join(found)}; keep it in "
+                "group_vars/all if there is one mesh, else move it from there to a group of its own"
             )
-        return combine_vars(holder, *found.values()) if found else holder
+        if not found:
+            return {"all": general}
+        return {name: combine_vars(general, own) for name, own in found.items()}
 
     def group_variables(self, groups: Iterable[Any], sources: Sequence[str]) -> dict[str, Any]:
         """Merge the variables of groups, from the inventory and from group_vars."""
@@ -200,6 +270,12 @@ def note_origins(value: Any, key: str, origins: dict[str, str]) -> None:  # noqa
     elif isinstance(value, list | tuple):
         for number, item in enumerate(value):
             note_origins(item, f"{key}[{number}]", origins)
+
+
+def note_address(host: Any, origins: dict[str, str]) -> None:  # noqa: ANN401
+    """Remember file and line of the address of a host whose variables nobody needs."""
+    key = key_path("hostvars", str(host), "ktcp_address")
+    note_origins(host.get_vars().get("ktcp_address"), key, origins)
 
 
 def origin_of(value: Any) -> str | None:  # noqa: ANN401

@@ -13,12 +13,11 @@ from ktcp_ops.mesh.relay.tunnel import Address
 def group_has_relays(subject: Subject) -> Iterator[Problem]:
     """A mesh has relays."""
     if not subject.mesh.relays:
-        group = subject.mesh.relays_group
-        yield Problem(
-            at("relays_group"),
-            f"the inventory has no host in group {group}; add the relays to it, "
-            "or name another group",
-        )
+        group, mesh = subject.mesh.relays_group, subject.mesh.name
+        missing = f"the inventory has no host in group {group}; add the relays to it"
+        if mesh:
+            missing = f"group {mesh} has no host that is in group {group}; add the relays to both"
+        yield Problem(at("relays_group"), f"{missing}, or name another group")
 
 
 def relays_have_addresses(subject: Subject) -> Iterator[Problem]:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from ktcp_ops.errors import InvalidMeshError
-from ktcp_ops.mesh.checks import catalogue
+from ktcp_ops.mesh.checks import catalogue, together
 from ktcp_ops.mesh.checks.subject import Problem, Subject, Unreadable
 from ktcp_ops.mesh.model import ways
 from ktcp_ops.mesh.model.description import Description, key_path
@@ -33,10 +33,30 @@ from ktcp_ops.mesh.model.mesh import (
     Tunnel,
 )
 
-INJECTED = {"relays", "keys", "latency"}
+INJECTED = {"name", "relays", "keys", "latency"}
 """Fields of the model that do not come from the variable ``ktcp_mesh``."""
 
 Location = tuple[str | int, ...]
+
+
+def read_all(descriptions: Sequence[Description]) -> tuple[Mesh, ...]:
+    """Check the meshes of an inventory, each by itself and all together, and give them.
+
+    Raises:
+        InvalidMeshError: with one sentence for each problem of any mesh.
+    """
+    meshes: dict[str, Mesh] = {}
+    sentences: list[str] = []
+    for description in descriptions:
+        try:
+            meshes[description.name] = read(description)
+        except InvalidMeshError as invalid:
+            sentences += invalid.problems
+    if len(descriptions) > 1:
+        sentences += together.sentences(descriptions, meshes)
+    if sentences:
+        raise InvalidMeshError(list(dict.fromkeys(sentences)))
+    return tuple(meshes.values())
 
 
 def read(description: Description) -> Mesh:
@@ -101,6 +121,7 @@ def gather(description: Description, found: list[Problem]) -> dict[str, Any]:
     for name in sorted(INJECTED & set(raw)):
         del raw[name]
         found.append(Problem(key_path("ktcp_mesh", name), unknown(name, Mesh)))
+    raw["name"] = description.name
     raw["relays"] = {
         name: {"name": name, **variables} for name, variables in description.relays.items()
     }

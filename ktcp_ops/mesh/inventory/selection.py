@@ -1,12 +1,41 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Which hosts of a mesh a job is about."""
+"""Which hosts of a mesh a job is about, and which meshes have hosts within a limit."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from ktcp_ops.errors import UsageError
 from ktcp_ops.mesh.model.mesh import Mesh
 from ktcp_ops.run import hosts
+from ktcp_ops.run.environment import playbook
+from ktcp_ops.run.inventory import resolve
 from ktcp_ops.run.job import Job
+
+
+def within(
+    meshes: Sequence[Mesh], inventories: Sequence[str], limit: str | None
+) -> tuple[Mesh, ...]:
+    """Keep those of several meshes that have a relay or an edge within a limit.
+
+    Raises:
+        UsageError: when the limit selects none of their hosts.
+        KtcpError: with Ansible's words, when it cannot read the inventory.
+    """
+    if limit is None or len(meshes) == 1:
+        return tuple(meshes)
+    # Any playbook over a group that is a variable: here, all hosts of the inventory.
+    job = Job(
+        title="limit",
+        playbook=playbook("status.yml"),
+        inventories=resolve(inventories),
+        limit=limit,
+        variables={"ktcp_relays_group": "all"},
+    )
+    found = set(hosts.selected(job).hosts)
+    kept = tuple(mesh for mesh in meshes if found & {*mesh.relays, *mesh.edges})
+    if not kept:
+        raise UsageError(f"--limit {limit}: selects no host of a mesh; `mesh plan` lists relays")
+    return kept
 
 
 def about(mesh: Mesh, job: Job) -> Job:

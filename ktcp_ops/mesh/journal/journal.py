@@ -210,15 +210,26 @@ class Journal:
         self.directory = directory
 
     @classmethod
-    def of(cls, inventories: Sequence[str]) -> Self:
-        """Find the journal of the mesh that these inventories describe.
+    def of(cls, inventories: Sequence[str], mesh: str = "") -> Self:
+        """Find the journal of the mesh that these inventories describe, or of several the named.
 
         In ``KTCP_STATE_DIR``, else where the user's state is kept by the XDG's rules.
         """
         places = [name if "," in name else str(Path(name).resolve()) for name in inventories]
         digest = hashlib.sha256("\n".join(places).encode()).hexdigest()[:8]
         label = re.sub(r"[^A-Za-z0-9._-]", "_", Path(places[0]).name)
-        return cls(state_directory() / f"{label}-{digest}")
+        return cls(state_directory() / f"{label}-{digest}" / mesh)
+
+    def with_meshes(self) -> dict[str, Self]:
+        """Give the journals of several meshes by their names; and this one, for all, if used."""
+        places = sorted(self.directory.iterdir()) if self.directory.is_dir() else []
+        own = {path.name: type(self)(path) for path in places if path.is_dir()}
+        used = not own or any(path.suffix == ".json" for path in places)
+        return {**({"all": self} if used else {}), **own}
+
+    def has(self, run_id: str) -> bool:
+        """Tell whether a run is in it."""
+        return any(run.id == run_id for run in self.read()[0])
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:

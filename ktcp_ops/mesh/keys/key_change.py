@@ -11,9 +11,12 @@ from ktcp_ops.mesh.keys import key_files, rotation
 from ktcp_ops.mesh.keys.rotation import ACTION, Phase
 from ktcp_ops.mesh.model.mesh import Mesh
 from ktcp_ops.mesh.rollout import request, waves
-from ktcp_ops.mesh.rollout.request import Load, Request
+from ktcp_ops.mesh.rollout.request import Request
 from ktcp_ops.run.engine import Engine
 from ktcp_ops.run.reporter import Reporter
+
+Load = Callable[[Sequence[str]], Mesh]
+"""Reads the mesh from its inventories."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ def foresee(asked: Request, until: Phase, load: Load) -> KeyChange:
     """
     sizes = waves.parse_steps(asked.steps)
     mesh = load(asked.inventories)
-    found = rotation.standing(mesh, Journal.of(asked.inventories).runs()[0])
+    found = rotation.standing(mesh, Journal.of(asked.inventories, mesh.name).runs()[0])
     phases = found.phases[: list(Phase).index(until) - list(Phase).index(found.phases[0]) + 1]
     if not phases:
         raise UsageError(f"--until {until}: this phase is done; {found.phases[0]} is next")
@@ -63,7 +66,7 @@ def meanings(names: Sequence[str], mesh: Mesh, key: int, phases: Sequence[Phase]
     Raises:
         UsageError: when the first one cannot edit the inventory.
     """
-    places = key_files.places(names)
+    places = key_files.places(names, mesh)
     now, texts, secret = mesh, [], secrets.token_hex(32)
     key_files.edit(names, mesh, rotation.after(mesh, phases[0], key, secret))
     for phase in phases:
@@ -90,7 +93,7 @@ def carry_out(
         KtcpError: when the edited inventory is not the mesh that was meant, or has no relay.
     """
     asked, mesh, runs = change.asked, change.mesh, list[Run]()
-    journal = Journal.of(asked.inventories)
+    journal = Journal.of(asked.inventories, mesh.name)
     for step in change.steps:
         mesh = edit(asked.inventories, journal, step, mesh, change.key, load)
         say(f"{ACTION}: {step.text}")

@@ -39,7 +39,7 @@ def edit(inventories: Sequence[str], mesh: Mesh, wanted: Mesh) -> list[Edit]:
         "ktcp_keys": lambda text: with_keys(text, mesh, wanted),
         "ktcp_mesh": lambda text: put(text, "ktcp_mesh", "key", str(wanted.key)),
     }
-    texts = readable(inventories) if changed(mesh, wanted) else []
+    texts = readable(inventories, mesh) if changed(mesh, wanted) else []
     return [
         edited(inventories, texts, variable, changes[variable])
         for variable in changed(mesh, wanted)
@@ -52,9 +52,9 @@ def changed(mesh: Mesh, wanted: Mesh) -> list[str]:
     return keys + (["ktcp_mesh"] if mesh.key != wanted.key else [])
 
 
-def places(inventories: Sequence[str]) -> dict[str, str]:
+def places(inventories: Sequence[str], mesh: Mesh) -> dict[str, str]:
     """Name the file of each variable, or say that it is not in just one."""
-    texts = readable(inventories)
+    texts = readable(inventories, mesh)
     found = {}
     for variable in ("ktcp_keys", "ktcp_mesh"):
         paths = [str(path) for path, text in texts if is_there(text, variable)]
@@ -96,17 +96,26 @@ def the_one(paths: Sequence[Path]) -> Path:
     return paths[0]
 
 
-def readable(inventories: Sequence[str]) -> list[tuple[Path, str]]:
-    """Read the YAML files of inventories, without those that no password opens."""
+def readable(inventories: Sequence[str], mesh: Mesh) -> list[tuple[Path, str]]:
+    """Read the YAML files that may be about a mesh, without those that no password opens."""
     found: dict[Path, str] = {}
     places = [place for place in resolve(inventories) if "," not in place]
     for place in places:
         for path in yaml_files(Path(place)):
+            if mesh.name and not is_about(path, mesh.name):
+                continue
             try:
                 found.setdefault(path, vault.read(path))
             except (OSError, UnicodeError, UsageError):
                 continue
     return list(found.items())
+
+
+def is_about(path: Path, group: str) -> bool:
+    """Tell whether a file has the variables of a group: those of the other meshes are elsewhere."""
+    places = [number for number, part in enumerate(path.parts) if part == "group_vars"]
+    below = path.parts[places[-1] + 1] if places else ""
+    return group in (below, below.removesuffix(path.suffix))
 
 
 def is_there(text: str, variable: str) -> bool:

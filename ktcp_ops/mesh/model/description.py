@@ -32,6 +32,9 @@ class Description:
         relays: the hosts of the relays' group, each with its ``RELAY_VARIABLES`` that are set.
         hosts: the name of every host of the inventory.
         source: the inventory, as the user named it.
+        group: the group that sets ``ktcp_mesh``.
+        alone: whether the inventory has no other mesh.
+        strays: hosts of the relays' group that are in none of the inventory's several meshes.
         latency: the file for measured round-trip times, which need not exist; empty for none.
         origins: key path -> ``file`` or ``file:line``, as far as known.
     """
@@ -41,8 +44,16 @@ class Description:
     relays: Mapping[str, Mapping[str, Any]]
     hosts: tuple[str, ...]
     source: str
+    group: str = "all"
+    alone: bool = True
+    strays: tuple[str, ...] = ()
     latency: str = ""
     origins: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The mesh's name, by which it is told from the inventory's other ones; empty if alone."""
+        return "" if self.alone else self.group
 
     def where(self, key: str) -> str:
         """Give the file (and line) of a key path, or else of its nearest parent that has one."""
@@ -60,7 +71,8 @@ class Description:
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> "Description":
         """Restore what ``to_data`` gave; JSON has turned tuples into lists."""
-        return cls(**{**data, "hosts": tuple(data["hosts"])})
+        lists = {name: tuple(data[name]) for name in ("hosts", "strays")}
+        return cls(**{**data, **lists})
 
 
 def key_path(*parts: str | int) -> str:

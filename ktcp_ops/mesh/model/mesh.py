@@ -355,6 +355,8 @@ class Edge(Frozen):
 class Mesh(Frozen):
     """A whole mesh. ``pairs`` None means a full mesh."""
 
+    # Empty for the only mesh of an inventory; of several, each has its group's name.
+    name: Annotated[str, Field(repr=False)] = ""
     relays_group: Name = "relays"
     ports: ListeningPorts = ListeningPorts()
     pairs: Annotated[
@@ -377,6 +379,16 @@ class Mesh(Frozen):
     relays: dict[Name, Relay] = {}
     keys: dict[KeyId, Key] = Field(default={}, repr=False)
     latency: Latency = Latency()
+
+    @property
+    def own_groups(self) -> dict[str, tuple[str, ...]]:
+        """The groups that the inventory plugin makes for one of several meshes, and their hosts."""
+        if not self.name:
+            return {}
+        return {
+            f"ktcp_relays_{self.name}": tuple(self.relays),
+            f"ktcp_edges_{self.name}": tuple(self.edges),
+        }
 
     @cached_property
     def pair_set(self) -> frozenset[frozenset[str]]:

@@ -91,7 +91,10 @@ def exit_code(result: RunResult, relays: Sequence[RelayStatus]) -> ExitCode:
 
 def variables(mesh: Mesh) -> dict[str, Any]:
     """Give the extra variables that our playbooks about a mesh take."""
-    return {"ktcp_relays_group": mesh.relays_group, "ktcp_procfs_files": list(READ_FILES)}
+    groups = {"ktcp_relays_group": mesh.relays_group}
+    if mesh.name:
+        groups = dict(zip(("ktcp_relays_group", "ktcp_edges_group"), mesh.own_groups, strict=True))
+    return {**groups, "ktcp_procfs_files": list(READ_FILES)}
 
 
 def statuses(mesh: Mesh, result: RunResult, moment: str) -> tuple[RelayStatus, ...]:

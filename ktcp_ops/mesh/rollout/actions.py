@@ -59,12 +59,25 @@ def run(
     if check or action not in WRITTEN_DOWN:
         return engine.run(chosen, reporter)
     run = Run.begin(action, mesh=mesh, inventories=inventories, limit=limit, options=options)
-    return Journal.of(inventories).recorded(run, lambda: engine.run(chosen, reporter))
+    return Journal.of(inventories, mesh.name).recorded(run, lambda: engine.run(chosen, reporter))
 
 
 def draining(*, on: bool, deadline_s: int = 0) -> dict[str, Any]:
     """Give the options of ``drain`` and ``undrain``: how long live splits may take to end."""
     return {"ktcp_drain": "on" if on else "off", "ktcp_drain_deadline": deadline_s}
+
+
+def mesh_of(host: str, meshes: Sequence[Mesh]) -> Mesh:
+    """Give the mesh that a host is in; if there is only one, the host need not be in it.
+
+    Raises:
+        UsageError: when it is in none of several.
+    """
+    having = [mesh for mesh in meshes if host in mesh.relays or host in mesh.edges]
+    if not having and len(meshes) > 1:
+        names = " or --mesh ".join(mesh.name for mesh in meshes)
+        raise UsageError(f"--host {host}: is in no mesh; say which it has left: --mesh {names}")
+    return (having or list(meshes))[0]
 
 
 def remove_host(
@@ -93,7 +106,7 @@ def remove_host(
     if check:
         return engine.run(wanted, reporter)
     run = Run.begin("remove", mesh=mesh, inventories=inventories, limit=host)
-    return Journal.of(inventories).recorded(run, lambda: engine.run(wanted, reporter))
+    return Journal.of(inventories, mesh.name).recorded(run, lambda: engine.run(wanted, reporter))
 
 
 def hosts_of(action: str, mesh: Mesh, inventories: Sequence[str], limit: str) -> list[str]:

@@ -62,19 +62,28 @@ class LivePreview:
         return {"relays": relays, **self.chosen.gains_data()}
 
 
+def with_relays(meshes: Sequence[Mesh], relays: Sequence[str]) -> list[Mesh]:
+    """Keep the meshes that have any of some relays; all, if none is named.
+
+    Raises:
+        UsageError: for a relay that is in none of them.
+    """
+    strangers = sorted(set(relays).difference(*(mesh.relays for mesh in meshes)))
+    if strangers:
+        raise UsageError(f"{', '.join(strangers)}: not in the mesh; `mesh plan` lists its relays")
+    return [mesh for mesh in meshes if not relays or set(relays) & set(mesh.relays)]
+
+
 def preview(
     mesh: Mesh, inventories: Sequence[str], relays: Sequence[str], limit: str | None
 ) -> Preview:
-    """Compute what relays have to hold: those named, or all, within a limit.
+    """Compute what relays of a mesh have to hold: those of the named, or all, within a limit.
 
     Raises:
-        UsageError: for a relay that is not in the mesh, or a limit that selects none.
+        UsageError: for a limit that selects none.
         KtcpError: when Ansible cannot tell what the limit selects.
     """
     nodes = plan(mesh)
-    strangers = sorted(set(relays) - set(nodes))
-    if strangers:
-        raise UsageError(f"{', '.join(strangers)}: not in the mesh; `mesh plan` lists its relays")
     within = actions.hosts_of("rollout", mesh, inventories, limit) if limit else nodes
     wanted = [name for name in nodes if (not relays or name in relays) and name in within]
     return Preview(

@@ -13,9 +13,6 @@ from ktcp_ops.mesh.rollout.campaign import Campaign, Rules, resumable
 from ktcp_ops.run.engine import Engine
 from ktcp_ops.run.reporter import Reporter
 
-Load = Callable[[Sequence[str]], Mesh]
-"""Reads the mesh from its inventories."""
-
 STEPS = "1,10%,100%"
 """The sizes of waves, unless the user asks for others."""
 
@@ -53,7 +50,7 @@ def carry_out(
     engine: Engine,
     reporter: Reporter,
     say: Callable[[str], None],
-    load: Load,
+    mesh: Mesh,
     resume: bool,
 ) -> Run:
     """Bring a change to the mesh, or resume the latest run.
@@ -62,9 +59,7 @@ def carry_out(
         UsageError: for options that are not valid, or when there is no run to resume.
         KtcpError: when no relay is selected.
     """
-    waves.parse_steps(request.steps)
-    mesh = load(request.inventories)
-    journal = Journal.of(request.inventories)
+    journal = Journal.of(request.inventories, mesh.name)
     run = resumed(request, journal, mesh) if resume else planned(request, mesh)
     return go_through(
         request, run, engine=engine, reporter=reporter, say=say, mesh=mesh, journal=journal

@@ -17,7 +17,7 @@ from ktcp_ops.mesh.rollout import actions
 from ktcp_ops.run import hosts
 from ktcp_ops.run.job import Job
 from ktcp_ops.run.result import RunResult
-from tests.unit.mesh.conftest import make_description
+from tests.unit.mesh.conftest import make_description, one_mesh
 from tests.unit.mesh.fleet import Fleet
 
 ACTIONS = {"rollout": "site", "upgrade": "upgrade", "rollback": "rollback"}
@@ -30,7 +30,7 @@ def a_valid_mesh(monkeypatch: pytest.MonkeyPatch) -> None:
     def load(_names: Sequence[str]) -> Mesh:
         return read(make_description())
 
-    monkeypatch.setattr(inventory, "load", load)
+    monkeypatch.setattr(inventory, "load_all", one_mesh(load))
     for module in (actions, status):
         monkeypatch.setattr(module, "resolve", tuple)
 

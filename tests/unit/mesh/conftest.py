@@ -2,7 +2,8 @@
 """A small valid mesh, for tests to spoil."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -69,6 +70,51 @@ def make_description(
             "hostvars.rc.ktcp_address": "hosts.yml:4",
         },
     )
+
+
+def two_descriptions(
+    of_lab: Spoil | None = None, of_prod: Spoil | None = None, **more: dict[str, Any]
+) -> list[Description]:
+    """Describe meshes lab and prod of one inventory: the small mesh twice, with other hosts.
+
+    ``more`` are other fields of ``Description``, by the mesh.
+    """
+    names = {"rc": "pc", "rs": "ps"}
+
+    def renamed(mesh: dict[str, Any]) -> None:
+        mesh["paths"][0].update(ingress="pc", via=["ps"])
+        mesh["exits"] = {names[name]: rules for name, rules in mesh["exits"].items()}
+        if of_prod:
+            of_prod(mesh)
+
+    relays = {names[name]: variables for name, variables in copy.deepcopy(RELAYS).items()}
+    pair = (
+        make_description(of_lab),
+        make_description(renamed, relays=relays, keys={"1": KEY[::-1]}),
+    )
+    return [
+        replace(description, **{**named(description, group), **more.get(group, {})})
+        for group, description in zip(("lab", "prod"), pair, strict=True)
+    ]
+
+
+def named(description: Description, group: str) -> dict[str, Any]:
+    """The fields of a description that say which of several meshes it is."""
+    return {
+        "group": group,
+        "alone": False,
+        "source": f"inventories/test/mesh.ktcp.yml (mesh {group})",
+        "origins": {key: at.replace("all", group) for key, at in description.origins.items()},
+    }
+
+
+def one_mesh(load: Callable[[Sequence[str]], Mesh]) -> Callable[..., tuple[Mesh, ...]]:
+    """What reads inventories that have one mesh each."""
+
+    def load_all(names: Sequence[str], _name: str | None = None) -> tuple[Mesh, ...]:
+        return (load(names),)
+
+    return load_all
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from ktcp_ops.run import hosts
 from ktcp_ops.run.job import Job
 from ktcp_ops.run.reporter import Reporter
 from ktcp_ops.run.result import HostResult, HostState, RunResult
-from tests.unit.mesh.conftest import KEY, make_description
+from tests.unit.mesh.conftest import KEY, make_description, one_mesh
 from tests.unit.mesh.test_verify import Relays
 from tests.unit.roles.programs import ROOT
 
@@ -65,7 +65,7 @@ def a_valid_mesh(monkeypatch: pytest.MonkeyPatch) -> None:
     def load(_names: Sequence[str]) -> Mesh:
         return read(make_description())
 
-    monkeypatch.setattr(inventory, "load", load)
+    monkeypatch.setattr(inventory, "load_all", one_mesh(load))
     for module in (actions, status, verify):
         monkeypatch.setattr(module, "resolve", tuple)
 
@@ -84,7 +84,7 @@ def break_mesh(monkeypatch: pytest.MonkeyPatch) -> None:
     def load(_names: Sequence[str]) -> Mesh:
         raise InvalidMeshError(["a.yml: ktcp_mesh.x: is bad; mend it.", "b.yml: ktcp_keys: no."])
 
-    monkeypatch.setattr(inventory, "load", load)
+    monkeypatch.setattr(inventory, "load_all", one_mesh(load))
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -115,7 +115,8 @@ def test_validate_says_which_services_are_open_to_everyone(
         service = {"port": 8443, "target": "10.77.3.2:80"}
         mesh["paths"].append({"name": "shop", "ingress": "rc", "via": ["rs"], "service": service})
 
-    monkeypatch.setattr(inventory, "load", lambda _names: read(make_description(shop)))
+    shopping = read(make_description(shop))
+    monkeypatch.setattr(inventory, "load_all", one_mesh(lambda _names: shopping))
     assert main.run(["mesh", "validate", "-i", "inv"]) == 0
     note = "path shop: port 8443 of rc is open to everyone and leads to 10.77.3.2:80; "
     assert f"note: {note}" in capsys.readouterr().out
@@ -277,7 +278,7 @@ def test_ctrl_c_before_a_run(
     def load(_names: Sequence[str]) -> Mesh:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(inventory, "load", load)
+    monkeypatch.setattr(inventory, "load_all", one_mesh(load))
     assert main.run(["mesh", "validate", "-i", "inv"]) == 130
     assert "interrupted" in capsys.readouterr().err
 
@@ -288,7 +289,7 @@ def test_any_other_failure_is_a_sentence(
     def load(_names: Sequence[str]) -> Mesh:
         raise KtcpError("the disk is [full]; make room")
 
-    monkeypatch.setattr(inventory, "load", load)
+    monkeypatch.setattr(inventory, "load_all", one_mesh(load))
     assert main.run(["mesh", "validate", "-i", "inv"]) == 1
     assert capsys.readouterr().err == "error: the disk is [full]; make room\n"
 

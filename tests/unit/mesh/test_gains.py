@@ -14,7 +14,7 @@ from ktcp_ops.mesh.model.latency import Latency
 from ktcp_ops.mesh.model.mesh import Mesh
 from ktcp_ops.mesh.observation.gains import COLUMNS, SIZE, Gain, predict, row, to_data
 from ktcp_ops.model import Improvements, Legs, routed, split
-from tests.unit.mesh.conftest import make_description
+from tests.unit.mesh.conftest import make_description, one_mesh
 
 PAPER = {"client": {"rc": 32700}, "rc": {"rs": 215000}, "10.77.3.2": {"rs": 26000}}
 LEGS = Legs(client=0.0327, relays=(0.215,), server=0.026)
@@ -100,7 +100,7 @@ def test_plan_shows_gains_once_there_are_some(
         def load(_names: Sequence[str], mesh: Mesh = mesh) -> Mesh:
             return mesh
 
-        monkeypatch.setattr(inventory, "load", load)
+        monkeypatch.setattr(inventory, "load_all", one_mesh(load))
         assert main.run(["mesh", "plan", "-i", "inv"]) == 0
         last = capsys.readouterr().out.splitlines()[-1].split()
         assert (last[:2] == ["web", "rc,rs"]) is there

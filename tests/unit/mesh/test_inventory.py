@@ -64,7 +64,7 @@ def test_a_static_inventory(tmp_path: Path) -> None:
     nodes = plan(load([inventory]))
     assert hostvars(inventory, "rc")["ktcp_node"] == json.loads(json.dumps(nodes["rc"]))
     assert "ktcp_node" not in hostvars(inventory, "client")
-    assert "ktcp_description" not in hostvars(inventory, "client")
+    assert "ktcp_descriptions" not in hostvars(inventory, "client")
 
 
 def test_the_mesh_in_the_inventorys_own_variables(tmp_path: Path) -> None:
@@ -203,14 +203,14 @@ def test_no_plugin_file(tmp_path: Path) -> None:
         load([inventory])
 
 
-def test_two_groups_that_disagree(tmp_path: Path) -> None:
+def test_a_second_group_is_a_second_mesh(tmp_path: Path) -> None:
     inventory = write(
         tmp_path,
         hosts=HOSTS,
         group_vars__relays={"ktcp_mesh": MESH},
         group_vars__edges={"ktcp_mesh": {}},
     )
-    with pytest.raises(InvalidMeshError, match="groups edges, relays each set ktcp_mesh"):
+    with pytest.raises(InvalidMeshError, match="group edges has no host that is in group relays"):
         load([inventory])
 
 

@@ -26,7 +26,7 @@ from ktcp_ops.run.environment import playbook
 from ktcp_ops.run.job import Job
 from ktcp_ops.run.reporter import Silent
 from ktcp_ops.run.result import HostResult, HostState, RunResult
-from tests.unit.mesh.conftest import make_description
+from tests.unit.mesh.conftest import make_description, one_mesh
 from tests.unit.mesh.test_cli import FakeEngine
 
 RELAYS = {
@@ -179,7 +179,7 @@ def use(monkeypatch: pytest.MonkeyPatch, mesh: Mesh, result: RunResult) -> FakeE
     def give(_names: Sequence[str]) -> Mesh:
         return mesh
 
-    monkeypatch.setattr(inventory, "load", give)
+    monkeypatch.setattr(inventory, "load_all", one_mesh(give))
     monkeypatch.setattr(probe, "resolve", tuple)
     monkeypatch.setattr(workers, "make_engine", lambda: engine)
     monkeypatch.setattr(hosts, "hosts_of", lambda _job: ["rc", "rs"])

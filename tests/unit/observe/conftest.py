@@ -16,7 +16,7 @@ from ktcp_ops.run import hosts
 from ktcp_ops.run.job import Job
 from ktcp_ops.run.reporter import Reporter
 from ktcp_ops.run.result import HostResult, HostState, RunResult
-from tests.unit.mesh.conftest import make_description
+from tests.unit.mesh.conftest import make_description, one_mesh
 
 
 class Answers:
@@ -53,7 +53,7 @@ def a_valid_mesh(monkeypatch: pytest.MonkeyPatch, mesh: Mesh) -> None:
     def load(_names: Sequence[str]) -> Mesh:
         return mesh
 
-    monkeypatch.setattr(inventory, "load", load)
+    monkeypatch.setattr(inventory, "load_all", one_mesh(load))
     for module in (status, doctor, bundle):
         monkeypatch.setattr(module, "resolve", tuple)
     monkeypatch.setattr(hosts, "hosts_of", lambda job: (job.limit or "").split(","))
