@@ -25,6 +25,7 @@
 #include "lib/socket.h"
 #include "lib/socket_state.h"
 #include "lib/turbo.h"
+#include "lib/unsent.h"
 #include "relay/peer.h"
 #include "relay/peer_pool.h"
 
@@ -236,6 +237,7 @@ static enum ktcp_transfer_end move_bytes(struct ktcp_split *split,
 
 	if (split->relay[to] && READ_ONCE(settings->turbo))
 		ktcp_sock_turbo_refresh(transfer.sink);
+	ktcp_sock_bound_unsent(transfer.sink);
 	/* Before bytes are taken, which tells the peer of the window. */
 	if (ktcp_forward_opens(split, from))
 		ktcp_sock_turbo_follow(transfer.source,

@@ -20,6 +20,7 @@
 #include "lib/socket_state.h"
 #include "lib/thread_pool.h"
 #include "lib/turbo.h"
+#include "lib/unsent.h"
 
 #include <linux/delay.h>
 #include <linux/net.h>
@@ -60,6 +61,7 @@ static enum ending send_all(struct ktcp_split *split, enum ktcp_side to,
 
 	if (split->relay[to] && READ_ONCE(split->ktcp->settings.turbo))
 		ktcp_socket_turbo_refresh(sink);
+	ktcp_socket_bound_unsent(sink);
 	if (ktcp_socket_send(sink, buffer, size))
 		return ENDED_BY_WRITE_ERROR;
 	ktcp_forward_account(split, ktcp_side_other(to), size);

@@ -74,8 +74,6 @@ static void raise_pacing(struct sock *sk, u32 cwnd)
  */
 #define GROWTH 4
 #define DOUBLINGS_MAX 8
-/* A leg keeps no more bytes that its peer has no room for yet. */
-#define UNSENT_MAX (512 << 10)
 
 /* Below this mark (net.ipv4.tcp_mem) TCP gives memory away freely. */
 static bool memory_is_short(const struct sock *sk)
@@ -127,7 +125,6 @@ void ktcp_socket_turbo(struct socket *sock, u32 cwnd)
 		 * sent next takes that back, before a byte of a stream comes.
 		 */
 		tp->rcv_wnd = min(tp->rcv_wnd, tp->rcv_ssthresh);
-		tp->notsent_lowat = UNSENT_MAX;
 		raise_pacing(sk, cwnd);
 	}
 	release_sock(sk);

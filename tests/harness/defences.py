@@ -110,6 +110,13 @@ DEFENCES = (
         tests="test_threads_are_bounded",
     ),
     Defence(
+        name="a send queue holds what can soon be sent",
+        file="lib/unsent.c",
+        line="UNSENT_MIN, UNSENT_MAX));",
+        without="UNSENT_MAX << 3, UNSENT_MAX << 3));",
+        tests="test_download_that_is_not_read_on or test_upload_that_is_not_read_on",
+    ),
+    Defence(
         name="strangers leave room for peers",
         file="session/stranger.c",
         line="return NO_PREFIX;\n\treturn",

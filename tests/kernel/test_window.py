@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from tests.kernel.mesh import RELAY_PORT, Mesh
+from tests.kernel.mesh import CLIENT_PORT, RELAY_PORT, Mesh
 from tests.kernel.namespace import Namespace
 from tests.kernel.topology import Family
 from tests.kernel.traffic import Payload, Server, connect, in_background, receive, send, serving
@@ -19,11 +19,21 @@ LARGE = 32 << 20
 # bound, nearly all of it waits in buffers of `relay_buffer_bytes`.
 KEPT = 12 << 20
 STALLED = 8
+# What a relay's send queue may hold, as the kernel counts memory, for an end that reads no more.
+# Without a bound it holds as much as was in flight at once when the end still read, and more.
+UNSENT = 512 << 10
+# Bytes that such an end reads first.
+FIRST = 8 << 20
 
 
 def legs(relay: Namespace, field: str) -> list[int]:
     """A figure of ss(8) for each leg of `relay`: bytes in memory, or a window."""
-    condition = ["(", "dport", "=", f":{RELAY_PORT}", "or", "sport", "=", f":{RELAY_PORT}", ")"]
+    return of_port(relay, RELAY_PORT, field)
+
+
+def of_port(relay: Namespace, port: int, field: str) -> list[int]:
+    """The same for each connection from or to a port."""
+    condition = ["(", "dport", "=", f":{port}", "or", "sport", "=", f":{port}", ")"]
     rows = relay.run(["ss", "-Htnim", "state", "established", *condition]).stdout
     return [int(value) for value in re.findall(rf"\b{field}:?(\d+)", rows)]
 
@@ -96,6 +106,41 @@ def test_upload_that_nobody_reads(mesh: Mesh, family: Family) -> None:
     ):
         until(lambda: rests(mesh), "the stream does not stop", bound=60)
         assert kept(mesh) < KEPT
+        go.set()
+        at.join()
+
+
+def read_some(sock: socket.socket, count: int) -> None:
+    """Receive so many bytes, whatever they are."""
+    while count:
+        got = len(sock.recv(min(count, 64 << 10)))
+        assert got, "ended early"
+        count -= got
+
+
+def test_download_that_is_not_read_on(mesh: Mesh, family: Family) -> None:
+    with serving(mesh.s, family, give) as at, ask(mesh, family, at, LARGE) as client:
+        read_some(client, FIRST)
+        until(lambda: rests(mesh), "the stream does not stop", bound=60)
+        assert sum(of_port(mesh.rc, CLIENT_PORT, "w")) < UNSENT
+        read_some(client, LARGE - FIRST)
+
+
+def test_upload_that_is_not_read_on(mesh: Mesh, family: Family) -> None:
+    go = threading.Event()
+
+    def server(sock: socket.socket) -> None:
+        read_some(sock, FIRST)
+        assert go.wait(120)
+        read_some(sock, LARGE - FIRST)
+
+    with (
+        serving(mesh.s, family, server) as at,
+        connect(mesh.c, family, at.address, at.port, bound=120) as client,
+        in_background(lambda: send(client, Payload(LARGE))),
+    ):
+        until(lambda: rests(mesh), "the stream does not stop", bound=60)
+        assert sum(of_port(mesh.rs, at.port, "w")) < UNSENT
         go.set()
         at.join()
 
