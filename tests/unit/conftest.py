@@ -2,6 +2,7 @@
 """Fixtures of all unit tests: a state directory of their own, a QEMU that only prints lines."""
 
 import json
+import signal
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -13,6 +14,9 @@ from ktcp_testbed.lab.image import Image
 # A busy host may take any time for an example; speed is measured by benchmarks.
 settings.register_profile("no deadline", deadline=None)
 settings.load_profile("no deadline")
+
+# A shell that starts tests in the background has them ignore interrupts, which some of them raise.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
