@@ -66,8 +66,8 @@ def every(root: Path) -> list[Phase]:
             commands=[(*PYTEST, "tests/unit", "--cov", "--numprocesses", "auto")],
         ),
         phase("contract", "fast", QUICK, minutes=5, commands=[(*PYTEST, "tests/contract")]),
-        phase("pythons", minutes=20, commands=python_commands()),
         phase("smoke", QUICK, minutes=15, commands=[(*HARNESS, "run", "--smoke")]),
+        phase("pythons", minutes=20, commands=python_commands()),
         *(scenario for scenario in scenarios if scenario.lane == BESIDE),
         *compiler_phases(),
         *(

@@ -16,7 +16,7 @@ from ktcp_ops.mesh.model.latency import RTT_MAX_US, Latency
 from ktcp_ops.mesh.model.mesh import Mesh
 from ktcp_ops.mesh.observation import shortcuts
 from ktcp_ops.mesh.observation.shortcuts import LISTED, Shortcut, find
-from tests.unit.mesh.conftest import make_description
+from tests.unit.mesh.conftest import make_description, one_mesh
 from tests.unit.mesh.test_ways import NAMES, latency_of, mesh_of
 
 
@@ -117,7 +117,7 @@ def test_plan_lists_the_largest_gains_and_counts_the_rest(
     def load(_names: Sequence[str]) -> Mesh:
         return mesh
 
-    monkeypatch.setattr(inventory, "load", load)
+    monkeypatch.setattr(inventory, "load_all", one_mesh(load))
     assert main.run(["mesh", "plan", "-i", "inv"]) == 0
     lines = capsys.readouterr().out.splitlines()
     head = lines.index("FROM  TO   DIRECT_MS  VIA  VIA_MS  GAIN_MS")
