@@ -18,8 +18,11 @@
 /* Start the thread, but only once, however many callbacks come. */
 static void wake_parked(struct ktcp_split *split)
 {
-	if (!test_and_set_bit(0, &split->woken))
-		ktcp_thread_pool_post(&split->job);
+	if (test_and_set_bit(0, &split->woken))
+		return;
+	/* Now, since the connection may have waited for hours. */
+	split->job.pooled = READ_ONCE(split->ktcp->settings.thread_pool);
+	ktcp_thread_pool_post(&split->job);
 }
 
 static void park_data_ready(struct sock *sk)
@@ -55,7 +58,6 @@ void ktcp_park(struct ktcp_split *split, ktcp_thread_fn resume)
 
 	split->job.fn = resume;
 	split->job.arg = split;
-	split->job.pooled = READ_ONCE(split->ktcp->settings.thread_pool);
 	/* With the callbacks in place, a thread may run and free the split. */
 	ktcp_split_get(split);
 	ktcp_callbacks_take(sk, &callbacks, split, &split->parked);
